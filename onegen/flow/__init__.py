@@ -1,0 +1,1 @@
+"""Flow matching as pure functions: the path between noise and data, and the solvers."""

@@ -1,0 +1,1 @@
+"""The OneDiffusion network and its encoders, as plain single-device torch."""

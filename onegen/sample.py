@@ -1,0 +1,129 @@
+"""The records that flow through onegen: what a worker hands an annotator, and what it gets back.
+
+Nothing here does I/O. `Item` goes in; `Annotation` (ok), `Rejected` (filtered) or a raised `SampleError` (failed) comes out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+
+Kind = Literal["image", "pair", "identity", "scene"]
+Status = Literal["ok", "skipped", "filtered", "failed"]
+STATUSES: tuple[Status, ...] = ("ok", "skipped", "filtered", "failed")
+
+Encoding = Literal["gray8", "gray16", "index", "bytes"]
+"""How a part's array becomes bytes: 8-bit PNG of uint8 (H,W); 16-bit PNG of uint16 (H,W); palette PNG of uint8 (H,W) whose
+values are entity indices; or the bytes as they are."""
+
+
+class ConfigError(Exception):
+    """The user's recipe, command or machine must change; the message names the thing, the rule and the way out."""
+
+
+class SampleError(Exception):
+    """One sample is at fault. `reason` is a short code (`[a-z0-9_]+`) that is counted, stored and can be retried by name."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["SampleError"], tuple[str, str]]:
+        return SampleError, (self.reason, str(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What an annotator sees of one image.
+
+    `key` is the content key; `pixels` the stored image, upright RGB uint8 (H,W,3), or None where the annotator sets
+    `needs_pixels = False`; `caption` the caption that came with it; `annotations` holds, for each column named in `requires`,
+    what that column says of this row (parts decoded back to arrays).
+    """
+
+    key: str
+    pixels: np.ndarray | None
+    caption: str | None = None
+    annotations: Mapping[str, "Annotation"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One column's answer for one row: `values` (the fields of `provides`) and `parts` (name to array or bytes)."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, np.ndarray | bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The row is filtered here, by rule and not by accident; `reason` is a short code (`[a-z0-9_]+`)."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file a column stores per row: member name after the key (`hed.png`) and how its array is encoded."""
+
+    name: str
+    encoding: Encoding = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Provides:
+    """What a column stores: `parts` in the tar, typed `fields` in the index. A row may leave any field null."""
+
+    parts: tuple[Part, ...] = ()
+    fields: Mapping[str, pa.DataType] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Identity of the weights behind a column: `name` (package or repository), `revision`, `sha256` of the file, `licence`."""
+
+    name: str
+    revision: str
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one worker asks for: CPU cores, GPUs (fractions allowed) and memory in bytes (0: not reserved)."""
+
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    memory: int = 0
+
+
+@runtime_checkable
+class Annotator(Protocol):
+    """The contract of an annotator: a frozen dataclass whose fields are its options. See DESIGN section 6.
+
+    `version` is bumped by hand when results change. `tolerance` is empty for an exact annotator (each sample computed alone,
+    threads pinned); otherwise it names, per part or field, the largest absolute difference allowed between batch sizes.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    tolerance: ClassVar[Mapping[str, float]]
+    requires: ClassVar[tuple[str, ...]]
+    provides: ClassVar[Provides]
+    resources: ClassVar[Resources]
+    needs_pixels: ClassVar[bool]
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Return the pinned weights this annotator computes with; they are part of the column's fingerprint."""
+        ...
+
+    def load(self) -> None:
+        """Load the model; called once per worker, before the first batch. Raises ConfigError when weights are missing."""
+        ...
+
+    def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+        """Return one answer per item, in order. Pure: no I/O, no state. May raise SampleError for the whole call."""
+        ...

@@ -1,0 +1,1 @@
+"""Sampling images, conditions and views from a trained OneDiffusion model."""
