@@ -17,7 +17,8 @@ from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Res
 class Scores:
     """Four numbers per image, each measured on the image with its longer side at most `side` pixels. Exact.
 
-    * `sharpness`: variance of the Laplacian of the grey values (0-255). 0 is flat; under about 100 a photo looks blurred.
+    * `sharpness`: variance of the Laplacian of the grey values (0-255). 0 is flat; under about 100 a photo looks
+      blurred.
     * `brightness`: mean grey value over 255, in [0, 1].
     * `contrast`: standard deviation of the grey values over 127.5, in [0, 1].
     * `colourfulness`: Hasler and Suesstrunk (2003), in [0, about 190]. 0 is grey, 33 moderate, 59 quite, 109 extreme.
