@@ -112,7 +112,7 @@ def _wrapped(lines: Sequence[str], fonts: _Fonts, width: int, limit: int) -> lis
             broken.append(line)
             continue
         current = ""
-        for word in "".join(c if c.isprintable() else " " for c in line[:1000]).split():
+        for word in "".join(c if c.isprintable() else " " for c in line[:600]).split():
             longer = f"{current} {word}".strip()
             if current and fonts.text.getlength(longer) > width:
                 broken.append(current)
@@ -128,6 +128,7 @@ def _wrapped(lines: Sequence[str], fonts: _Fonts, width: int, limit: int) -> lis
 def _cut(line: str, fonts: _Fonts, width: int) -> str:
     if fonts.text.getlength(line) <= width:
         return line
+    line = line[:width]  # no letter is narrower than a pixel
     while line and fonts.text.getlength(f"{line}...") > width:
         line = line[:-1]
     return f"{line}..."
