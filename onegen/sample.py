@@ -48,13 +48,6 @@ class Item:
     caption: str | None = None
     annotations: Mapping[str, "Annotation"] = field(default_factory=dict)
 
-    @property
-    def image(self) -> np.ndarray:
-        """The pixels, for annotators that need them; raises SampleError where the item came without."""
-        if self.pixels is None:
-            raise SampleError("no_pixels", f"item {self.key} must come with pixels, and came without.")
-        return self.pixels
-
 
 @dataclass(frozen=True, slots=True)
 class Annotation:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import cv2
 import numpy as np
 
+from onegen.annotators._pixels import pixels_of
 from onegen.inference import onnx_session
 from onegen.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Part, Provides, Rejected, Resources, Weights
@@ -51,7 +52,7 @@ class Hed:
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return one edge map per item."""
-        return [Annotation(parts={"hed.png": self._edges(item.image)}) for item in items]
+        return [Annotation(parts={"hed.png": self._edges(pixels_of(item))}) for item in items]
 
     def _edges(self, pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape[:2]

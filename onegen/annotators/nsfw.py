@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from onegen.annotators._pixels import pixels_of
 from onegen.inference import onnx_session
 from onegen.registry import register
 from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
@@ -50,7 +51,7 @@ class Nsfw:
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return one score per item."""
-        return [Annotation({"nsfw": _score(item.image)}) for item in items]
+        return [Annotation({"nsfw": _score(pixels_of(item))}) for item in items]
 
 
 def _score(pixels: np.ndarray) -> float:

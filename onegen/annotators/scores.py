@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from onegen.annotators._pixels import pixels_of
 from onegen.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
 
@@ -51,7 +52,7 @@ class Scores:
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the four numbers of each item."""
-        return [Annotation(self._measures(item.image)) for item in items]
+        return [Annotation(self._measures(pixels_of(item))) for item in items]
 
     def _measures(self, pixels: np.ndarray) -> dict[str, float]:
         height, width = pixels.shape[:2]

@@ -190,7 +190,7 @@ def test_answers_fit_what_is_declared(name):
                 continue
             assert isinstance(content, np.ndarray)
             assert content.dtype == DTYPES[kinds[part]]
-            assert content.shape == item.image.shape[:2], "a map has the size of its image"
+            assert content.shape == item.pixels.shape[:2], "a map has the size of its image"
     assert some_answer
 
 
