@@ -159,15 +159,16 @@ def _verdicts(spill: Spill) -> Iterator[tuple[int, int, Verdict]]:
     """Yield (shard, position, verdict) of the rows left out, in plan order."""
     batches = spill.query(
         """
-        SELECT i.shard, i.position, i.ordinal <> first.kept AS is_exact,
-               CASE WHEN i.ordinal <> first.kept THEN first.kept ELSE coalesce(near.kept, same_hash.ordinal) END AS kept_ordinal,
-               kept.key AS kept_key
-        FROM images AS i JOIN first USING (key)
-        LEFT JOIN same_hash ON same_hash.phash = i.phash
-        LEFT JOIN near ON near.ordinal = same_hash.ordinal
-        JOIN images AS kept ON kept.ordinal = kept_ordinal
-        WHERE kept_ordinal <> i.ordinal
-        ORDER BY i.ordinal
+        WITH judged AS (
+            SELECT i.shard, i.position, i.ordinal, i.ordinal <> first.kept AS is_exact,
+                   CASE WHEN is_exact THEN first.kept ELSE coalesce(near.kept, same_hash.ordinal) END AS kept_ordinal
+            FROM images AS i JOIN first USING (key)
+            LEFT JOIN same_hash ON same_hash.phash = i.phash
+            LEFT JOIN near ON near.ordinal = same_hash.ordinal)
+        SELECT judged.shard, judged.position, judged.is_exact, kept.key AS kept_key
+        FROM judged JOIN images AS kept ON kept.ordinal = judged.kept_ordinal
+        WHERE judged.kept_ordinal <> judged.ordinal
+        ORDER BY judged.ordinal
         """
     )
     for batch in batches:

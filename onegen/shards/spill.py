@@ -51,7 +51,7 @@ class Spill:
 
     def query(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Yield the result of a query in batches, in its ORDER BY order."""
-        yield from self._connection.cursor().execute(sql).to_arrow_reader(BATCH_ROWS)
+        yield from self._connection.cursor().sql(sql).to_arrow_reader(BATCH_ROWS)
 
     def execute(self, sql: str) -> None:
         """Run a statement, such as one that makes an intermediate table (spilled to disk by duckdb)."""
