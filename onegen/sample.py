@@ -35,18 +35,29 @@ class SampleError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceItem:
+    """What a source read for one plan item: the original bytes of its images in order, and what stands beside them."""
+
+    images: tuple[bytes, ...]
+    caption: str | None = None
+    licence: str | None = None
+    attribution: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """What an annotator sees of one image.
 
     `key` is the content key; `pixels` the stored image, upright RGB uint8 (H,W,3), or None where the annotator sets
     `needs_pixels = False`; `caption` the caption that came with it; `annotations` holds, for each column named in `requires`,
-    what that column says of this row (parts decoded back to arrays).
+    what that column says of this row (parts decoded back to arrays). `source` is set for ingest alone, which has no pixels yet.
     """
 
     key: str
     pixels: np.ndarray | None
     caption: str | None = None
     annotations: Mapping[str, "Annotation"] = field(default_factory=dict)
+    source: SourceItem | None = None
 
 
 @dataclass(frozen=True, slots=True)
