@@ -32,7 +32,7 @@ def pixel_directions(height: int, width: int, focal: tuple[float, float]) -> np.
 
 
 def camera_rays(cameras: Sequence[Camera], height: int, width: int) -> np.ndarray:
-    """Return the rays of the cameras in the first one's frame, (n, 6, height, width) float32: direction, then moment."""
+    """Return the rays of cameras in the first one's frame, (n, 6, height, width) float32: direction, then moment."""
     rays = np.empty((len(cameras), 6, height, width), dtype=np.float32)
     for index, camera in enumerate(relative_to_first(cameras)):
         rotation, center = _world_pose(camera)
@@ -83,7 +83,7 @@ def rays_to_cameras(rays: np.ndarray, focal: tuple[float, float] = (DEFAULT_FOCA
     for index, image in enumerate(np.asarray(rays, dtype=np.float64)):
         flat = image.reshape(6, -1).T
         center, rotation = _fit(flat[:, :3], flat[:, 3:], canonical, index)
-        # the world of the rays has PyTorch3D axes; which one it is no longer matters once the first camera is the origin
+        # the world of the rays has PyTorch3D axes; which one no longer matters once the first camera is the origin
         camera = from_pytorch3d(rotation, -center @ rotation)
         cameras.append(Camera(camera.camera_to_world, focal))
     return relative_to_first(cameras)
