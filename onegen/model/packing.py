@@ -1,8 +1,9 @@
 """Packed views: samples of any view count and size as one row of tokens, the only layout the network knows.
 
-A view (an image, a depth map, a set of rays, ...) is a latent (C,h,w); a sample is an ordered list of views; a batch is a list
-of samples. Tokens are 2x2 patches in the order sample, view, row, column; inside a token channels run fastest
-(spec 6.1, step 1). `Layout` says where each token sits; it is built once and can be reused for all steps of a sampling run.
+A view (an image, a depth map, a set of rays, ...) is a latent (C,h,w); a sample is an ordered list of views; a batch is
+a list of samples. Tokens are 2x2 patches in the order sample, view, row, column; inside a token channels run fastest
+(spec 6.1, step 1). `Layout` says where each token sits; it is built once and can be reused for all steps of a sampling
+run.
 """
 
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ Grid = tuple[int, int]
 class Layout:
     """Where the tokens of a batch sit.
 
-    `grids[s][n]` holds (rows, columns) of view n of sample s, in tokens. `sample_of_view` (V,), `view_of_token` (L,) and
-    `positions` (L,3) (frame, row, column, each from 0) are int64 tensors on one device.
+    `grids[s][n]` holds (rows, columns) of view n of sample s, in tokens. `sample_of_view` (V,), `view_of_token` (L,)
+    and `positions` (L,3) (frame, row, column, each from 0) are int64 tensors on one device.
     """
 
     grids: tuple[tuple[Grid, ...], ...]
@@ -38,7 +39,9 @@ class Layout:
         """
         frozen = tuple(tuple((int(rows), int(columns)) for rows, columns in sample) for sample in grids)
         if not frozen or any(not sample or min(min(grid) for grid in sample) < 1 for sample in frozen):
-            raise ConfigError(f"packed batch must hold samples of at least one view of at least one token, got {frozen}.")
+            raise ConfigError(
+                f"packed batch must hold samples of at least one view of at least one token, got {frozen}."
+            )
         counts = torch.tensor([len(sample) for sample in frozen])
         lengths = torch.tensor([rows * columns for sample in frozen for rows, columns in sample])
         positions = torch.cat([_view_positions(n, grid) for sample in frozen for n, grid in enumerate(sample)])
