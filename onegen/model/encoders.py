@@ -190,12 +190,15 @@ def codec_factor(codec: nn.Module) -> int:
 
 
 def encode_images(codec: Any, pixels: torch.Tensor) -> Posterior:
-    """Return the posterior of images (n, 3, h, w) in [-1, 1]; multiply its draws with `codec.config.scaling_factor`."""
-    posterior: Posterior = codec.encode(pixels.to(codec.device, codec.dtype)).latent_dist
+    """Return the posterior of images (n, 3, h, w) in [-1, 1], on the codec's device.
+
+    Multiply its draws with `codec.config.scaling_factor`.
+    """
+    posterior: Posterior = codec.encode(pixels.to(codec.dtype)).latent_dist
     return posterior
 
 
 def decode_latents(codec: Any, latents: torch.Tensor) -> torch.Tensor:
-    """Return images (n, 3, h, w) float32 in [0, 1] of scaled latents (n, channels, h, w)."""
-    pixels = codec.decode((latents / codec.config.scaling_factor).to(codec.device, codec.dtype)).sample
+    """Return images (n, 3, h, w) float32 in [0, 1] of scaled latents (n, channels, h, w), on the codec's device."""
+    pixels = codec.decode((latents / codec.config.scaling_factor).to(codec.dtype)).sample
     return (pixels.float() / 2 + 0.5).clamp(0, 1)
