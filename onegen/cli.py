@@ -1,7 +1,7 @@
 """The command line: one function a verb, thin. Heavy imports happen inside, so that --help answers at once.
 
-Exit codes: 0 done; 1 finished, with more failures than the recipe allows, or defects found; 2 usage, configuration or stale
-settings; 3 stopped early; 130 Ctrl-C.
+Exit codes: 0 done; 1 finished, with more failures than the recipe allows, or defects found; 2 usage, configuration or
+stale settings; 3 stopped early; 130 Ctrl-C.
 """
 
 import shlex
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from onegen.build import Options, Summary
+    from onegen.build import Options
     from onegen.config import Recipe
     from onegen.shards.store import Store
 
@@ -75,19 +75,20 @@ def build(
         list[str] | None,
         typer.Option(
             metavar="STAGE",
-            help="Throw away and make again this stage's or column's work, where its inputs or options changed (all of it where nothing did). May be repeated.",
+            help="Throw away and make again this stage's or column's work, where its inputs or options changed "
+            "(all of it where nothing did). May be repeated.",
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Plan the first N items only; pinned with the plan.")] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print the recipe with its defaults, the plan and what is done; write nothing."),
+        typer.Option("--dry-run", help="Print the recipe with defaults, the plan and what is done; write nothing."),
     ] = False,
 ) -> None:
     """Build a dataset from a recipe, or go on where an earlier build stopped.
 
-    Run the same command again after Ctrl-C, a crash or a full disk: committed shards are not made twice. Add an annotator to
-    the recipe and run it again: only its column is computed.
+    Run the same command again after Ctrl-C, a crash or a full disk: committed shards are not made twice. Add an
+    annotator to the recipe and run it again: only its column is computed.
 
     \b
       onegen build pipelines/quickstart.yaml demo/dataset
@@ -246,7 +247,7 @@ def _run(recipe: "Recipe", store: "Store", options: "Options") -> None:
 
 @contextmanager
 def _guarded() -> Iterator[None]:
-    """Turn what can go wrong into a message on stderr and an exit code; anything else is a bug and shows its traceback."""
+    """Turn what can go wrong into a message and an exit code; anything else is a bug and shows its traceback."""
     from onegen.sample import ConfigError
 
     try:

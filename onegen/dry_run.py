@@ -4,8 +4,8 @@ import yaml
 
 from onegen.build import Options, check_output, leave_of
 from onegen.config import Recipe, make_source
-from onegen.pending import pack_tasks, refuse_changed_options, stage_tasks
 from onegen.job import StageJob
+from onegen.pending import pack_tasks, refuse_changed_options, stage_tasks
 from onegen.sample import ConfigError
 from onegen.select import SelectJob, is_current
 from onegen.shards.dataset import Card, Dataset

@@ -127,7 +127,8 @@ class Progress:
         counts = " ".join(f"{status} {progress.counts[status]:,}" for status in STATUSES)
         eta = f", {_duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
         self._console.print(
-            f"{progress.name}: {progress.shards_done:,}/{progress.shards:,} shards, {progress.rate:,.1f} rows/s, {counts}{eta}",
+            f"{progress.name}: {progress.shards_done:,}/{progress.shards:,} shards, "
+            f"{progress.rate:,.1f} rows/s, {counts}{eta}",
             highlight=False,
         )
 

@@ -88,7 +88,7 @@ def _column_tiles(column: str, reader: ColumnReader, position: int) -> list[Tile
 
 def _picture(data: bytes) -> np.ndarray:
     """Return a stored map as something to look at: palettes in their colours, 16 bits as 8."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    image = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     if image.dtype == np.uint16:
         return (image // 257).astype(np.uint8)
     return image if image.ndim == 2 else cv2.cvtColor(image[:, :, :3], cv2.COLOR_BGR2RGB)

@@ -24,7 +24,7 @@ class ColumnStatus:
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """A dataset as committed: its card, its columns and packed view, its digest, who builds it, and the last log line."""
+    """A dataset as committed: card, columns and packed view, digest, who builds it now, and the last log line."""
 
     card: Card
     columns: tuple[ColumnStatus, ...]

@@ -149,7 +149,8 @@ def _row_problems(
         foreign = [row for row in rows if row.key != known[row.position]]
         if foreign:
             row = foreign[0]
-            yield f"keys must be those of the image column, got {row.key} at position {row.position}, not {known[row.position]}"
+            expected = known[row.position]
+            yield f"keys must be those of the image column, got {row.key} at position {row.position}, not {expected}"
 
 
 def _tar_problems(dataset: Dataset, tar: str, manifest: Manifest, rows: list[Row], full: bool) -> Iterator[str]:
