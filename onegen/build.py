@@ -5,6 +5,7 @@ Run it with `onegen build RECIPE OUT`. Whatever stopped a build, the same comman
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -90,7 +91,7 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
     dataset = Dataset(store)
     try:
         check_output(dataset, recipe, _source(steps), options)
-        with lease(store):
+        with lease(store), _session(steps, options):
             return _build(recipe, dataset, steps, options, listener)
     except OSError as error:
         raise Stopped(explain(error, store)) from error
@@ -243,13 +244,24 @@ def _num_workers(step: Step, options: Options) -> int:
     return asked if asked is not None else len(os.sched_getaffinity(0))
 
 
+def _session(steps: list[Step], options: Options) -> AbstractContextManager[None]:
+    """Return the context the workers live in: a Ray session, or nothing for local processes."""
+    if options.executor == "local":
+        return nullcontext()
+    try:
+        from onegen.executor.ray import ray_session
+    except ModuleNotFoundError as error:
+        raise ConfigError("--executor ray needs Ray. Install it with: pip install 'onegen[ray]'.") from error
+    return ray_session(options.address, max(_num_workers(step, options) * step.resources.num_cpus for step in steps))
+
+
 def _pool(step: Step, job: Job, options: Options) -> Pool:
     if options.workers == 0 or (options.workers is None and step.workers == 0):
         return InProcessPool(job)
     if options.executor == "ray":
         from onegen.executor.ray import RayPool
 
-        return RayPool(job, step.resources, options.address)
+        return RayPool(job, step.resources)
     return LocalPool(job)
 
 

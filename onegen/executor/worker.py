@@ -14,7 +14,7 @@ import cv2
 from onegen.job import Made, Report, StageJob, Task
 from onegen.sample import ConfigError
 from onegen.shards.pack import PackJob, pack_shard
-from onegen.shards.store import explain
+from onegen.shards.store import Store, explain
 from onegen.stage import Breaker, run_task
 
 Job = StageJob | PackJob
@@ -91,13 +91,15 @@ class Telling:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, Exception):
-            self._tell(self._describe(error))
+            self._tell(describe(error, self._job.store))
 
-    def _describe(self, error: Exception) -> Broke:
-        if isinstance(error, ConfigError):
-            return Broke("config", str(error))
-        if isinstance(error, Breaker):
-            return Broke("breaker", str(error))
-        if isinstance(error, OSError):
-            return Broke("store", explain(error, self._job.store))
-        return Broke("error", "".join(traceback.format_exception(error)))
+
+def describe(error: Exception, store: Store) -> Broke:
+    """Return why a worker cannot go on, by the kind of exception that ended it."""
+    if isinstance(error, ConfigError):
+        return Broke("config", str(error))
+    if isinstance(error, Breaker):
+        return Broke("breaker", str(error))
+    if isinstance(error, OSError):
+        return Broke("store", explain(error, store))
+    return Broke("error", "".join(traceback.format_exception(error)))
