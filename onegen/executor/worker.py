@@ -19,8 +19,8 @@ from onegen.stage import Breaker, run_task
 
 Job = StageJob | PackJob
 
-THREAD_SETTINGS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-"""Environment of every worker: a sum over threads depends on their number, and cores are shared by processes already."""
+THREAD_SETTINGS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment of every worker: a sum over threads depends on their number, and processes share the cores already."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Broke:
-    """The worker cannot go on, and no sample is at fault: a wrong configuration, the store, the breaker, or an error."""
+    """The worker cannot go on and no sample is at fault: a wrong configuration, the store, the breaker, or an error."""
 
     kind: Literal["config", "store", "breaker", "error"]
     message: str
