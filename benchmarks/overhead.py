@@ -26,7 +26,6 @@ from benchmarks.table import Row, Table, version
 from onegen.sample import Item
 
 BATCH = 16
-WORKERS = 2
 BARS_MS = {"local": 0.3, "ray": 0.6}
 BUSY_SECONDS = 0.02
 BUSY_BAR = 0.97
@@ -43,6 +42,7 @@ class Size:
     busy: tuple[int, int] = (200, 600)
     busy_shard: int = 100
     rounds: int = 5
+    workers: int = 2
     executors: tuple[str, ...] = ("local", "ray")
     warm_up: bool = True
 
@@ -56,6 +56,7 @@ class Base:
 
     samples: int
     shard: int
+    workers: int
     photos: Path
     out: Path
 
@@ -85,20 +86,21 @@ def run(size: Size = Size()) -> list[Table]:
     """Make the datasets, run every arm at both sizes, and return the two tables."""
     with tempfile.TemporaryDirectory(prefix="onegen-bench-") as folder:
         scratch = Path(folder)
-        bases = [make_base(scratch, samples, size.noop_shard) for samples in size.noop]
+        bases = [make_base(scratch, samples, size.noop_shard, size.workers) for samples in size.noop]
         noop = _measure(_noop_arms(size), bases, scratch, size)
-        bases = [make_base(scratch, samples, size.busy_shard) for samples in size.busy]
+        bases = [make_base(scratch, samples, size.busy_shard, size.workers) for samples in size.busy]
         busy = _measure(_busy_arms(size), bases, scratch, size)
         bare = _bare(max(size.busy) - min(size.busy), size.rounds)
     return [_noop_table(size, noop), _busy_table(size, busy, bare)]
 
 
-def make_base(scratch: Path, samples: int, shard: int) -> Base:
+def make_base(scratch: Path, samples: int, shard: int, workers: int) -> Base:
     """Build a dataset of generated photos, image and select and packed view."""
-    base = Base(samples, shard, scratch / f"photos-{samples}-{shard}", scratch / f"base-{samples}-{shard}")
+    name = f"{samples}-{shard}"
+    base = Base(samples, shard, workers, scratch / f"photos-{name}", scratch / f"base-{name}")
     write_photos(base.photos, samples)
     recipe = make_recipe(base.photos, shard, pack=["image"])
-    done = run_child("benchmarks.build", {"recipe": recipe, "out": str(base.out), "options": {"workers": WORKERS}})
+    done = run_child("benchmarks.build", {"recipe": recipe, "out": str(base.out), "options": {"workers": workers}})
     assert done.said["counts"]["image"]["ok"] == samples, "every generated photo is good"
     return base
 
@@ -116,7 +118,9 @@ def _noop_arms(size: Size) -> dict[str, Callable[[Base, Path], Watched]]:
 
 def _busy_arms(size: Size) -> dict[str, Callable[[Base, Path], Watched]]:
     options = {"backend": "busy", "seconds": BUSY_SECONDS}
-    return {f"{executor}: {BUSY_SECONDS * 1000:g} ms annotator": _ours(executor, options) for executor in size.executors}
+    return {
+        f"{executor}: {BUSY_SECONDS * 1000:g} ms annotator": _ours(executor, options) for executor in size.executors
+    }
 
 
 def _ours(executor: str, options: Mapping[str, Any], packs: bool = False) -> Callable[[Base, Path], Watched]:
@@ -125,7 +129,11 @@ def _ours(executor: str, options: Mapping[str, Any], packs: bool = False) -> Cal
         shutil.copytree(base.out, out, copy_function=os.link, ignore=shutil.ignore_patterns(".lease", "log"))
         stage = {"name": "stage", "annotators": {"benchmarks.noop": dict(options)}, "batch_size": BATCH}
         recipe = make_recipe(base.photos, base.shard, [stage], ["image", "noop"] if packs else None)
-        options_of_build = {"workers": WORKERS, "executor": executor, "only": ["stage", *(["pack"] if packs else [])]}
+        options_of_build = {
+            "workers": base.workers,
+            "executor": executor,
+            "only": ["stage", *(["pack"] if packs else [])],
+        }
         done = run_child("benchmarks.build", {"recipe": recipe, "out": str(out), "options": options_of_build})
         assert done.said["counts"]["noop"]["ok"] == base.samples, "the stage must have run over every sample"
         return done
@@ -135,7 +143,9 @@ def _ours(executor: str, options: Mapping[str, Any], packs: bool = False) -> Cal
 
 def _ray_data(base: Base, out: Path) -> Watched:
     shards = base.out / "shards"
-    return run_child("benchmarks.ray_data", {"shards": str(shards), "out": str(out), "workers": WORKERS})
+    done = run_child("benchmarks.ray_data", {"shards": str(shards), "out": str(out), "workers": base.workers})
+    assert done.said["keys"] == base.samples, "Ray Data must have written every sample"
+    return done
 
 
 def _measure(
@@ -188,7 +198,7 @@ def _noop_table(size: Size, found: Mapping[str, Slopes]) -> Table:
         )
     small, large = size.noop
     return Table(
-        title=f"overhead: marginal cost of a no-op stage, batch {BATCH}, {WORKERS} workers",
+        title=f"overhead: marginal cost of a no-op stage, batch {BATCH}, {size.workers} workers",
         unit="CPU-ms per sample",
         reference="Ray Data",
         rows=rows,
@@ -227,8 +237,8 @@ def _busy_table(size: Size, found: Mapping[str, Slopes], bare: list[Timing]) -> 
         reference="speed of the bare loop",
         rows=rows,
         notes=[
-            f"({large} - {small} samples) in shards of {size.busy_shard}, images decoded; wall as above, {WORKERS} "
-            f"workers at once"
+            f"({large} - {small} samples) in shards of {size.busy_shard}, images decoded; wall as above, "
+            f"{size.workers} workers at once"
         ],
         loads=[load for slopes in found.values() for load in slopes.loads],
     )
@@ -240,4 +250,10 @@ def _wall(slopes: Slopes) -> str:
 
 
 def _versions(arm: str) -> str:
-    return version("onegen") if arm.startswith("local") else version("ray") if arm == RAY_DATA else version("onegen", "ray")
+    return (
+        version("onegen")
+        if arm.startswith("local")
+        else version("ray")
+        if arm == RAY_DATA
+        else version("onegen", "ray")
+    )
