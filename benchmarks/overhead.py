@@ -44,10 +44,9 @@ class Size:
     rounds: int = 5
     workers: int = 2
     executors: tuple[str, ...] = ("local", "ray")
-    warm_up: bool = True
 
 
-TINY = Size(noop=(16, 48), noop_shard=16, busy=(4, 8), busy_shard=4, rounds=1, executors=("local",), warm_up=False)
+TINY = Size(noop=(16, 48), noop_shard=16, busy=(4, 8), busy_shard=4, rounds=1, workers=0, executors=("local",))
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,8 @@ def _measure(
 
     runs = {(name, base.samples): timed(name, base) for name in arms for base in bases}
     labels = {f"{name} {samples}": (name, samples) for name, samples in runs}
-    found = interleave({label: runs[of] for label, of in labels.items()}, size.rounds, warm_up=size.warm_up)
+    # Every run is a fresh process and the files lie in the page cache already: a warm-up round would warm nothing.
+    found = interleave({label: runs[of] for label, of in labels.items()}, size.rounds, warm_up=False)
     slopes = {name: Slopes() for name in arms}
     for label, (name, samples) in labels.items():
         slopes[name].cpu[samples] = [timing.cpu for timing in found[label]]
