@@ -37,9 +37,9 @@ BARE = "bare loop"
 class Size:
     """The two dataset sizes and the shard size, for the no-op rows and for the busy ones, and the rounds."""
 
-    noop: tuple[int, int] = (2000, 10000)
+    noop: tuple[int, int] = (2000, 20000)
     noop_shard: int = 1000
-    busy: tuple[int, int] = (200, 600)
+    busy: tuple[int, int] = (200, 1200)
     busy_shard: int = 100
     rounds: int = 5
     workers: int = 2
