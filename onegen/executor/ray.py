@@ -1,18 +1,18 @@
-"""Workers as Ray actors: Ray places, transports and buries; the supervisor decides. Import it only when Ray is asked for.
+"""Workers as Ray actors: Ray places, transports and buries; the supervisor decides. Imported when Ray is asked for.
 
-Each actor runs one task at a time. What it is about to run it puts on a queue actor before it runs it, so that the report
-outlives the process. `ray.util.queue` acknowledges a put once the queue holds it.
+Each actor runs one task at a time. What it is about to run it puts on a queue actor before it runs it, so that the
+report outlives the process. `ray.util.queue` acknowledges a put once the queue holds it.
 """
 
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import ray
-from ray.actor import ActorHandle
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.util.queue import Queue
 
@@ -38,16 +38,19 @@ def ray_session(address: str | None, num_cpus: float) -> Iterator[None]:
     try:
         if address is None:
             os.environ.update(THREAD_SETTINGS)
-            cores = max(num_cpus, len(os.sched_getaffinity(0)))
             ray.init(
-                address="local", num_cpus=cores, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **common
+                address="local",
+                num_cpus=max(math.ceil(num_cpus), len(os.sched_getaffinity(0))),
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                **common,
             )
         else:
             ray.init(address=address, runtime_env={"env_vars": THREAD_SETTINGS}, **common)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"--address must be a running Ray cluster, got {address!r}: {error} Start one with `ray start --head`, or leave "
-            f"--address out."
+            f"--address must be a running Ray cluster, got {address!r}: {error} "
+            f"Start one with `ray start --head`, or leave --address out."
         ) from error
     try:
         yield
@@ -75,8 +78,8 @@ class _Worker:
 
 @dataclass
 class _Actor:
-    handle: ActorHandle
-    call: ray.ObjectRef
+    handle: Any
+    call: ray.ObjectRef | None
     is_loading: bool = True
 
 
@@ -86,7 +89,7 @@ class RayPool:
     def __init__(self, job: Job, resources: Resources) -> None:
         self._job = ray.put(job)
         self._store = job.store
-        self._actor = ray.remote(_Worker).options(
+        self._actor: Any = ray.remote(_Worker).options(
             num_cpus=resources.num_cpus, num_gpus=resources.num_gpus, memory=resources.memory or None, max_concurrency=1
         )
         self._reports = Queue(actor_options={"num_cpus": 0})
@@ -129,7 +132,7 @@ class RayPool:
         actor = self._actors[worker]
         was_loading, actor.is_loading = actor.is_loading, False
         try:
-            made = ray.get(actor.call)
+            made: Any = ray.get(cast(ray.ObjectRef, actor.call))
         except (RayActorError, OutOfMemoryError) as error:
             del self._actors[worker]
             return Died(_first_line(error))

@@ -21,7 +21,7 @@ DEATHS_ALONE = 2
 WORKER_TRIES = 3
 
 
-class Stopped(Exception):
+class Stopped(RuntimeError):
     """The stage ended early; what is committed stays, and the same command goes on from there."""
 
 
