@@ -77,7 +77,12 @@ def pack_tasks(job: PackJob, dataset: Dataset, num_shards: int, force: bool = Fa
             digests[column] = _require(dataset, column, shard).digest
         manifest = dataset.manifest(PACKED, shard)
         expected = inputs_digest(digests, job.where)
-        if force or manifest is None or manifest.input_digest != expected or manifest.fingerprint != fingerprint(job.settings):
+        if (
+            force
+            or manifest is None
+            or manifest.input_digest != expected
+            or manifest.fingerprint != fingerprint(job.settings)
+        ):
             tasks.append(Task(shard, (PACKED,)))
     return tasks
 
