@@ -232,7 +232,7 @@ def _run_select(job: SelectJob, dataset: Dataset, num_shards: int, leave: Leave,
         listener.begin(SELECT, num_shards, num_shards)
     else:
         listener.begin(SELECT, num_shards, 0)
-        for manifest in run_select(dataset, job, num_shards):
+        for manifest in run_select(dataset, job, num_shards, force=SELECT in leave.permitted):
             dataset.commit(manifest)
             listener.committed(SELECT, manifest)
     listener.end(SELECT)
