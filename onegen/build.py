@@ -5,8 +5,9 @@ Run it with `onegen build RECIPE OUT`. Whatever stopped a build, the same comman
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from onegen.config import Recipe
 from onegen.executor.local import InProcessPool, LocalPool
@@ -55,9 +56,9 @@ class Listener(Protocol):
 class Options:
     """How to run a build; but for `limit`, none of it changes a byte of the output.
 
-    `only` names stages or columns to run; `recompute` those whose committed work may be thrown away; `retry` makes failed
-    rows with a matching reason be computed again, in all columns or those of `retry_stage`; `limit` cuts the listing when
-    the plan is made, and is pinned with it.
+    `only` names stages or columns to run; `recompute` those whose committed work may be thrown away; `retry` makes
+    failed rows with a matching reason be computed again, in all columns or those of `retry_stage`; `limit` cuts the
+    listing when the plan is made, and is pinned with it.
     """
 
     executor: Literal["local", "ray"] = "local"
@@ -90,7 +91,7 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
     dataset = Dataset(store)
     try:
         check_output(dataset, recipe, _source(steps), options)
-        with lease(store):
+        with lease(store), _session(steps, options):
             return _build(recipe, dataset, steps, options, listener)
     except OSError as error:
         raise Stopped(explain(error, store)) from error
@@ -121,7 +122,7 @@ def leave_of(steps: list[Step], options: Options) -> Leave:
     if options.retry is not None:
         every = {column for step in steps for column in step.columns} - {SELECT}
         chosen = find_columns(steps, options.retry_stage) if options.retry_stage else every
-        retries = {column: options.retry for column in chosen}
+        retries = dict.fromkeys(chosen, options.retry)
     return Leave(frozenset(permitted), frozenset(follow), retries)
 
 
@@ -136,8 +137,8 @@ def check_output(dataset: Dataset, recipe: Recipe, source: Source, options: Opti
                 f"output must be empty or an onegen dataset, got {url} with {foreign[0]!r}. Choose another OUT."
             )
         return
-    pinned = {"name": card.name, "source": card.source, "source root": card.source_root}
-    asked = {"name": recipe.name, "source": recipe.source, "source root": source.root}
+    pinned: dict[str, Any] = {"name": card.name, "source": card.source, "source root": card.source_root}
+    asked: dict[str, Any] = {"name": recipe.name, "source": recipe.source, "source root": source.root}
     pinned["samples_per_shard"] = card.recipe["samples_per_shard"]
     asked["samples_per_shard"] = recipe.samples_per_shard
     if options.limit is not None:
@@ -243,13 +244,24 @@ def _num_workers(step: Step, options: Options) -> int:
     return asked if asked is not None else len(os.sched_getaffinity(0))
 
 
+def _session(steps: list[Step], options: Options) -> AbstractContextManager[None]:
+    """Return the context the workers live in: a Ray session, or nothing for local processes."""
+    if options.executor == "local":
+        return nullcontext()
+    try:
+        from onegen.executor.ray import ray_session
+    except ModuleNotFoundError as error:
+        raise ConfigError("--executor ray needs Ray. Install it with: pip install 'onegen[ray]'.") from error
+    return ray_session(options.address, max(_num_workers(step, options) * step.resources.num_cpus for step in steps))
+
+
 def _pool(step: Step, job: Job, options: Options) -> Pool:
     if options.workers == 0 or (options.workers is None and step.workers == 0):
         return InProcessPool(job)
     if options.executor == "ray":
         from onegen.executor.ray import RayPool
 
-        return RayPool(job, step.resources, options.address)
+        return RayPool(job, step.resources)
     return LocalPool(job)
 
 

@@ -1,8 +1,8 @@
 """The image column: check, orient, resize and hash what a source read. DESIGN section 4, rules 3 and 4.
 
-An upright 8-bit RGB JPEG, PNG or WebP within `max_side` keeps its original bytes. Anything else is rewritten once: first
-frame, EXIF orientation applied, alpha over white, 16-bit divided by 257, LANCZOS to `max_side`; PNG where the source was
-lossless, else JPEG of quality 95 without chroma subsampling.
+An upright 8-bit RGB JPEG, PNG or WebP within `max_side` keeps its original bytes. Anything else is rewritten once:
+first frame, EXIF orientation applied, alpha over white, 16-bit divided by 257, LANCZOS to `max_side`; PNG where the
+source was lossless, else JPEG of quality 95 without chroma subsampling.
 """
 
 import io
@@ -53,8 +53,11 @@ _BITS_TAG = 258
 
 @dataclass(frozen=True)
 class Ingest:
-    """Make the `image` column: `min_side` (pixels; smaller is filtered), `max_side` (pixels; larger is resized; None keeps),
-    `max_pixels` (more fails on its header alone), `licence` and `attribution` where the source names none."""
+    """Make the `image` column.
+
+    `min_side` (pixels; smaller is filtered), `max_side` (pixels; larger is resized; None keeps), `max_pixels` (more
+    fails on its header alone), `licence` and `attribution` where the source names none.
+    """
 
     min_side: int = 1
     max_side: int | None = 1024
@@ -93,7 +96,8 @@ class Ingest:
         if width * height > self.max_pixels:
             raise SampleError(
                 "too_many_pixels",
-                f"image must have at most {self.max_pixels:,} pixels, got {width}x{height}. Raise image.max_pixels to take it.",
+                f"image must have at most {self.max_pixels:,} pixels, got {width}x{height}. "
+                f"Raise image.max_pixels to take it.",
             )
         if min(width, height) < self.min_side:
             return Rejected("too_small", f"{width}x{height}, image.min_side is {self.min_side}")

@@ -51,8 +51,9 @@ class Blame:
 class ColumnJob:
     """How one column is made.
 
-    `gates` are the columns whose row must be ok, in order (image, select, then those the annotator requires; none for the
-    image column itself); `provides` says what each of them stores; `where` skips rows, evaluated over `where_scope`.
+    `gates` are the columns whose row must be ok, in order (image, select, then those the annotator requires; none for
+    the image column itself); `provides` says what each of them stores; `where` skips rows, evaluated over
+    `where_scope`.
     """
 
     annotator: Annotator
@@ -83,8 +84,8 @@ class ColumnJob:
 class Task:
     """One shard of a stage: the columns of it to make, and what is known about its rows.
 
-    `retries` (by column) and `force` (whole columns) say which committed rows to compute again; `suspects` are (column, position) that were in flight
-    when a worker died, to be run alone; `blamed` are those found guilty.
+    `retries` (by column) and `force` (whole columns) say which committed rows to compute again; `suspects` are
+    (column, position) that were in flight when a worker died, to be run alone; `blamed` are those found guilty.
     """
 
     shard: int

@@ -26,7 +26,7 @@ class Outcome:
 
 
 def failed(key: str | None, error: Exception) -> Outcome:
-    """Return the outcome of a row that raised; the reason is SampleError's own, else the exception's name in snake case."""
+    """Return the outcome of a row that raised; its reason is SampleError's own, else the exception in snake case."""
     if isinstance(error, SampleError):
         return Outcome("failed", error.reason, str(error)[:MESSAGE_LIMIT], key=key)
     reason = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(error).__name__).lower()

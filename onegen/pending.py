@@ -1,11 +1,11 @@
 """What is left to do in a step, and what may not be done without leave. DESIGN section 4, rule 9.
 
-Nothing stale: a shard without a manifest, new rows, rows a retry names, rows whose gates opened or closed. Stale: rows whose
-inputs or options changed since they were made; computing them again throws committed work away, so the build names them and
-stops unless `--recompute` allows it.
+Nothing stale: a shard without a manifest, new rows, rows a retry names, rows whose gates opened or closed. Stale:
+rows whose inputs or options changed since they were made; computing them again throws committed work away, so the
+build names them and stops unless `--recompute` allows it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onegen.job import ColumnJob, Retry, StageJob, Task
@@ -21,8 +21,11 @@ from onegen.steps import Step
 
 @dataclass(frozen=True)
 class Leave:
-    """What the user allowed: columns `permitted` by --recompute, all that may `follow` (they and what is made from them),
-    and the failures to retry by column."""
+    """What the user allowed.
+
+    Columns `permitted` by --recompute, all that may `follow` (they and what is made from them), and the failures to
+    retry by column.
+    """
 
     permitted: frozenset[str] = frozenset()
     follow: frozenset[str] = frozenset()
@@ -47,15 +50,15 @@ def stage_tasks(job: StageJob, dataset: Dataset, num_shards: int, leave: Leave) 
     refused = {column: shards for column, shards in stale.items() if column not in leave.follow}
     if refused:
         lines = [
-            f"  {column}: inputs changed in {len(shards)} shard(s), first {shards[0]:06d}. "
-            f"Throw the work made from the old ones away with --recompute {column}."
-            for column, shards in refused.items()
+            f"  {name}: inputs changed in {len(shards)} shard(s), first {shards[0]:06d}. "
+            f"Throw the work made from the old ones away with --recompute {name}."
+            for name, shards in refused.items()
         ]
         raise ConfigError("\n".join(["inputs of committed work must not change silently:", *lines]))
     forced = _forced(job, wanted, leave)
-    for column in forced:
+    for name in forced:
         for shard in range(num_shards):
-            wanted.setdefault(shard, []).append(column)
+            wanted.setdefault(shard, []).append(name)
     return [
         Task(shard, tuple(columns), {c: r for c, r in leave.retries.items() if c in columns}, frozenset(forced))
         for shard, columns in sorted(wanted.items())
@@ -77,7 +80,7 @@ def pack_tasks(job: PackJob, dataset: Dataset, num_shards: int) -> list[Task]:
 
 
 def refuse_changed_options(dataset: Dataset, steps: list[Step], leave: Leave) -> None:
-    """Raise ConfigError naming every column whose options changed since its shards were made, unless that is allowed."""
+    """Raise ConfigError naming every column whose options changed since its shards were made, unless it is allowed."""
     lines: list[str] = []
     for step in steps:
         jobs: dict[str, ColumnJob | SelectJob] = {}
@@ -100,7 +103,8 @@ def _changed_options(dataset: Dataset, column: str, job: ColumnJob | SelectJob) 
         return []
     difference = "; ".join(settings_difference(stale[0].settings, job.settings))
     return [
-        f"  {column}: {difference} ({len(stale)} shard(s)). Put it back, or throw that work away with --recompute {column}."
+        f"  {column}: {difference} ({len(stale)} shard(s)). "
+        f"Put it back, or throw that work away with --recompute {column}."
     ]
 
 

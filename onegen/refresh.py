@@ -1,4 +1,4 @@
-"""The one way to make a shard: which rows are copied, which computed, which skipped. DESIGN section 4, rules 5, 7 and 9.
+"""The one way to make a shard: which rows are copied, computed or skipped. DESIGN section 4, rules 5, 7 and 9.
 
 Worker and driver ask the same question here: the worker to do it, the driver to find out whether it may.
 """
@@ -20,7 +20,10 @@ IMAGE, SELECT = "image", "select"
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """What happens to one row. `is_stale` says that committed work would be thrown away because inputs or options changed."""
+    """What happens to one row.
+
+    `is_stale` says that committed work would be thrown away because inputs or options changed.
+    """
 
     action: Literal["copy", "compute", "skip"]
     key: str | None
@@ -67,7 +70,7 @@ def plan_rows(
     retry: Retry | None = None,
     force: bool = False,
 ) -> list[RowPlan]:
-    """Return what happens to each row of a shard, given the rows and fingerprint of its committed predecessor, if any."""
+    """Return what happens to each row of a shard; `old` are the rows of its committed predecessor, if there is one."""
     outcomes = _where(job, inputs)
     plans: list[RowPlan] = []
     for position, item in enumerate(inputs.plan):

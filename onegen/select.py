@@ -4,6 +4,7 @@ It writes a status column per shard and never edits `image`. First in plan order
 """
 
 import hashlib
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Verdict:
 
 
 def input_digest(dataset: Dataset, job: SelectJob) -> str:
-    """Return the digest of everything select looks at: the whole dataset's, since any row may be a duplicate of any other."""
+    """Return the digest of all that select looks at: the whole dataset, since any row may repeat any other."""
     total = hashlib.sha256(dataset.digest(job.columns).encode())
     return total.hexdigest()
 
@@ -133,8 +134,9 @@ def _find_near(spill: Spill, distance: int | None) -> None:
     if distance is not None:
         edges = [HASH_BITS * band // (distance + 1) for band in range(distance + 2)]
         bands = " UNION ALL ".join(
-            f"SELECT {band} AS band, (phash >> {low}) & {(1 << (high - low)) - 1}::UBIGINT AS bits, phash, ordinal FROM hashes"
-            for band, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
+            f"SELECT {band} AS band, (phash >> {low}) & {(1 << (high - low)) - 1}::UBIGINT AS bits, phash, ordinal "
+            f"FROM hashes"
+            for band, (low, high) in enumerate(itertools.pairwise(edges))
         )
         pairs = spill.query(
             f"WITH bands AS ({bands}) SELECT DISTINCT later.ordinal AS later, earlier.ordinal AS earlier "

@@ -1,7 +1,8 @@
 """What a worker does with one shard: read columns, batch, bisect, write, and return the manifests to commit.
 
-An exception in a batch is halved down to the sample that raises it; that sample alone fails, with its reason. Before a batch
-runs its rows are reported, so that the supervisor knows whom to suspect when this process dies. DESIGN section 5.
+An exception in a batch is halved down to the sample that raises it; that sample alone fails, with its reason. Before
+a batch runs its rows are reported, so that the supervisor knows whom to suspect when this process dies. DESIGN
+section 5.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ class Breaker(Exception):
 
 
 def run_task(job: StageJob, task: Task, report: Report) -> Made:
-    """Make the task's columns of one shard and return their manifests; files lie under their content names, uncommitted.
+    """Make the task's columns of one shard and return their manifests; the files lie uncommitted under content names.
 
     Raises Breaker when the stage itself is broken, OSError where the store cannot be read or written.
     """
@@ -71,7 +72,8 @@ def answer(job: ColumnJob, items: Sequence[Item]) -> list[Outcome]:
         return [_outcome(job, item, said) for item, said in zip(items, answers, strict=True)]
     except Exception as error:
         if "CUDA error" in str(error):
-            # The device context is gone: every further call in this process fails. A fresh worker decides who is to blame.
+            # The device context is gone and every further call in this process fails: a fresh worker finds who is to
+            # blame.
             raise
         if len(items) == 1:
             return [failed(items[0].key, error)]
@@ -90,7 +92,8 @@ def _outcome(job: ColumnJob, item: Item, said: Annotation | Rejected) -> Outcome
             height, width = item.pixels.shape[:2]
             raise SampleError(
                 "bad_annotation",
-                f"{job.column} map must have the size of its image: key {item.key}, {value.shape[1]}x{value.shape[0]} vs {width}x{height}.",
+                f"{job.column} map must have the size of its image: key {item.key}, "
+                f"{value.shape[1]}x{value.shape[0]} vs {width}x{height}.",
             )
         parts[name] = encode_part(value, encodings.get(name, "bytes"))
     unknown = set(said.values) - set(provides.fields)
@@ -200,7 +203,8 @@ class _Shard:
 
     def _copy(self, position: int, plan: RowPlan) -> None:
         old = plan.old
-        assert old is not None and self._old is not None
+        assert old is not None
+        assert self._old is not None
         known = {member.name: member.sha256 for member in old.parts}
         self._writer.add(
             position, old.key, old.status, old.reason, plan.input_digest, old.values, self._old.parts(old), known

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ class Step:
     job: StageJob | SelectJob | PackJob
     columns: tuple[str, ...]
     workers: int | None = None
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
 
 
 def make_steps(recipe: Recipe, store: Store) -> list[Step]:
@@ -64,7 +64,7 @@ def make_steps(recipe: Recipe, store: Store) -> list[Step]:
 
 
 def find_columns(steps: list[Step], name: str) -> set[str]:
-    """Return the columns a STAGE argument means, a stage's or a column's name; raises ConfigError for an unknown one."""
+    """Return the columns a STAGE argument means, a stage's or a column's name; raises ConfigError for another."""
     for step in steps:
         if name == step.name:
             return set(step.columns) or {step.name}

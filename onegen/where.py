@@ -1,7 +1,7 @@
 """Boolean SQL over annotation columns: a stage's `where`, the dataset's `where`, the rules of `select`.
 
-An expression may say `scores.sharpness > 10`, or `nsfw < 0.5` where the column `nsfw` has a field of its own name. duckdb
-evaluates it; null is false. DESIGN section 2.
+An expression may say `scores.sharpness > 10`, or `nsfw < 0.5` where the column `nsfw` has a field of its own name.
+duckdb evaluates it; null is false. DESIGN section 2.
 """
 
 import json
@@ -33,7 +33,8 @@ def columns_in(expression: str, scope: Scope) -> set[str]:
         fields = scope[path[0]]
         if len(path) == 1 and path[0] not in fields:
             raise ConfigError(
-                f"expression {expression!r} must name a field of {path[0]!r}, such as {path[0]}.{next(iter(fields), 'FIELD')}."
+                f"expression {expression!r} must name a field of {path[0]!r}, such as "
+                f"{path[0]}.{next(iter(fields), 'FIELD')}."
             )
         if len(path) > 1 and path[1] not in fields:
             raise ConfigError(f"expression {expression!r} names {'.'.join(path)!r}; {nearest(path[1], list(fields))}")
@@ -48,7 +49,7 @@ def columns_in(expression: str, scope: Scope) -> set[str]:
 
 
 def evaluate(expression: str, values: Mapping[str, Sequence[Mapping[str, Any] | None]], scope: Scope) -> list[bool]:
-    """Return the outcome per row; `values` holds, per column, one mapping of fields a row (None where the row is not ok)."""
+    """Return the outcome per row; `values` holds, per column, a mapping of fields a row, None where it is not ok."""
     arrays = {}
     for column, rows in values.items():
         fields = scope[column]

@@ -1,8 +1,8 @@
 """Drive workers through the shards of one stage: assignments, deadlines, suspects, blame, and when to stop.
 
-The supervisor never sees pixels. It knows which rows are in flight on each worker, because workers report before they run a
-batch; so when a process dies it suspects those rows, runs each alone on a fresh worker, and blames a row after two deaths
-alone. DESIGN section 5.
+The supervisor never sees pixels. It knows which rows are in flight on each worker, because workers report before they
+run a batch; so when a process dies it suspects those rows, runs each alone on a fresh worker, and blames a row after
+two deaths alone. DESIGN section 5.
 """
 
 import time
@@ -21,7 +21,7 @@ DEATHS_ALONE = 2
 WORKER_TRIES = 3
 
 
-class Stopped(Exception):
+class Stopped(RuntimeError):
     """The stage ended early; what is committed stays, and the same command goes on from there."""
 
 
@@ -69,7 +69,10 @@ class _Case:
 
 
 class Supervisor:
-    """Run tasks on a pool. `commit` is called with each finished shard, `tick` a few times a second with what waits on what."""
+    """Run tasks on a pool.
+
+    `commit` is called with each finished shard, `tick` a few times a second with what waits on what.
+    """
 
     def __init__(
         self,

@@ -14,13 +14,13 @@ import cv2
 from onegen.job import Made, Report, StageJob, Task
 from onegen.sample import ConfigError
 from onegen.shards.pack import PackJob, pack_shard
-from onegen.shards.store import explain
+from onegen.shards.store import Store, explain
 from onegen.stage import Breaker, run_task
 
 Job = StageJob | PackJob
 
-THREAD_SETTINGS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-"""Environment of every worker: a sum over threads depends on their number, and cores are shared by processes already."""
+THREAD_SETTINGS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment of every worker: a sum over threads depends on their number, and processes share the cores already."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Broke:
-    """The worker cannot go on, and no sample is at fault: a wrong configuration, the store, the breaker, or an error."""
+    """The worker cannot go on and no sample is at fault: a wrong configuration, the store, the breaker, or an error."""
 
     kind: Literal["config", "store", "breaker", "error"]
     message: str
@@ -91,13 +91,15 @@ class Telling:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, Exception):
-            self._tell(self._describe(error))
+            self._tell(describe(error, self._job.store))
 
-    def _describe(self, error: Exception) -> Broke:
-        if isinstance(error, ConfigError):
-            return Broke("config", str(error))
-        if isinstance(error, Breaker):
-            return Broke("breaker", str(error))
-        if isinstance(error, OSError):
-            return Broke("store", explain(error, self._job.store))
-        return Broke("error", "".join(traceback.format_exception(error)))
+
+def describe(error: Exception, store: Store) -> Broke:
+    """Return why a worker cannot go on, by the kind of exception that ended it."""
+    if isinstance(error, ConfigError):
+        return Broke("config", str(error))
+    if isinstance(error, Breaker):
+        return Broke("breaker", str(error))
+    if isinstance(error, OSError):
+        return Broke("store", explain(error, store))
+    return Broke("error", "".join(traceback.format_exception(error)))

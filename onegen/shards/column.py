@@ -1,10 +1,14 @@
-"""Read and write one shard of one column: a tar of parts (if it has any) and its index, under names made from their content."""
+"""Read and write one shard of one column: a tar of parts (if it has any) and its index.
+
+Both lie under names made from their content.
+"""
 
 import contextlib
 import hashlib
+import io
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
@@ -98,7 +102,7 @@ class ColumnWriter:
         self._rows.append(Row(position, key, status, reason, tuple(members), input_digest, dict(values)))
 
     def finish(self) -> tuple[dict[str, FileRecord], Counts, str]:
-        """Write the files under their content names; return them with the rows by status and the column shard's digest."""
+        """Write the files under content names; return them with the rows by status and the column shard's digest."""
         files: dict[str, FileRecord] = {}
         if self._tar is not None and self._spool is not None:
             sha256 = self._tar.close()
@@ -135,8 +139,8 @@ def count(rows: list[Row]) -> Counts:
 def publish(store: Store, spool: Spool, where: str, shard: int, extension: str, sha256: str) -> str:
     """Give a spooled file the name `SHARD-HASH.EXTENSION` in a folder and return it.
 
-    A file of that name is kept if it has the same bytes, since a committed manifest may name it; otherwise (a damaged file,
-    or two contents with the same eight digits) the name takes more digits.
+    A file of that name is kept if it has the same bytes, since a committed manifest may name it; otherwise (a damaged
+    file, or two contents with the same eight digits) the name takes more digits.
     """
     for digits in (8, 16, 64):
         name = f"{shard:06d}-{sha256[:digits]}{extension}"
@@ -150,4 +154,4 @@ def publish(store: Store, spool: Spool, where: str, shard: int, extension: str, 
 
 def _sha256(store: Store, name: str) -> str:
     with store.open(name) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from onegen.sample import ConfigError, Kind
 from onegen.shards.index import Row, from_table
@@ -64,7 +64,7 @@ class Card(Record):
     source_root: str
     limit: int | None = None
     plan: PlanSummary
-    columns: dict[str, ColumnSummary] = {}
+    columns: dict[str, ColumnSummary] = Field({})
     digest: str | None = None
 
     def to_json(self) -> bytes:
@@ -127,8 +127,8 @@ class Dataset:
             return Manifest.model_validate_json(data)
         except ValidationError as error:
             raise ConfigError(
-                f"{self.store.url}/{manifest_name(column, shard)} is not a manifest of schema version {SCHEMA_VERSION}: "
-                f"{error}. Delete it and run `onegen build` again: only this shard is made anew."
+                f"{self.store.url}/{manifest_name(column, shard)} is not a manifest of schema version "
+                f"{SCHEMA_VERSION}: {error}. Delete it and run `onegen build` again: only this shard is made anew."
             ) from error
 
     def manifests(self, column: str) -> Iterator[Manifest]:

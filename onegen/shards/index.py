@@ -1,7 +1,7 @@
 """The index of a column shard: one typed row per plan item, what its parts are and what happened to it.
 
-All columns of a shard have the same rows, joined by `position`. Digests are taken over canonical rows, never over Parquet
-bytes, so they survive another writer version. DESIGN section 4, rules 5 and 7.
+All columns of a shard have the same rows, joined by `position`. Digests are taken over canonical rows, never over
+Parquet bytes, so they survive another writer version. DESIGN section 4, rules 5 and 7.
 """
 
 import hashlib
@@ -44,8 +44,8 @@ IMAGE_FIELDS: dict[str, pa.DataType] = {
     "licence": pa.string(),
     "attribution": pa.string(),
 }
-"""Fields of the `image` column: what the source said, and the facts of the stored image. `sha256` is of the original bytes of
-a single image; `members` lists those of all images in order; width and height are of the first."""
+"""Fields of the `image` column: what the source said, and the facts of the stored image. `sha256` is of the original
+bytes of a single image; `members` lists those of all images in order; width and height are of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,10 @@ class Row:
 
 
 def to_table(rows: Sequence[Row], fields: Mapping[str, pa.DataType], kind: Kind, producer: str) -> pa.Table:
-    """Return rows as an arrow table with the base fields and the column's own; raises pyarrow.ArrowInvalid for a misfit value."""
+    """Return rows as an arrow table with the base fields and the column's own.
+
+    Raises pyarrow.ArrowInvalid or pyarrow.ArrowTypeError for a value that is not of its field's type.
+    """
     base: dict[str, list[Any]] = {
         "position": [row.position for row in rows],
         "key": [row.key for row in rows],

@@ -12,7 +12,7 @@ from onegen.shards.store import LocalStore, Store
 LEASE = ".lease"
 
 
-class LeaseHeld(Exception):
+class LeaseHeld(RuntimeError):
     """Another driver works on this dataset; the message says who and since when."""
 
 
@@ -43,6 +43,21 @@ def lease(store: Store) -> Iterator[None]:
         file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%F %T%z")}))
         file.flush()
         yield
+
+
+def holder(store: Store) -> str | None:
+    """Return who builds a local dataset right now, or None."""
+    path = os.path.join(store._root, LEASE)
+    if not isinstance(store, LocalStore) or not os.path.exists(path):
+        return None
+    import fcntl
+
+    with open(path, encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(file.read())
+    return None
 
 
 def _holder(text: str) -> str:

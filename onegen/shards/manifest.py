@@ -1,13 +1,13 @@
 """The manifest of a column shard: written last, its presence is the commit. DESIGN section 4, rules 6 to 9."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onegen.sample import Kind
 from onegen.shards.index import canonical, sha256
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 SEED_RULE = "first 8 bytes of sha256(key, column, version)"
 
 

@@ -1,7 +1,7 @@
-"""The packed view: one tar a shard with the chosen columns, for any WebDataset reader. DESIGN section 4, rules 8 and 10.
+"""The packed view: one tar a shard with the chosen columns, for any WebDataset reader.
 
 Parts are copied as raw bytes with the digests their columns committed; everything else about a sample goes into one
-`key.json`. The index keeps one row per plan item, packed or not.
+`key.json`. The index keeps one row per plan item, packed or not. DESIGN section 4, rules 8 and 10.
 """
 
 import time
@@ -26,8 +26,11 @@ IMAGE, SELECT = "image", "select"
 
 @dataclass(frozen=True)
 class PackJob:
-    """How the packed view is made: the columns whose parts and values go in, those without which a sample is left out, and
-    the dataset's `where`. `scope` says which fields each column has."""
+    """How the packed view is made.
+
+    The columns whose parts and values go in, those without which a sample is left out, and the dataset's `where`;
+    `scope` says which fields each column has.
+    """
 
     store: Store
     kind: Kind

@@ -1,4 +1,7 @@
-"""The plan: which item is row p of shard n, fixed before any work starts and never made again. DESIGN section 4, rule 12."""
+"""The plan: which item is row p of shard n, fixed before any work starts and never made again.
+
+DESIGN section 4, rule 12.
+"""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -15,7 +18,7 @@ from onegen.shards.store import Store
 
 FILES = pa.list_(pa.struct([("uri", pa.string()), ("size", pa.int64()), ("etag", pa.string())]))
 LISTING = pa.schema([("item", pa.string()), ("images", FILES), ("sidecars", FILES)])
-"""What a source lists: the item's id, its images in order and the files beside them, each with size and etag or mtime."""
+"""What a source lists: item id, its images in order and the files beside them, each with size and etag or mtime."""
 PLAN = pa.schema([pa.field("position", pa.int32()), *LISTING])
 
 
@@ -56,8 +59,9 @@ def make_plan(
 ) -> PlanSummary:
     """Sort a listing by item id, out of core, cut it into shards and write their plans.
 
-    `samples_per_shard` counts images; an item never spans shards. `limit` keeps the first items only. The plan is pinned
-    once the caller names it in the dataset's card; until then its files are orphans and a new plan replaces them.
+    `samples_per_shard` counts images; an item never spans shards. `limit` keeps the first items only. The plan is
+    pinned once the caller names it in the dataset's card; until then its files are orphans and a new plan replaces
+    them.
     """
     for name in store.names("plan"):
         store.delete(f"plan/{name}")

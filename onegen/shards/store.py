@@ -1,7 +1,7 @@
 """Where a dataset's files live: one small interface over local files and any other fsspec file system.
 
-Names are relative to the dataset, with `/` between parts. Every change of the store passes `_change(kind, name)` first, so
-that a test can kill the process at each of them. A file appears under its name whole or not at all.
+Names are relative to the dataset, with `/` between parts. Every change of the store passes `_change(kind, name)`
+first, so that a test can kill the process at each of them. A file appears under its name whole or not at all.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import fsspec
 from fsspec.utils import stringify_path
@@ -85,7 +85,7 @@ class Store:
     def spool(self, label: str) -> Iterator["Spool"]:
         """Give a temporary file to write to; it is gone afterwards unless `publish` gave it a name."""
         self._change("spool", label)
-        spool = Spool(tempfile.NamedTemporaryFile(prefix="onegen-", delete=False), label)  # noqa: SIM115
+        spool = Spool(cast(BinaryIO, tempfile.NamedTemporaryFile(prefix="onegen-", delete=False)), label)  # noqa: SIM115
         try:
             yield spool
         finally:
@@ -131,12 +131,15 @@ class LocalStore(Store):
         self._root = os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
 
     def exists(self, name: str) -> bool:
+        """Say whether a file of this name is there."""
         return os.path.isfile(self._path(name))
 
     def size(self, name: str) -> int:
+        """Return the size of a file in bytes; raises FileNotFoundError."""
         return os.stat(self._path(name)).st_size
 
     def names(self, folder: str = "") -> list[str]:
+        """Return the names of the files directly in a folder, sorted; links count as what they lead to."""
         try:
             with os.scandir(self._path(folder)) as entries:
                 return sorted(entry.name for entry in entries if entry.is_file())
@@ -144,6 +147,7 @@ class LocalStore(Store):
             return []
 
     def folders(self, folder: str = "") -> list[str]:
+        """Return the names of the folders directly in a folder, sorted."""
         try:
             with os.scandir(self._path(folder)) as entries:
                 return sorted(entry.name for entry in entries if entry.is_dir())
@@ -151,12 +155,15 @@ class LocalStore(Store):
             return []
 
     def open(self, name: str) -> BinaryIO:
+        """Open a file for random-access reading."""
         return open(self._path(name), "rb")
 
     def read(self, name: str) -> bytes:
+        """Return a whole file."""
         return Path(self._path(name)).read_bytes()
 
     def write(self, name: str, data: bytes) -> None:
+        """Put `data` under `name` in one step, on disk before this returns."""
         self._change("write", name)
         temporary = self._temporary()
         with open(temporary, "wb") as file:
@@ -166,6 +173,7 @@ class LocalStore(Store):
 
     @contextlib.contextmanager
     def spool(self, label: str) -> Iterator["Spool"]:
+        """Give a temporary file on the same disk, so that `publish` is a rename."""
         self._change("spool", label)
         spool = Spool(open(self._temporary(), "wb"), label)  # noqa: SIM115
         try:
@@ -174,27 +182,32 @@ class LocalStore(Store):
             spool.close()
 
     def publish(self, spool: "Spool", name: str) -> None:
+        """Give a spooled file its name, on disk before this returns."""
         self._change("publish", name)
         self._flush(spool.file)
         spool.file.close()
         self._move(spool.path, name)
 
     def rename(self, old: str, new: str) -> None:
+        """Give a file another name in one step, replacing what was there."""
         self._change("rename", new)
         self._move(self._path(old), new)
 
     def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
         self._change("delete", name)
         with contextlib.suppress(FileNotFoundError):
             os.remove(self._path(name))
 
     def append(self, name: str, text: str) -> None:
+        """Add text to the end of a log file."""
         self._change("append", name)
         os.makedirs(os.path.dirname(self._path(name)), exist_ok=True)
         with open(self._path(name), "a", encoding="utf-8") as file:
             file.write(text)
 
     def clear_temporary(self) -> int:
+        """Delete what dead workers left half written; return how many files."""
         left = self.names(TEMPORARY)
         for name in left:
             self.delete(f"{TEMPORARY}/{name}")
@@ -257,7 +270,10 @@ def explain(error: OSError, store: Store) -> str:
             if store.is_local and os.path.isdir(store._root)
             else ""
         )
-        return f"disk must have room for the shard being written, {where} is full{free}. Free space, then run the same command again: nothing committed is lost."
+        return (
+            f"disk must have room for the shard being written, {where} is full{free}. "
+            f"Free space, then run the same command again: nothing committed is lost."
+        )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"output must be writable, got {where}: {error.strerror}. Choose another OUT or change its permissions."
     return f"output could not be written: {where}: {error.strerror or error}. Mend it, then run the same command again."

@@ -1,7 +1,7 @@
 """Write deterministic USTAR archives: the same parts always give the same bytes.
 
-mtime 0, uid and gid 0, mode 0644, no owner names; a PAX record only where a name does not fit. Every reader of tar files
-(`tarfile`, webdataset, HF `datasets`, Megatron-Energon) reads them. DESIGN section 4, rules 2 and 3.
+mtime 0, uid and gid 0, mode 0644, no owner names; a PAX record only where a name does not fit. Every reader of tar
+files (`tarfile`, webdataset, HF `datasets`, Megatron-Energon) reads them. DESIGN section 4, rules 2 and 3.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ _MAX_SIZE = 8**11 - 1
 _KEY = re.compile(r"[0-9a-z_-]+")
 _PART = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")
 
-# name[100] | mode uid gid | size[12] | mtime | checksum[8] | type and the rest. The checksum counts its own field as spaces.
+# name[100] | mode uid gid | size[12] | mtime | checksum[8] | type and the rest; the checksum counts itself as spaces.
 _OWNER = b"0000644\0" + b"0000000\0" * 2
 _MTIME = b"00000000000\0"
 _REST = bytes(100) + b"ustar\00000" + bytes(64) + b"0000000\0" * 2 + bytes(155 + 12)

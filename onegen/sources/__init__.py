@@ -1,4 +1,4 @@
-"""Sources: where items come from, one file per kind; the registry imports sources/NAME.py only when a recipe names NAME."""
+"""Sources: where items come from, one file per kind; sources/NAME.py is imported only when a recipe names NAME."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable

@@ -1,8 +1,9 @@
 """A folder of image files, searched recursively, with captions and licences beside them.
 
-`photo.jpg` may have `photo.txt` or `photo.jpg.txt` (its caption) and `photo.json` or `photo.jpg.json` (an object with any of
-caption, licence, attribution). A file LICENCE or LICENSE (with or without .txt or .md) holds for its folder and those below:
-its first line is the licence's name, its second line, if any, the attribution. Hidden files and folders are passed over.
+`photo.jpg` may have `photo.txt` or `photo.jpg.txt` (its caption) and `photo.json` or `photo.jpg.json` (an object with
+any of caption, licence, attribution). A file LICENCE or LICENSE (with or without .txt or .md) holds for its folder
+and those below: its first line is the licence's name, its second line, if any, the attribution. Hidden files and
+folders are passed over.
 """
 
 import json
@@ -20,7 +21,6 @@ from onegen.registry import register
 from onegen.sample import ConfigError, SampleError, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.shards.spill import BATCH_ROWS, Spill
-
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SIDECARS = (".txt", ".json")
@@ -88,7 +88,10 @@ class Folder:
                 yield pa.RecordBatch.from_pylist(rows, schema=LISTING)
 
     def read(self, item: PlannedItem) -> SourceItem:
-        """Return an item's bytes and what stands beside it; raises SampleError source_gone, source_changed or bad_sidecar."""
+        """Return an item's bytes and what stands beside it.
+
+        Raises SampleError source_gone, source_changed, source_unreadable or bad_sidecar.
+        """
         images = tuple(self._checked(file) for file in item.images)
         facts: dict[str, str] = {}
         # Weakest first: the folder's licence, then the caption file, then the item's own JSON.

@@ -1,0 +1,53 @@
+"""The sizes an image may take: aspect-ratio buckets, and the crop that leads to them.
+
+The table is the one PixArt and the released model trained with: about base x base pixels, sides divisible by 16.
+"""
+
+from onegen.sample import ConfigError
+
+BASES = (256, 512, 1024, 2048)
+
+# height/width as printed in the table, then height and width at base 1024; the other bases scale it exactly
+_RATIOS: dict[float, tuple[int, int]] = {
+    0.25: (512, 2048), 0.26: (512, 1984), 0.27: (512, 1920), 0.28: (512, 1856), 0.32: (576, 1792),
+    0.33: (576, 1728), 0.35: (576, 1664), 0.4: (640, 1600), 0.42: (640, 1536), 0.48: (704, 1472),
+    0.5: (704, 1408), 0.52: (704, 1344), 0.57: (768, 1344), 0.6: (768, 1280), 0.68: (832, 1216),
+    0.72: (832, 1152), 0.78: (896, 1152), 0.82: (896, 1088), 0.88: (960, 1088), 0.94: (960, 1024),
+    1.0: (1024, 1024), 1.07: (1024, 960), 1.13: (1088, 960), 1.21: (1088, 896), 1.29: (1152, 896),
+    1.38: (1152, 832), 1.46: (1216, 832), 1.67: (1280, 768), 1.75: (1344, 768), 2.0: (1408, 704),
+    2.09: (1472, 704), 2.4: (1536, 640), 2.5: (1600, 640), 2.89: (1664, 576), 3.0: (1728, 576),
+    3.11: (1792, 576), 3.62: (1856, 512), 3.75: (1920, 512), 3.88: (1984, 512), 4.0: (2048, 512),
+}  # fmt: skip
+
+
+def bucket_table(base: int) -> dict[float, tuple[int, int]]:
+    """Return height/width ratio to (height, width) for a base of 256, 512, 1024 or 2048 pixels."""
+    if base not in BASES:
+        raise ConfigError(f"base of the buckets must be one of {BASES}, got {base}.")
+    return {ratio: (height * base // 1024, width * base // 1024) for ratio, (height, width) in _RATIOS.items()}
+
+
+def nearest_bucket(height: int, width: int, base: int = 512) -> tuple[int, int]:
+    """Return the (height, width) of the bucket whose printed ratio is nearest to height/width; the first one of
+    equals.
+    """
+    table = bucket_table(base)
+    return table[min(table, key=lambda ratio: abs(ratio - height / width))]
+
+
+def center_crop(height: int, width: int, target_height: int, target_width: int) -> tuple[int, int, int, int]:
+    """Return (top, left, height, width) of the largest centred box with the target's aspect, fractions cut off."""
+    if height * target_width > target_height * width:
+        cut = max(1, int(width * target_height / target_width))
+        return int((height - cut) / 2), 0, cut, width
+    cut = max(1, int(height * target_width / target_height))
+    return 0, int((width - cut) / 2), height, min(cut, width)
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise ConfigError unless both sides are positive and divisible by 16 (latents are 8 times smaller, tokens 16
+    times).
+    """
+    for name, side in (("height", height), ("width", width)):
+        if side <= 0 or side % 16:
+            raise ConfigError(f"{name} must be divisible by 16, got {side}. Use {max(16, round(side / 16) * 16)}.")

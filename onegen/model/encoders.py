@@ -1,0 +1,204 @@
+"""What stands before and behind the network: the image codec and the text encoder, loaded, checked and called in one
+way.
+
+| name | class | latent or width | weights |
+|---|---|---|---|
+| `sd3-vae` | diffusers `AutoencoderKL` | 16 channels | a local folder or the hub |
+| `pixel-shuffle` | `PixelShuffleCodec` | 192 channels, lossless | none |
+| `t5` | transformers `T5EncoderModel` | 2048 for XL | a local folder or the hub |
+| `minilm` | `MiniLM` | 384 | a pinned package, `onegen models fetch` |
+
+Text follows the released model (spec section 6.2): special tokens, at most 300 tokens, states cast to float32. Images
+too: a sample of the posterior times the scaling factor; the SD3 autoencoder's shift is applied in neither direction.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from onegen.model.codec import PixelShuffleCodec
+from onegen.model.minilm import PACKAGE, MiniLM
+from onegen.registry import nearest
+from onegen.sample import ConfigError
+
+MAX_TOKENS = 300
+"""Longest prompt the released model reads, end token included (its config says 512, its pipeline truncates here)."""
+
+CODECS = ("sd3-vae", "pixel-shuffle")
+TEXT_ENCODERS = ("t5", "minilm")
+
+
+class Posterior(Protocol):
+    """The distribution of latents an image is encoded to."""
+
+    def sample(self, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Return one draw, (n, channels, h, w)."""
+        ...
+
+
+def load_codec(name: str, source: str = "", dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Return a codec by its name in the table; `source` is a folder or hub id (with a `vae` subfolder, or the model
+    itself).
+
+    Raises ConfigError for an unknown name, a missing source, or weights with missing, extra or non-finite values.
+    """
+    if name == "pixel-shuffle":
+        return PixelShuffleCodec().to(dtype)
+    if name != "sd3-vae":
+        raise ConfigError(f"codec {name!r} is unknown; {nearest(name, list(CODECS))}")
+    from diffusers import AutoencoderKL
+
+    options: dict[str, Any] = {"torch_dtype": dtype, "output_loading_info": True}
+    if _has_subfolder(source, "vae"):
+        options["subfolder"] = "vae"
+    codec, info = _load(AutoencoderKL, source, **options)
+    check_loaded(f"codec of {source}", codec, info)
+    return codec.eval()
+
+
+def load_text_encoder(name: str, source: str = "", dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Any]:
+    """Return (text encoder, tokenizer) by name; `source` is a folder or hub id for `t5`, and unused for `minilm`.
+
+    Raises ConfigError as `load_codec` does.
+    """
+    if name == "minilm":
+        return MiniLM.from_package().to(dtype), minilm_tokenizer()
+    if name != "t5":
+        raise ConfigError(f"text encoder {name!r} is unknown; {nearest(name, list(TEXT_ENCODERS))}")
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    released = _has_subfolder(source, "text_encoder")
+    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
+    if released:
+        options["subfolder"] = "text_encoder"
+    encoder, info = _load(T5EncoderModel, source, **options)
+    # a full T5 brings its decoder; that is not an error here
+    info = {
+        **info,
+        "unexpected_keys": [k for k in info["unexpected_keys"] if not k.startswith(("decoder.", "lm_head."))],
+    }
+    check_loaded(f"text encoder of {source}", encoder, info)
+    tokenizer = _load(AutoTokenizer, source, **({"subfolder": "tokenizer"} if released else {}))
+    return encoder.eval(), tokenizer
+
+
+def minilm_tokenizer() -> Any:
+    """Return the tokenizer of `MiniLM` as transformers' fast tokenizer. Raises ConfigError when it was not fetched."""
+    from onegen.weights import model_file
+
+    return wordpiece_tokenizer(model_file(PACKAGE, "tokenizer.json"))
+
+
+def wordpiece_tokenizer(path: Path) -> Any:
+    """Return a BERT tokenizer.json as transformers' fast tokenizer, without the truncation to 128 saved in the file."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=512,
+    )
+
+
+def _has_subfolder(source: str, name: str) -> bool:
+    if not source:
+        raise ConfigError("weights must come from a folder or a hub id, got none. Name one.")
+    return Path(source, name).is_dir() or not Path(source).exists()
+
+
+def _load(cls: Any, source: str, **options: Any) -> Any:
+    """Return `cls.from_pretrained(source)`, network and file errors turned into ConfigError."""
+    try:
+        return cls.from_pretrained(source, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{cls.__name__} must load from {source!r}, and does not: {error}") from error
+
+
+def check_loaded(what: str, module: nn.Module, info: dict[str, Any]) -> None:
+    """Raise ConfigError listing missing, extra and misshapen keys of a checkpoint, or the tensors that are not
+    finite.
+    """
+    problems = []
+    for kind, word in (
+        ("missing_keys", "lacks"),
+        ("unexpected_keys", "has extra"),
+        ("mismatched_keys", "has misshapen"),
+    ):
+        keys = sorted(str(key) for key in info.get(kind) or ())
+        if keys:
+            problems.append(f"{word} {_shorten(keys)}")
+    if problems:
+        raise ConfigError(f"{what} must have exactly the keys of {type(module).__name__}: it {'; '.join(problems)}.")
+    broken = [name for name, tensor in module.state_dict().items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ConfigError(f"{what} must be finite, got NaN or infinity in {_shorten(broken)}. The file is damaged.")
+
+
+def _shorten(keys: Sequence[str], limit: int = 20) -> str:
+    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
+    return ", ".join(keys[:limit]) + more
+
+
+def encode_prompts(
+    tokenizer: Any, text_encoder: nn.Module, prompts: Sequence[str], max_tokens: int = MAX_TOKENS
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the states (n, L, width) float32 and the mask (n, L) of prompts, L being the longest prompt's tokens.
+
+    Padding to 300 instead, as the released pipeline does, changes nothing but the time it takes: padding is masked
+    everywhere. Warns with the words that are lost when a prompt has more than `max_tokens`.
+    """
+    encoded = tokenizer(list(prompts), return_offsets_mapping=True)
+    for prompt, ids, offsets in zip(prompts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        if len(ids) > max_tokens:
+            lost = prompt[offsets[max_tokens - 1][0] :]
+            warnings.warn(
+                f"prompt must have at most {max_tokens} tokens, got {len(ids)}. These words are lost: {lost!r}",
+                stacklevel=2,
+            )
+    batch = tokenizer(list(prompts), padding="longest", truncation=True, max_length=max_tokens, return_tensors="pt")
+    mask = batch["attention_mask"]
+    device = next(text_encoder.parameters()).device
+    with torch.no_grad():
+        states = text_encoder(batch["input_ids"].to(device), attention_mask=mask.to(device))[0]
+    return states.float(), mask
+
+
+def text_width(text_encoder: nn.Module) -> int:
+    """Return the width of the encoder's states: the network's `caption_channels`."""
+    config: Any = text_encoder.config
+    return int(config.d_model)
+
+
+def codec_factor(codec: nn.Module) -> int:
+    """Return how many image pixels a side of one latent pixel covers."""
+    config: Any = codec.config
+    if isinstance(codec, PixelShuffleCodec):
+        return codec.downscale
+    return int(2 ** (len(config.block_out_channels) - 1))
+
+
+def encode_images(codec: Any, pixels: torch.Tensor) -> Posterior:
+    """Return the posterior of images (n, 3, h, w) in [-1, 1], on the codec's device.
+
+    Multiply its draws with `codec.config.scaling_factor`.
+    """
+    posterior: Posterior = codec.encode(pixels.to(codec.dtype)).latent_dist
+    return posterior
+
+
+def decode_latents(codec: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Return images (n, 3, h, w) float32 in [0, 1] of scaled latents (n, channels, h, w), on the codec's device."""
+    pixels = codec.decode((latents / codec.config.scaling_factor).to(codec.dtype)).sample
+    return (pixels.float() / 2 + 0.5).clamp(0, 1)

@@ -1,0 +1,310 @@
+"""`OneDiffusionPipeline`: every task of OneDiffusion through one call, in the manner of diffusers.
+
+    pipe = OneDiffusionPipeline.from_pretrained("path/or/hub-id", torch_dtype=torch.bfloat16).to("cuda")
+    pipe("text2image", prompt="a bay at dawn").images[0]
+    pipe("depth2image", [photo, None]).images[0]              # the photo's depth
+    pipe("depth2image", [None, depth], prompt="a bay").images  # an image of that depth
+    pipe("multiview", [photo, orbit(0), None, orbit(30), None, orbit(60)]).images
+
+Written from the description of the released pipeline (spec section 6): its results for one sample, without its
+faults.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from diffusers.utils import BaseOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from diffusers.utils.torch_utils import randn_tensor
+from torch import nn
+
+from onegen.geometry.rays import camera_rays, latent_to_rays, rays_to_latent
+from onegen.model.encoders import codec_factor, decode_latents, encode_images, encode_prompts, text_width
+from onegen.model.nextdit import NextDiT
+from onegen.model.text import TextContext
+from onegen.sample import ConfigError
+from onegen.sampler.folder import find_folder, read_parts, write_parts
+from onegen.sampler.images import prepare, to_pil
+from onegen.sampler.inputs import Prompts, Request, View, choose_size, make_request
+from onegen.sampler.schedule import num_generated_tokens, set_timesteps
+
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+@dataclass
+class OneDiffusionPipelineOutput(BaseOutput):
+    """What a call returns.
+
+    `images` holds the generated image views, sample after sample and view after view: PIL images, float arrays or
+    tensors in [0, 1], or latents. `rays` (samples, views, 6, h, w) holds the generated ray views (see
+    `rays_to_cameras`), or None. `latents` (samples, views, channels, h, w) holds all views as the network sees them.
+    """
+
+    images: Any
+    rays: np.ndarray | None
+    latents: torch.Tensor
+
+
+class OneDiffusionPipeline(DiffusionPipeline):
+    """Samples any view of any task, given the others. Raises ConfigError when the parts do not fit together."""
+
+    model_cpu_offload_seq = "text_encoder->transformer->vae"  # type: ignore[assignment]
+    _callback_tensor_inputs = ("latents",)
+
+    transformer: Any
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    scheduler: Any
+    _execution_device: torch.device
+
+    def __init__(
+        self,
+        transformer: NextDiT,
+        vae: nn.Module,
+        text_encoder: nn.Module,
+        tokenizer: Any,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+    ) -> None:
+        super().__init__()
+        _check_parts(transformer, vae, text_encoder)
+        self.register_modules(
+            transformer=transformer, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=scheduler
+        )
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        pretrained_model_name_or_path: str,
+        *,
+        torch_dtype: torch.dtype = torch.float32,
+        revision: str | None = None,
+        cache_dir: str | None = None,
+        local_files_only: bool = False,
+    ) -> "OneDiffusionPipeline":
+        """Return the pipeline in a folder of the released layout, or in a hub repository of it.
+
+        Raises ConfigError listing what is missing, extra, misshapen or not finite in the checkpoint.
+        """
+        folder = find_folder(str(pretrained_model_name_or_path), revision, cache_dir, local_files_only)
+        return cls(**read_parts(folder, torch_dtype))
+
+    def save_pretrained(self, save_directory: str | Path) -> None:  # type: ignore[override]
+        """Write the pipeline as a folder of the released layout."""
+        write_parts(Path(save_directory), self.components)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        task: str | Sequence[str] = "text2image",
+        views: Sequence[View] | Sequence[Sequence[View]] | None = None,
+        prompt: Prompts = "",
+        negative_prompt: str | Sequence[str] | None = None,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        num_images_per_prompt: int = 1,
+        center_crop: bool = True,
+        noise_scale: float = 1.0,
+        rope_scale_factor: float = 1.0,
+        rope_scale_watershed: float = 1.0,
+        generator: Generators = None,
+        latents: torch.Tensor | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[[Any, int, torch.Tensor, dict[str, Any]], dict[str, Any]] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> OneDiffusionPipelineOutput | tuple[Any, ...]:
+        """Generate the views that are left out.
+
+        Args:
+            task: a name of the task table, or several (`"image_inpainting+faceid"` or a list) for a zero-shot
+            combination. views: the views in the task's order, None where one is to be generated: images (PIL or uint8
+            (H,W,3)) and, in
+                multiview, a `Camera` after each image. One list for all prompts, or one list per prompt.
+            prompt: a caption, a written prompt that opens with the task's token, a `Prompt`, or a list of them.
+            negative_prompt: of the same type as `prompt`; empty when left out. height, width: size in pixels,
+            divisible by 16. Default: the 512-bucket nearest to the first image, 512 x 512 for
+                multiview, the model's own size for text2image.
+            num_inference_steps, guidance_scale: default to the task's suggestion. Guidance acts above 1.
+            num_images_per_prompt: outputs per sample; the conditions are repeated. center_crop: crop images to the
+            target's aspect; otherwise stretch them. noise_scale: multiplies the token count behind the dynamic time
+            shift. rope_scale_factor, rope_scale_watershed: stretch positions for more views than trained (1.1-1.5 and
+            100-400). generator: one, or one per output (then each output equals the one sampled alone). latents: the
+            initial noise (outputs, views, channels, h, w), instead of drawing it; condition views are ignored.
+            output_type: `pil`, `np` (n, H, W, 3), `pt` (n, 3, H, W) or `latent`. return_dict: False for a plain tuple
+            (images, rays, latents). callback_on_step_end: called as (pipe, step, timestep, tensors) after each step;
+            may return changed tensors. callback_on_step_end_tensor_inputs: the tensors it wants; `latents` is the
+            only one there is.
+
+        Raises ConfigError for input that does not fit the task or the model.
+        """
+        # 1. Check the inputs, and bring prompts and views into one form
+        _check_options(output_type, num_images_per_prompt, callback_on_step_end_tensor_inputs)
+        request = make_request(task, views, prompt, negative_prompt)
+        steps = request.tasks[0].steps if num_inference_steps is None else num_inference_steps
+        guidance = request.tasks[0].guidance if guidance_scale is None else guidance_scale
+        num_outputs = len(request.samples) * num_images_per_prompt
+        _check_generators(generator, num_outputs)
+
+        # 2. Choose the size, in pixels and in latent pixels
+        factor, device, dtype = codec_factor(self.vae), self._execution_device, self.transformer.dtype
+        native = tuple(factor * side for side in self.transformer.config.input_size[1:])
+        size = choose_size(request, height, width, (native[0], native[1]))
+        shape = (self.transformer.config.in_channels, size[0] // factor, size[1] // factor)
+
+        # 3. Encode each distinct prompt once; rows for guidance are [negative..., positive...]
+        text = self._encode_text(request, num_images_per_prompt, guided=guidance > 1)
+
+        # 4. Prepare the schedule from the number of generated views, rays included
+        tokens = num_generated_tokens(len(request.targets), *shape[1:]) * noise_scale
+        timesteps = set_timesteps(self.scheduler, steps, tokens, device)
+
+        # 5. Draw in the order of the released pipeline, so that its seeds stay good: a noise it never used (only where
+        # there are images), the conditions' posterior, the initial noise
+        if request.indices(ray=False, generated=False):
+            randn_tensor((num_outputs, *shape), generator, device, dtype)
+        conditions = self._encode_conditions(request, size, shape, num_images_per_prompt, generator, center_crop)
+        noise = self._initial_noise((num_outputs, len(request.mask), *shape), generator, latents)
+        is_target = torch.tensor(request.mask, dtype=torch.bool, device=device)
+        targets = torch.tensor(request.targets, device=device)
+        latents = torch.where(is_target[:, None, None, None], noise, conditions)
+
+        # 6. Denoise: targets are at the step's time, conditions always at the last one, which is not 0
+        with self.progress_bar(total=steps) as progress:
+            for index, timestep in enumerate(timesteps):
+                times = torch.where(is_target, timestep, timesteps[-1]).expand(num_outputs, -1)
+                velocity = self._velocity(latents, times, text, guidance, rope_scale_factor, rope_scale_watershed)
+                stepped = self.scheduler.step(velocity[:, targets], timestep, latents[:, targets]).prev_sample
+                latents = latents.index_copy(1, targets, stepped)
+                if callback_on_step_end is not None:
+                    changed = callback_on_step_end(self, index, timestep, {"latents": latents}) or {}
+                    latents = changed.get("latents", latents)
+                progress.update()
+
+        # 7. Decode the generated image views; rays are read, not decoded
+        rays = request.indices(ray=True, generated=True)
+        found = latent_to_rays(latents[:, rays].float().cpu().numpy()) if rays else None
+        images = self._decode(latents[:, request.indices(ray=False, generated=True)], output_type)
+
+        # 8. Offload, and return
+        self.maybe_free_model_hooks()
+        if not return_dict:
+            return images, found, latents
+        return OneDiffusionPipelineOutput(images=images, rays=found, latents=latents)
+
+    def _encode_text(self, request: Request, repeats: int, guided: bool) -> TextContext:
+        """Return the text of the batch: for each output its prompt, preceded by all negatives when guided."""
+        wanted = (request.negatives if guided else ()) + request.prompts
+        distinct = list(dict.fromkeys(wanted))
+        states, mask = encode_prompts(self.tokenizer, self.text_encoder, distinct)
+        states = states.to(self._execution_device, self.transformer.dtype)
+        context = apply_forward_hook(NextDiT.encode_text)(self.transformer, states, mask)
+        return context.select([distinct.index(text) for text in wanted for _ in range(repeats)])
+
+    def _encode_conditions(
+        self,
+        request: Request,
+        size: tuple[int, int],
+        shape: tuple[int, ...],
+        repeats: int,
+        generator: Generators,
+        crop: bool,
+    ) -> torch.Tensor:
+        """Return (outputs, views, channels, h, w) with the latents of given images and cameras, zero elsewhere."""
+        device, dtype = self._execution_device, self.transformer.dtype
+        pictures, cameras = (request.indices(ray=ray, generated=False) for ray in (False, True))
+        latents = torch.zeros(len(request.samples) * repeats, len(request.mask), *shape, device=device, dtype=dtype)
+        posteriors: dict[int, Any] = {}  # samples that share their views share the encoding, not the draw
+        for output in range(len(latents)):
+            sample: Any = request.samples[output // repeats]
+            drawn = generator[output] if isinstance(generator, list) else generator
+            if pictures:
+                if id(sample) not in posteriors:
+                    pixels = torch.stack([prepare(sample[view], *size, crop) for view in pictures])
+                    posteriors[id(sample)] = encode_images(self.vae, pixels.to(device))
+                latent = posteriors[id(sample)].sample(drawn) * self.vae.config.scaling_factor
+                latents[output, pictures] = latent.to(device, dtype)
+            if cameras:
+                # rays skip the codec and its scaling factor; unknown cameras are left out of the frame's choice
+                rays = rays_to_latent(camera_rays([sample[view] for view in cameras], *shape[1:]), shape[0])
+                latents[output, cameras] = torch.from_numpy(rays).to(device, dtype)
+        return latents
+
+    def _initial_noise(self, shape: tuple[int, ...], generator: Generators, given: torch.Tensor | None) -> torch.Tensor:
+        device, dtype = self._execution_device, self.transformer.dtype
+        if given is None:
+            return randn_tensor(shape, generator, device, dtype)
+        if tuple(given.shape) != shape:
+            raise ConfigError(f"latents must have the shape {shape}, got {tuple(given.shape)}.")
+        return given.to(device, dtype)
+
+    def _velocity(
+        self,
+        latents: torch.Tensor,
+        times: torch.Tensor,
+        text: TextContext,
+        guidance: float,
+        scale_factor: float,
+        scale_watershed: float,
+    ) -> torch.Tensor:
+        """Return the velocity of all views; guidance changes the text only, conditions stay in both branches."""
+        copies = len(text.lengths) // len(latents)
+        velocity = self.transformer(
+            latents.repeat(copies, 1, 1, 1, 1),
+            times.repeat(copies, 1),
+            text=text,
+            scale_factor=scale_factor,
+            scale_watershed=scale_watershed,
+        )
+        if copies == 1:
+            return velocity
+        negative, positive = velocity.chunk(2)
+        return negative + guidance * (positive - negative)
+
+    def _decode(self, latents: torch.Tensor, output_type: str) -> Any:
+        """Return the images of latents (outputs, views, channels, h, w), output after output, one at a time."""
+        flat = latents.flatten(0, 1)
+        if output_type == "latent":
+            return flat
+        if not len(flat):
+            return []
+        images = torch.cat([decode_latents(self.vae, latent[None]) for latent in flat])
+        if output_type == "pt":
+            return images
+        return to_pil(images) if output_type == "pil" else images.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _check_parts(transformer: Any, vae: Any, text_encoder: nn.Module) -> None:
+    channels, width = transformer.config.in_channels, transformer.config.caption_channels
+    if vae.config.latent_channels != channels:
+        raise ConfigError(
+            f"in_channels of the transformer must be the codec's {vae.config.latent_channels}, got {channels}."
+        )
+    if text_width(text_encoder) != width:
+        raise ConfigError(
+            f"caption_channels of the transformer must be the text encoder's {text_width(text_encoder)}, got {width}."
+        )
+
+
+def _check_options(output_type: str, num_images_per_prompt: int, callback_inputs: Sequence[str]) -> None:
+    if output_type not in OUTPUT_TYPES:
+        raise ConfigError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}.")
+    if num_images_per_prompt < 1:
+        raise ConfigError(f"num_images_per_prompt must be at least 1, got {num_images_per_prompt}.")
+    if not set(callback_inputs) <= {"latents"}:
+        raise ConfigError(f"callback_on_step_end_tensor_inputs must be of ('latents',), got {tuple(callback_inputs)}.")
+
+
+def _check_generators(generator: Generators, num_outputs: int) -> None:
+    if isinstance(generator, list) and len(generator) != num_outputs:
+        raise ConfigError(f"generators must be one, or one per output ({num_outputs}), got {len(generator)}.")
