@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from onegen.conditions import assign_colours
 from onegen.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
+from onegen.tasks import assign_colours
 
 NAMED = pa.struct(
     [
@@ -70,7 +70,7 @@ class Entities:
         objects = item.annotations["detection"].values.get("objects") or []
         chosen = self._chosen([one for one in objects if one["score"] >= self.min_score])
         seed = int.from_bytes(hashlib.sha256(item.key.encode()).digest()[:8], "big")
-        colours = assign_colours([one["label"] for one in chosen], seed)
+        colours = {entity.label: entity.colour for entity in assign_colours([one["label"] for one in chosen], seed)}
         entities = [{**one, "colour": colours[one["label"]]} for one in chosen]
         return Annotation({"entities": entities, "num_entities": len(entities)})
 
