@@ -65,7 +65,7 @@ def filled_boxes(entities: Sequence[Mapping[str, Any]], shape: tuple[int, int]) 
     placed = [(entity, [int(np.rint(entity[name])) for name in ("x0", "y0", "x1", "y1")]) for entity in entities]
     for entity, (x0, y0, x1, y1) in sorted(placed, key=lambda one: -_area(one[1])):
         drawn[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = _RGB[entity["colour"]]
-    size = max(shape) / 512 * 0.4
+    size = max(0.35, max(shape) / 512 * 0.4)
     thin = max(1, round(max(shape) / 768))
     for entity, (x0, y0, _, _) in placed:
         text = f"{entity['label']}: {entity['score']:.2f}"
