@@ -1,7 +1,7 @@
 """Find an annotator or a source by the name a recipe gives it, importing only the module that holds it.
 
-`depth` is looked up in `onegen/annotators/depth.py`; a dotted name such as `mylab.normals` is imported as it stands, so that
-annotators can live outside this package.
+`depth` is looked up in `onegen/annotators/depth.py`; a dotted name such as `mylab.normals` is imported as it stands,
+so that annotators can live outside this package.
 """
 
 import difflib
@@ -26,7 +26,8 @@ def register(family: str, name: str, backend: str = "") -> Callable[[type], type
         held = _CLASSES.get((family, name, backend))
         if held is not None and (held.__module__, held.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(
-                f"{family} name must be unique, got {name!r} ({backend or 'default'}) from {cls.__module__} and {held.__module__}."
+                f"{family} name must be unique, got {name!r} ({backend or 'default'}) from {cls.__module__} "
+                f"and {held.__module__}."
             )
         _CLASSES[family, name, backend] = cls
         return cls
@@ -72,6 +73,6 @@ def _import(family: str, name: str) -> ModuleType:
         if error.name is not None and module.startswith(error.name):
             raise ConfigError(f"{family} {name!r} is unknown; {nearest(name, available(family))}") from None
         raise ConfigError(
-            f"{family} {name!r} needs the package {error.name!r}, which is not installed. Install the extra that has it, "
-            f"for example: pip install 'onegen[torch]'."
+            f"{family} {name!r} needs the package {error.name!r}, which is not installed. "
+            f"Install the extra that has it, for example: pip install 'onegen[torch]'."
         ) from error

@@ -1,6 +1,7 @@
 """The records that flow through onegen: what a worker hands an annotator, and what it gets back.
 
-Nothing here does I/O. `Item` goes in; `Annotation` (ok), `Rejected` (filtered) or a raised `SampleError` (failed) comes out.
+Nothing here does I/O. `Item` goes in; `Annotation` (ok), `Rejected` (filtered) or a raised `SampleError` (failed)
+comes out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,8 @@ Status = Literal["ok", "skipped", "filtered", "failed"]
 STATUSES: tuple[Status, ...] = ("ok", "skipped", "filtered", "failed")
 
 Encoding = Literal["gray8", "gray16", "index", "bytes"]
-"""How a part's array becomes bytes: 8-bit PNG of uint8 (H,W); 16-bit PNG of uint16 (H,W); palette PNG of uint8 (H,W) whose
-values are entity indices; or the bytes as they are."""
+"""How a part's array becomes bytes: 8-bit PNG of uint8 (H,W); 16-bit PNG of uint16 (H,W); palette PNG of uint8 (H,W)
+whose values are entity indices; or the bytes as they are."""
 
 
 class ConfigError(Exception):
@@ -24,7 +25,7 @@ class ConfigError(Exception):
 
 
 class SampleError(Exception):
-    """One sample is at fault. `reason` is a short code (`[a-z0-9_]+`) that is counted, stored and can be retried by name."""
+    """One sample is at fault; `reason` is a short code (`[a-z0-9_]+`) that is counted, stored and retried by name."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -35,18 +36,30 @@ class SampleError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceItem:
+    """What a source read for one plan item: the original bytes of its images in order, and what stands beside them."""
+
+    images: tuple[bytes, ...]
+    caption: str | None = None
+    licence: str | None = None
+    attribution: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """What an annotator sees of one image.
 
     `key` is the content key; `pixels` the stored image, upright RGB uint8 (H,W,3), or None where the annotator sets
-    `needs_pixels = False`; `caption` the caption that came with it; `annotations` holds, for each column named in `requires`,
-    what that column says of this row (parts decoded back to arrays).
+    `needs_pixels = False`; `caption` the caption that came with it; `annotations` holds, for each column named in
+    `requires`, what that column says of this row (parts decoded back to arrays). `source` is set for ingest alone,
+    which has no pixels yet.
     """
 
     key: str
     pixels: np.ndarray | None
     caption: str | None = None
     annotations: Mapping[str, "Annotation"] = field(default_factory=dict)
+    source: SourceItem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +96,7 @@ class Provides:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Identity of the weights behind a column: `name` (package or repository), `revision`, `sha256` of the file, `licence`."""
+    """Identity of the weights behind a column: `name` (package or repository), `revision`, file `sha256`, `licence`."""
 
     name: str
     revision: str
@@ -104,8 +117,9 @@ class Resources:
 class Annotator(Protocol):
     """The contract of an annotator: a frozen dataclass whose fields are its options. See DESIGN section 6.
 
-    `version` is bumped by hand when results change. `tolerance` is empty for an exact annotator (each sample computed alone,
-    threads pinned); otherwise it names, per part or field, the largest absolute difference allowed between batch sizes.
+    `version` is bumped by hand when results change. `tolerance` is empty for an exact annotator (each sample computed
+    alone, threads pinned); otherwise it names, per part or field, the largest absolute difference allowed between
+    batch sizes.
     """
 
     name: ClassVar[str]
@@ -121,7 +135,7 @@ class Annotator(Protocol):
         ...
 
     def load(self) -> None:
-        """Load the model; called once per worker, before the first batch. Raises ConfigError when weights are missing."""
+        """Load the model, once per worker, before the first batch. Raises ConfigError when weights are missing."""
         ...
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:

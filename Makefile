@@ -1,0 +1,73 @@
+# All a fresh machine needs: python3 (3.11 or newer) and make. Everything lands in .venv and in the model folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+# Packages that depend on another build of OpenCV overwrite its files; this puts the one without a window system back.
+HEADLESS := $(PIP) install --quiet --force-reinstall --no-deps --constraint constraints.txt opencv-python-headless
+DEMO := demo
+TESTS ?= tests
+MARKS := $(if $(SLOW),not gpu,not gpu and not slow)
+
+.PHONY: help demo test lint format schemas bench gpu clean
+
+help:
+	@echo "make demo     install what a build needs, build real shards from packaged photos, draw them"
+	@echo "make test     install what the tests need and run them (SLOW=1: the slow ones too; TESTS=tests/shards: some)"
+	@echo "make lint     ruff and mypy"
+	@echo "make schemas  write schemas/ from the typed records"
+	@echo "make bench    ours beside peers, ratios in one run"
+	@echo "make gpu      the tests that need a CUDA device"
+
+$(VENV)/base:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python must be 3.11 or newer; set PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y python3-venv; } \
+		|| { echo "venv is missing: install your system's python3-venv package"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/demo: $(VENV)/base pyproject.toml constraints.txt
+	@echo "installing core, Ray and webdataset (no torch), a minute or so ..."
+	$(INSTALL) --editable '.[ray,demo]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/base pyproject.toml constraints.txt
+	@echo "installing what the tests need, torch among it, a few minutes ..."
+	$(INSTALL) --editable '.[dev,torch]'
+	$(HEADLESS)
+	@touch $@ $(VENV)/demo
+
+demo: $(VENV)/demo
+	$(BIN)/python -m onegen.photos $(DEMO)/photos
+	$(BIN)/onegen models fetch hed nsfw
+	$(BIN)/onegen build quickstart $(DEMO)/dataset
+	$(BIN)/onegen show $(DEMO)/dataset --out $(DEMO)/sheet.png
+	@echo; echo "shards, for any WebDataset reader:"; ls -1 $(DEMO)/dataset/shards/*.tar
+	@echo "picture of them: $(DEMO)/sheet.png"
+
+test: $(VENV)/dev
+	$(BIN)/onegen models fetch
+	$(BIN)/python -m pytest $(TESTS) -m "$(MARKS)" $(PYTEST)
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schemas: $(VENV)/demo
+	$(BIN)/python -m onegen.schemas schemas
+
+bench: $(VENV)/dev
+	$(BIN)/python -m benchmarks
+
+gpu: $(VENV)/dev
+	$(BIN)/python -m pytest $(TESTS) -m gpu $(PYTEST)
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist build

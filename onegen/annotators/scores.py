@@ -1,0 +1,79 @@
+"""Simple measures of a photo's quality, for filtering and for audits: no model, only arithmetic on pixels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from onegen.annotators._pixels import pixels_of
+from onegen.registry import register
+from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
+
+
+@register("annotators", "scores")
+@dataclass(frozen=True)
+class Scores:
+    """Four numbers per image, each measured on the image with its longer side at most `side` pixels. Exact.
+
+    * `sharpness`: variance of the Laplacian of the grey values (0-255). 0 is flat; under about 100 a photo looks
+      blurred.
+    * `brightness`: mean grey value over 255, in [0, 1].
+    * `contrast`: standard deviation of the grey values over 127.5, in [0, 1].
+    * `colourfulness`: Hasler and Suesstrunk (2003), in [0, about 190]. 0 is grey, 33 moderate, 59 quite, 109 extreme.
+
+    `side` makes sharpness comparable between photos of different sizes; smaller images are not enlarged.
+    """
+
+    side: int = 512
+
+    name: ClassVar[str] = "scores"
+    version: ClassVar[int] = 1
+    tolerance: ClassVar[Mapping[str, float]] = {}
+    requires: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[Provides] = Provides(
+        fields={name: pa.float32() for name in ("sharpness", "brightness", "contrast", "colourfulness")}
+    )
+    resources: ClassVar[Resources] = Resources(num_cpus=1.0)
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.side < 32:
+            raise ConfigError(f"side of scores must be at least 32, got {self.side}. Try 512.")
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Return nothing: there is no model."""
+        return ()
+
+    def load(self) -> None:
+        """Do nothing: there is no model."""
+
+    def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+        """Return the four numbers of each item."""
+        return [Annotation(self._measures(pixels_of(item))) for item in items]
+
+    def _measures(self, pixels: np.ndarray) -> dict[str, float]:
+        height, width = pixels.shape[:2]
+        scale = min(1.0, self.side / max(height, width))
+        if scale < 1.0:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float64)
+        return {
+            "sharpness": float(cv2.Laplacian(grey, cv2.CV_64F).var()),
+            "brightness": float(grey.mean() / 255.0),
+            "contrast": float(grey.std() / 127.5),
+            "colourfulness": _colourfulness(pixels),
+        }
+
+
+def _colourfulness(pixels: np.ndarray) -> float:
+    """Return the M3 measure of Hasler and Suesstrunk (2003): spread plus 0.3 x mean of the two opponent channels."""
+    red, green, blue = np.moveaxis(pixels.astype(np.float64), 2, 0)
+    red_green = red - green
+    yellow_blue = 0.5 * (red + green) - blue
+    spread = np.hypot(red_green.std(), yellow_blue.std())
+    mean = np.hypot(red_green.mean(), yellow_blue.mean())
+    return float(spread + 0.3 * mean)

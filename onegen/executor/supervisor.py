@@ -1,0 +1,226 @@
+"""Drive workers through the shards of one stage: assignments, deadlines, suspects, blame, and when to stop.
+
+The supervisor never sees pixels. It knows which rows are in flight on each worker, because workers report before they
+run a batch; so when a process dies it suspects those rows, runs each alone on a fresh worker, and blames a row after
+two deaths alone. DESIGN section 5.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from onegen.config import LimitsConfig
+from onegen.executor.worker import Began, Broke, Died, Finished, Loaded, Message
+from onegen.job import Blame, Made, Task
+from onegen.sample import ConfigError
+
+TICK_SECONDS = 0.5
+DEATHS_ALONE = 2
+WORKER_TRIES = 3
+
+
+class Stopped(RuntimeError):
+    """The stage ended early; what is committed stays, and the same command goes on from there."""
+
+
+class Pool(Protocol):
+    """Workers of one job, of either kind."""
+
+    def start(self) -> int:
+        """Start a worker and return its number; Loaded follows."""
+        ...
+
+    def run(self, worker: int, task: Task) -> None:
+        """Give a loaded worker a task."""
+        ...
+
+    def wait(self, timeout: float) -> list[tuple[int, Message]]:
+        """Return what workers have said, waiting at most `timeout` seconds."""
+        ...
+
+    def kill(self, worker: int) -> None:
+        """Kill a worker; nothing more is heard of it."""
+        ...
+
+    def close(self) -> None:
+        """Kill every worker."""
+        ...
+
+
+@dataclass
+class _Worker:
+    """What is known of a worker: its task, the rows in flight, when it was last heard."""
+
+    heard: float
+    is_loading: bool = True
+    task: Task | None = None
+    in_flight: tuple[str, tuple[int, ...]] | None = None
+
+
+@dataclass
+class _Case:
+    """What is known of a shard's troubles in this run."""
+
+    deaths_alone: Counter[tuple[str, int]] = field(default_factory=Counter)
+    worker_errors: int = 0
+    tripped: bool = False
+
+
+class Supervisor:
+    """Run tasks on a pool.
+
+    `commit` is called with each finished shard, `tick` a few times a second with what waits on what.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        limits: LimitsConfig,
+        num_workers: int,
+        commit: Callable[[Made], None],
+        tick: Callable[[dict[int, str]], None] = lambda waiting: None,
+    ) -> None:
+        self._pool, self._limits, self._commit, self._tick = pool, limits, commit, tick
+        self._num_workers = max(1, num_workers)
+        self._queue: deque[Task] = deque()
+        self._workers: dict[int, _Worker] = {}
+        self._cases: dict[int, _Case] = {}
+        self._load_deaths = 0
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Finish all tasks; raises Stopped (early end) or ConfigError (a worker refused its configuration)."""
+        self._queue.extend(tasks)
+        try:
+            while self._queue or any(worker.task for worker in self._workers.values()):
+                self._staff()
+                self._assign()
+                for number, message in self._pool.wait(TICK_SECONDS):
+                    self._handle(number, message)
+                self._enforce_deadlines()
+                self._tick(self.waiting())
+        finally:
+            self._pool.close()
+
+    def waiting(self) -> dict[int, str]:
+        """Return, per worker, what it does and for how long."""
+        now = time.monotonic()
+        return {number: f"{_doing(worker)} for {now - worker.heard:.0f} s" for number, worker in self._workers.items()}
+
+    def _staff(self) -> None:
+        busy = sum(worker.task is not None for worker in self._workers.values())
+        wanted = min(self._num_workers, busy + len(self._queue))
+        while len(self._workers) < wanted:
+            self._workers[self._pool.start()] = _Worker(time.monotonic())
+
+    def _assign(self) -> None:
+        for number, worker in self._workers.items():
+            if self._queue and worker.task is None and not worker.is_loading:
+                worker.task = self._queue.popleft()
+                worker.heard, worker.in_flight = time.monotonic(), None
+                self._pool.run(number, worker.task)
+
+    def _handle(self, number: int, message: Message) -> None:
+        worker = self._workers.get(number)
+        if worker is None:
+            return
+        worker.heard = time.monotonic()
+        match message:
+            case Loaded():
+                worker.is_loading = False
+            case Began(column, _, positions):
+                worker.in_flight = (column, positions)
+            case Finished(made):
+                worker.task = worker.in_flight = None
+                self._commit(made)
+            case Died(how):
+                del self._workers[number]
+                self._bury(worker, "crash", f"worker {how}")
+            case Broke(kind, text):
+                self._dismiss(number)
+                self._mend(worker, kind, text)
+
+    def _enforce_deadlines(self) -> None:
+        now = time.monotonic()
+        for number, worker in list(self._workers.items()):
+            limit = self._limits.load_seconds if worker.is_loading else self._limits.batch_seconds
+            if (worker.task is not None or worker.is_loading) and now - worker.heard > limit:
+                doing = _doing(worker)
+                self._dismiss(number)
+                self._bury(worker, "deadline", f"nothing heard for {limit:g} s from a worker {doing}")
+
+    def _dismiss(self, number: int) -> None:
+        del self._workers[number]
+        self._pool.kill(number)
+
+    def _bury(self, worker: _Worker, reason: str, how: str) -> None:
+        """Draw the conclusions of a death: suspects, blame, or a stage that cannot start."""
+        task = worker.task
+        if task is None:
+            self._load_deaths += 1
+            if self._load_deaths >= WORKER_TRIES:
+                raise Stopped(
+                    f"workers must start, and {self._load_deaths} did not: {how}. Run with --workers 0 to see why."
+                )
+            return
+        if worker.in_flight is None:
+            self._retry_worker_error(task, f"{how}, with no sample in flight")
+            return
+        column, positions = worker.in_flight
+        suspects = dict.fromkeys([*((column, position) for position in positions), *task.suspects])
+        blamed = dict(task.blamed)
+        if len(positions) == 1:
+            row = (column, positions[0])
+            deaths = self._case(task).deaths_alone
+            deaths[row] += 1
+            if deaths[row] >= DEATHS_ALONE:
+                blamed[row] = Blame(
+                    reason, f"{how} while it ran this sample alone, {deaths[row]} times", deaths[row] + 1
+                )
+                del suspects[row]
+        self._queue.appendleft(replace(task, suspects=tuple(suspects), blamed=blamed))
+
+    def _mend(self, worker: _Worker, kind: str, text: str) -> None:
+        """React to a worker that said it cannot go on."""
+        if kind == "config":
+            raise ConfigError(text)
+        if kind == "store":
+            raise Stopped(text)
+        if worker.task is None:
+            self._load_deaths = WORKER_TRIES
+            raise Stopped(f"workers must start, and one did not:\n{text}")
+        if kind == "breaker":
+            case = self._case(worker.task)
+            if case.tripped:
+                raise Stopped(f"{text}\nA fresh worker had the same. Mend the cause, then run the same command again.")
+            case.tripped = True
+            self._queue.appendleft(worker.task)
+        elif "CUDA error" in text and worker.in_flight is not None:
+            self._bury(worker, "crash", text.strip().splitlines()[-1])
+        else:
+            self._retry_worker_error(worker.task, text)
+
+    def _retry_worker_error(self, task: Task, text: str) -> None:
+        case = self._case(task)
+        case.worker_errors += 1
+        if case.worker_errors >= WORKER_TRIES:
+            raise Stopped(
+                f"shard {task.shard:06d} failed on {case.worker_errors} fresh workers, blaming no sample:\n{text}"
+            )
+        self._queue.appendleft(task)
+
+    def _case(self, task: Task) -> _Case:
+        return self._cases.setdefault(task.shard, _Case())
+
+
+def _doing(worker: _Worker) -> str:
+    if worker.is_loading:
+        return "loading"
+    if worker.task is None:
+        return "idle"
+    if worker.in_flight is None:
+        return f"reading shard {worker.task.shard:06d}"
+    column, positions = worker.in_flight
+    span = f"row {positions[0]}" if len(positions) == 1 else f"rows {positions[0]}-{positions[-1]}"
+    return f"on {column} of shard {worker.task.shard:06d}, {span}"

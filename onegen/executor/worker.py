@@ -1,0 +1,105 @@
+"""What every kind of worker does: load a job once, perform its tasks, and say what happened in messages.
+
+`local.py` carries the messages over pipes and `ray.py` over actors; `supervisor.py` reads them.
+"""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal
+
+import cv2
+
+from onegen.job import Made, Report, StageJob, Task
+from onegen.sample import ConfigError
+from onegen.shards.pack import PackJob, pack_shard
+from onegen.shards.store import Store, explain
+from onegen.stage import Breaker, run_task
+
+Job = StageJob | PackJob
+
+THREAD_SETTINGS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment of every worker: a sum over threads depends on their number, and processes share the cores already."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The worker is ready for tasks."""
+
+
+@dataclass(frozen=True)
+class Began:
+    """The worker is about to run these rows of a column: they are to blame if it dies."""
+
+    column: str
+    shard: int
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A task is done; its manifests wait to be committed."""
+
+    made: Made
+
+
+@dataclass(frozen=True)
+class Broke:
+    """The worker cannot go on and no sample is at fault: a wrong configuration, the store, the breaker, or an error."""
+
+    kind: Literal["config", "store", "breaker", "error"]
+    message: str
+
+
+@dataclass(frozen=True)
+class Died:
+    """The worker's process is gone; `how` says by what."""
+
+    how: str
+
+
+Message = Loaded | Began | Finished | Broke | Died
+
+
+def load(job: Job) -> None:
+    """Load what the job's annotators need; raises ConfigError when weights are missing or wrong."""
+    cv2.setNumThreads(1)
+    if isinstance(job, StageJob):
+        for column in job.columns:
+            column.annotator.load()
+
+
+def perform(job: Job, task: Task, report: Report) -> Made:
+    """Make one shard."""
+    if isinstance(job, StageJob):
+        return run_task(job, task, report)
+    manifest, pending = pack_shard(job, task.shard)
+    return Made((manifest,), pending)
+
+
+class Telling:
+    """A block whose exception is told before it goes on: `with Telling(job, tell): ...`."""
+
+    def __init__(self, job: Job, tell: Callable[[Message], None]) -> None:
+        self._job, self._tell = job, tell
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            self._tell(describe(error, self._job.store))
+
+
+def describe(error: Exception, store: Store) -> Broke:
+    """Return why a worker cannot go on, by the kind of exception that ended it."""
+    if isinstance(error, ConfigError):
+        return Broke("config", str(error))
+    if isinstance(error, Breaker):
+        return Broke("breaker", str(error))
+    if isinstance(error, OSError):
+        return Broke("store", explain(error, store))
+    return Broke("error", "".join(traceback.format_exception(error)))

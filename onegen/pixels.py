@@ -1,0 +1,70 @@
+"""Bytes to pixels and back: stored images, and the maps that annotators make of them."""
+
+import io
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from onegen.sample import Encoding, SampleError
+
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 6]
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """Return a stored image as RGB uint8 (H,W,3). It is upright and 8-bit RGB by the contract of ingest.
+
+    Raises SampleError `unreadable_image` for bytes that no longer decode.
+    """
+    try:
+        if data[:2] == b"\xff\xd8":
+            # The accurate transforms: the fast ones differ from Pillow's by a few grey levels.
+            return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise SampleError(
+            "unreadable_image", f"stored image must decode: {error}. Run `onegen verify --full`."
+        ) from error
+
+
+def encode_part(value: np.ndarray | bytes, encoding: Encoding) -> bytes:
+    """Return a part's bytes; raises SampleError `bad_annotation` where the array is not what the encoding takes."""
+    if encoding == "bytes":
+        if not isinstance(value, bytes):
+            raise SampleError("bad_annotation", f"a part of encoding bytes must be bytes, got {type(value).__name__}.")
+        return value
+    dtype = np.uint16 if encoding == "gray16" else np.uint8
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype != dtype:
+        got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise SampleError("bad_annotation", f"a part of encoding {encoding} must be {dtype.__name__} (H,W), got {got}.")
+    if encoding == "index":
+        return _palette_png(value)
+    ok, data = cv2.imencode(".png", value, _PNG)
+    if not ok:
+        raise SampleError("bad_annotation", f"map of shape {value.shape} could not be written as PNG.")
+    return data.tobytes()
+
+
+def decode_part(data: bytes, encoding: Encoding) -> np.ndarray | bytes:
+    """Return what `encode_part` was given."""
+    if encoding == "bytes":
+        return data
+    if encoding == "index":
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image)
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+
+
+def _palette_png(indices: np.ndarray) -> bytes:
+    image = Image.fromarray(indices, mode="P")
+    # Index 0 is black; the others spread over the hues, so that a viewer without a legend still tells them apart.
+    hues = (np.arange(256) * 67 % 180).astype(np.uint8)
+    hsv = np.stack([hues, np.full(256, 200, np.uint8), np.full(256, 255, np.uint8)], -1)[None]
+    palette = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0]
+    palette[0] = 0
+    image.putpalette(palette.tobytes())
+    sink = io.BytesIO()
+    image.save(sink, "PNG", compress_level=6)
+    return sink.getvalue()

@@ -1,0 +1,27 @@
+"""The recipes that ship with onegen, in the wheel and in a checkout."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from onegen.registry import nearest
+from onegen.sample import ConfigError
+
+
+def shipped_folder() -> Path:
+    """Return the folder of shipped recipes: inside the package once installed, at the top of a checkout before."""
+    inside = Path(str(files("onegen"))) / "pipelines"
+    return inside if inside.is_dir() else Path(str(files("onegen"))).parent / "pipelines"
+
+
+def recipe_path(name: str) -> Path:
+    """Return the file a RECIPE argument means: a path, or the name of a shipped recipe.
+
+    Raises ConfigError for a bare name that is neither.
+    """
+    path = Path(name)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    shipped = {file.stem: file for file in sorted(shipped_folder().glob("**/*.yaml"))}
+    if name not in shipped:
+        raise ConfigError(f"recipe must be a YAML file or one that ships, got {name!r}; {nearest(name, list(shipped))}")
+    return shipped[name]

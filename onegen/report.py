@@ -1,0 +1,99 @@
+"""What the command line prints when work is done: summaries and tables for people."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from onegen.build import Summary
+from onegen.config import Recipe
+from onegen.sample import STATUSES
+from onegen.shards.dataset import PACKED
+from onegen.shards.manifest import Counts
+from onegen.status import DatasetStatus
+from onegen.weights import ModelStatus
+
+
+def print_summary(summary: Summary, url: str, recipe: Recipe) -> None:
+    """Print how a build ended: rows by status per column, where the shards are, and what to do about failures."""
+    console = Console()
+    table = _counts_table()
+    rows = dict(summary.counts) | ({PACKED: summary.packed} if summary.packed else {})
+    for column, counts in rows.items():
+        table.add_row(column, *_cells(counts))
+    console.print(table)
+    console.print(f"digest {summary.digest}", highlight=False)
+    if summary.packed is not None:
+        console.print(f"shards {url}/{PACKED}/*.tar", highlight=False)
+    failed = sum(counts.failed for column, counts in rows.items() if column != PACKED)
+    if failed:
+        console.print(
+            f"{failed} failed row(s): see `onegen status {url}`, mend the cause, then `onegen retry {url}`",
+            highlight=False,
+        )
+    for column in summary.over_limit:
+        rate = rows[column].failed / rows[column].rows
+        console.print(
+            f"[red]{column}: {rate:.1%} of rows failed, limits.failure_rate allows {recipe.limits.failure_rate:.1%}[/]",
+            highlight=False,
+        )
+
+
+def print_status(status: DatasetStatus) -> None:
+    """Print what a dataset holds."""
+    console = Console()
+    card = status.card
+    console.print(
+        f"[bold]{card.name}[/]  {card.plan.items:,} items in {card.plan.shards:,} shards from {card.source_root}",
+        highlight=False,
+    )
+    table = _counts_table("shards", after=("made by", "most frequent failures"))
+    for column in status.columns:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in column.reasons)
+        shards = f"{column.shards:,}/{card.plan.shards:,}"
+        table.add_row(column.name, shards, *_cells(column.counts), column.producer, reasons)
+    console.print(table)
+    console.print(f"digest {status.digest}", highlight=False)
+    if status.driver:
+        console.print(f"being built by {status.driver}", highlight=False)
+    elif card.state == "building":
+        console.print(
+            "no driver at work: the last build did not finish. Run `onegen build` again to go on.", highlight=False
+        )
+    if status.last and card.state == "building":
+        workers = status.last.get("workers", {})
+        console.print(f"last heard: {status.last.get('event')} {status.last.get('step', '')}", highlight=False)
+        for number, doing in workers.items():
+            console.print(f"  worker {number}: {doing}", highlight=False)
+
+
+def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
+    """Print the weights, what uses them, and whether they are ready."""
+    console = Console()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("package", "file", "used by", "licence", "state"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        state = {"ready": "[green]ready[/]", "missing": "missing", "damaged": "[red]damaged[/]"}[row.state]
+        optional = " (optional)" if row.optional else ""
+        table.add_row(f"{row.package} {row.version}", row.file, ", ".join(row.used_by) + optional, row.licence, state)
+    console.print(table)
+    console.print(f"in {folder}; bring what is missing with `onegen models fetch`", highlight=False)
+
+
+def _counts_table(*before: str, after: Sequence[str] = ()) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("column")
+    for name in (*before, "rows", *STATUSES):
+        table.add_column(name, justify="right")
+    for name in after:
+        table.add_column(name)
+    return table
+
+
+def _cells(counts: Counts) -> list[str]:
+    cells = [f"{getattr(counts, name):,}" for name in ("rows", *STATUSES)]
+    if counts.failed:
+        cells[-1] = f"[red]{cells[-1]}[/]"
+    return cells

@@ -1,0 +1,208 @@
+"""A dataset on a store: the layout of its files, its identity card, and the folds over its manifests.
+
+Nothing here is a cache: every answer is read from committed manifests. DESIGN section 4.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+from pydantic import Field, ValidationError
+
+from onegen.sample import ConfigError, Kind
+from onegen.shards.index import Row, from_table
+from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record
+from onegen.shards.store import Store
+
+CARD = "dataset.json"
+PACKED = "shards"
+"""Folder of the packed view, and the `column` of its manifests."""
+OURS = {
+    CARD,
+    "plan",
+    "columns",
+    PACKED,
+    "log",
+    ".tmp",
+    ".lease",
+    "takedowns",
+    "catalog",
+    "report",
+    "README.md",
+    "croissant.json",
+}
+_MANIFEST = re.compile(r"\d{6}\.json")
+
+
+class PlanSummary(Record):
+    """The pinned plan: number of shards and items, and a digest over its rows."""
+
+    shards: int
+    items: int
+    digest: str
+
+
+class ColumnSummary(Record):
+    """A column as of the last finished build: rows by status and what made it."""
+
+    counts: Counts
+    producer: str
+
+
+class Card(Record):
+    """`dataset.json`: what this dataset is. `digest` is its version; null while a build is under way."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    kind: Kind
+    state: Literal["building", "complete"]
+    recipe: dict[str, Any]
+    recipe_digest: str
+    source: dict[str, Any]
+    source_root: str
+    limit: int | None = None
+    plan: PlanSummary
+    columns: dict[str, ColumnSummary] = Field({})
+    digest: str | None = None
+
+    def to_json(self) -> bytes:
+        """Return the card as the bytes of its file."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+class Dataset:
+    """The files of one dataset, by meaning."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def card(self) -> Card | None:
+        """Return the identity card, or None where no plan was pinned yet.
+
+        Raises ConfigError for another schema version or an unreadable card.
+        """
+        if not self.store.exists(CARD):
+            return None
+        data = self.store.read(CARD)
+        try:
+            return Card.model_validate_json(data)
+        except ValidationError as error:
+            found = re.search(rb'"schema_version"\s*:\s*(\d+)', data)
+            version = int(found.group(1)) if found else None
+            if version != SCHEMA_VERSION:
+                raise ConfigError(
+                    f"dataset must have schema version {SCHEMA_VERSION}, got {version} in {self.store.url}. "
+                    f"Use the onegen that made it, or another OUT."
+                ) from error
+            raise ConfigError(f"{self.store.url}/{CARD} is not a dataset card: {error}") from error
+
+    def require_card(self) -> Card:
+        """Return the identity card; raises ConfigError where there is no dataset."""
+        card = self.card()
+        if card is None:
+            raise ConfigError(f"{self.store.url} must hold a dataset, and has no {CARD}. Make one with `onegen build`.")
+        return card
+
+    def foreign_files(self) -> list[str]:
+        """Return names at the top level that no onegen dataset has."""
+        return sorted({*self.store.names(), *self.store.folders()} - OURS)
+
+    def columns(self) -> list[str]:
+        """Return the names of the columns that have a folder."""
+        return self.store.folders("columns")
+
+    def shards(self, column: str) -> list[int]:
+        """Return the committed shards of a column (or of the packed view), in order."""
+        return [int(name[:6]) for name in self.store.names(folder(column)) if _MANIFEST.fullmatch(name)]
+
+    def manifest(self, column: str, shard: int) -> Manifest | None:
+        """Return the manifest of a shard, or None where it is not committed."""
+        try:
+            data = self.store.read(manifest_name(column, shard))
+        except FileNotFoundError:
+            return None
+        try:
+            return Manifest.model_validate_json(data)
+        except ValidationError as error:
+            raise ConfigError(
+                f"{self.store.url}/{manifest_name(column, shard)} is not a manifest of schema version "
+                f"{SCHEMA_VERSION}: {error}. Delete it and run `onegen build` again: only this shard is made anew."
+            ) from error
+
+    def manifests(self, column: str) -> Iterator[Manifest]:
+        """Yield the committed manifests of a column, in shard order."""
+        for shard in self.shards(column):
+            found = self.manifest(column, shard)
+            if found is not None:
+                yield found
+
+    def rows(self, manifest: Manifest) -> list[Row]:
+        """Return the index rows of a committed shard."""
+        name = f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}"
+        with self.store.open(name) as file:
+            return from_table(pq.read_table(file))
+
+    def commit(self, manifest: Manifest) -> None:
+        """Write the manifest, which is the commit, and delete the files that only its predecessor named."""
+        before = self.manifest(manifest.column, manifest.shard)
+        self.store.write(manifest_name(manifest.column, manifest.shard), manifest.to_json())
+        for name in set(before.files if before else ()) - set(manifest.files):
+            self.store.delete(f"{folder(manifest.column)}/{name}")
+
+    def commit_packed(self, manifest: Manifest, pending: dict[str, str]) -> None:
+        """Replace a packed shard: old manifest away, files to their plain names, new manifest (rule 8).
+
+        `pending` maps each plain name to the content name the worker gave it.
+        """
+        self.store.delete(manifest_name(PACKED, manifest.shard))
+        for plain, content in sorted(pending.items()):
+            self.store.rename(f"{PACKED}/{content}", f"{PACKED}/{plain}")
+        self.store.write(manifest_name(PACKED, manifest.shard), manifest.to_json())
+
+    def sweep(self) -> list[str]:
+        """Delete what no manifest names and return the names; only for the holder of the lease."""
+        self.store.clear_temporary()
+        gone: list[str] = []
+        for column in [*self.columns(), PACKED]:
+            named = {name for manifest in self.manifests(column) for name in manifest.files}
+            for name in self.store.names(folder(column)):
+                if name not in named and not _MANIFEST.fullmatch(name):
+                    self.store.delete(f"{folder(column)}/{name}")
+                    gone.append(f"{folder(column)}/{name}")
+        return gone
+
+    def digest(self, columns: Iterable[str] | None = None) -> str:
+        """Return the dataset's version: SHA-256 over the sorted (column, shard, digest), without the packed view."""
+        total = hashlib.sha256()
+        for column in sorted(columns if columns is not None else self.columns()):
+            for manifest in self.manifests(column):
+                total.update(f"{column} {manifest.shard} {manifest.digest}\n".encode())
+        return total.hexdigest()
+
+    def counts(self, column: str) -> Counts:
+        """Return the rows of a column by status, over its committed shards."""
+        totals = {"rows": 0, "ok": 0, "skipped": 0, "filtered": 0, "failed": 0}
+        for manifest in self.manifests(column):
+            for name in totals:
+                totals[name] += getattr(manifest.counts, name)
+        return Counts(**totals)
+
+
+def folder(column: str) -> str:
+    """Return the folder of a column, or of the packed view."""
+    return PACKED if column == PACKED else f"columns/{column}"
+
+
+def manifest_name(column: str, shard: int) -> str:
+    """Return the name of a manifest."""
+    return f"{folder(column)}/{shard:06d}.json"
+
+
+def file_of(manifest: Manifest, extension: str) -> str:
+    """Return the name of a manifest's tar or parquet; raises KeyError where it has none."""
+    for name in manifest.files:
+        if name.endswith(extension):
+            return name
+    raise KeyError(f"{manifest.column} shard {manifest.shard:06d} has no {extension} file")

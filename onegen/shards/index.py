@@ -1,0 +1,134 @@
+"""The index of a column shard: one typed row per plan item, what its parts are and what happened to it.
+
+All columns of a shard have the same rows, joined by `position`. Digests are taken over canonical rows, never over
+Parquet bytes, so they survive another writer version. DESIGN section 4, rules 5 and 7.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from onegen.sample import Kind, Status
+from onegen.shards.tar import Member
+
+MEMBERS = pa.list_(
+    pa.struct([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("sha256", pa.string())])
+)
+
+BASE: dict[str, pa.DataType] = {
+    "position": pa.int32(),
+    "key": pa.string(),
+    "kind": pa.string(),
+    "status": pa.string(),
+    "reason": pa.string(),
+    "parts": MEMBERS,
+    "input_digest": pa.string(),
+    "producer": pa.string(),
+}
+"""Fields every column's index has; a column's own fields follow."""
+
+IMAGE_FIELDS: dict[str, pa.DataType] = {
+    "item": pa.string(),
+    "uri": pa.string(),
+    "sha256": pa.string(),
+    "members": pa.list_(pa.string()),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "phash": pa.uint64(),
+    "caption": pa.string(),
+    "licence": pa.string(),
+    "attribution": pa.string(),
+}
+"""Fields of the `image` column: what the source said, and the facts of the stored image. `sha256` is of the original
+bytes of a single image; `members` lists those of all images in order; width and height are of the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a column: `position` in the shard's plan, key (None where bytes were never read), status and reason,
+    the parts in the column's tar, the digest of what the row was made from, and the column's own values."""
+
+    position: int
+    key: str | None
+    status: Status
+    reason: str | None = None
+    parts: tuple[Member, ...] = ()
+    input_digest: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def to_table(rows: Sequence[Row], fields: Mapping[str, pa.DataType], kind: Kind, producer: str) -> pa.Table:
+    """Return rows as an arrow table with the base fields and the column's own.
+
+    Raises pyarrow.ArrowInvalid or pyarrow.ArrowTypeError for a value that is not of its field's type.
+    """
+    base: dict[str, list[Any]] = {
+        "position": [row.position for row in rows],
+        "key": [row.key for row in rows],
+        "kind": [kind] * len(rows),
+        "status": [row.status for row in rows],
+        "reason": [row.reason for row in rows],
+        "parts": [
+            [{"name": p.name, "offset": p.offset, "size": p.size, "sha256": p.sha256} for p in row.parts]
+            for row in rows
+        ],
+        "input_digest": [row.input_digest for row in rows],
+        "producer": [producer] * len(rows),
+    }
+    own = {name: [row.values.get(name) for row in rows] for name in fields}
+    schema = pa.schema(list(BASE.items()) + list(fields.items()))
+    return pa.Table.from_pydict({**base, **own}, schema=schema)
+
+
+def from_table(table: pa.Table) -> list[Row]:
+    """Return the rows of an index; values are as arrow stored them."""
+    own = [name for name in table.column_names if name not in BASE]
+    columns = {name: table.column(name).to_pylist() for name in table.column_names if name not in ("kind", "producer")}
+    return [
+        Row(
+            position=columns["position"][i],
+            key=columns["key"][i],
+            status=cast(Status, columns["status"][i]),
+            reason=columns["reason"][i],
+            parts=tuple(Member(**part) for part in columns["parts"][i]),
+            input_digest=columns["input_digest"][i],
+            values={name: columns[name][i] for name in own},
+        )
+        for i in range(table.num_rows)
+    ]
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Return a table as Parquet bytes, the same for the same table under one pyarrow version."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=max(1, table.num_rows))
+    return sink.getvalue().to_pybytes()
+
+
+def canonical(value: Any) -> bytes:
+    """Return canonical JSON: sorted keys, no spaces, UTF-8. Raises ValueError for NaN and infinities (rule 7)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of bytes as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_row(row: Row) -> bytes:
+    """Return what identifies a row's content: key, status, reason, values, and the SHA-256 of each part."""
+    values = {name: value for name, value in row.values.items() if value is not None}
+    return canonical([row.key, row.status, row.reason, values, [[part.name, part.sha256] for part in row.parts]])
+
+
+def digest(rows: Iterable[Row]) -> str:
+    """Return a column shard's digest: SHA-256 over its canonical rows, one a line."""
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(canonical_row(row) + b"\n")
+    return total.hexdigest()

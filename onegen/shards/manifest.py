@@ -1,0 +1,124 @@
+"""The manifest of a column shard: written last, its presence is the commit. DESIGN section 4, rules 6 to 9."""
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from onegen.sample import Kind
+from onegen.shards.index import canonical, sha256
+
+SCHEMA_VERSION: Final = 1
+SEED_RULE = "first 8 bytes of sha256(key, column, version)"
+
+
+class Record(BaseModel):
+    """Base of the typed JSON records of a dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileRecord(Record):
+    """Size in bytes and SHA-256 of a file the manifest names."""
+
+    size: int
+    sha256: str
+
+
+class Counts(Record):
+    """Rows by status. Rows in = ok + skipped + filtered + failed, or the manifest does not exist."""
+
+    rows: int
+    ok: int = 0
+    skipped: int = 0
+    filtered: int = 0
+    failed: int = 0
+
+    @model_validator(mode="after")
+    def _balance(self) -> "Counts":
+        out = self.ok + self.skipped + self.filtered + self.failed
+        if out != self.rows:
+            raise ValueError(f"rows in must equal ok + skipped + filtered + failed, got {self.rows} in and {out} out.")
+        return self
+
+
+class FailureRecord(Record):
+    """Why one row failed: its position and item, the reason code, the message, and how often it was tried."""
+
+    position: int
+    item: str
+    reason: str
+    message: str
+    attempts: int = 1
+
+
+class Run(Record):
+    """How the shard was made. No digest covers it: it may differ between runs that made the same bytes."""
+
+    started: str
+    seconds: float
+    host: str
+    peak_rss: int = Field(description="peak resident memory of the worker, bytes")
+    computed: int = Field(description="rows computed in this run; the others were copied")
+    libraries: dict[str, str]
+    failures: list[FailureRecord] = []
+
+
+class Producer(Record):
+    """What made the column: name and version of the annotator or source, its weights and their licences."""
+
+    name: str
+    version: int
+    weights: list[dict[str, str]] = []
+
+    def label(self) -> str:
+        """Return the short form the index rows carry."""
+        weights = "".join(f"+{weight['sha256'][:8]}" for weight in self.weights)
+        return f"{self.name}@{self.version}{weights}"
+
+
+class Manifest(Record):
+    """The commit of one shard of one column, or of the packed view (column `shards`)."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    column: str
+    shard: int
+    kind: Kind
+    counts: Counts
+    files: dict[str, FileRecord]
+    digest: str = Field(description="SHA-256 over the canonical rows")
+    inputs: dict[str, str] = Field(description="digest of each column shard this one was made from")
+    input_digest: str = Field(description="SHA-256 over inputs and `where`")
+    where: str | None = None
+    fingerprint: str = Field(description="SHA-256 over settings")
+    settings: dict[str, Any] = Field(description="name, version, options that change results, weights")
+    producer: Producer
+    seed_rule: str = SEED_RULE
+    run: Run
+
+    def to_json(self) -> bytes:
+        """Return the manifest as the bytes of its file."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """Return the fingerprint of what changes a column's results."""
+    return sha256(canonical(settings))
+
+
+def inputs_digest(inputs: dict[str, str], where: str | None) -> str:
+    """Return the digest of everything a column shard is made from."""
+    return sha256(canonical([inputs, where]))
+
+
+def settings_difference(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
+    """Return what changed between two settings, one `option: old -> new` per line."""
+    lines: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += settings_difference(before, after, f"{path}{name}.")
+        else:
+            lines.append(f"{path}{name}: {before!r} -> {after!r}")
+    return lines

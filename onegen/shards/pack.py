@@ -1,0 +1,161 @@
+"""The packed view: one tar a shard with the chosen columns, for any WebDataset reader.
+
+Parts are copied as raw bytes with the digests their columns committed; everything else about a sample goes into one
+`key.json`. The index keeps one row per plan item, packed or not. DESIGN section 4, rules 8 and 10.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from onegen import where
+from onegen.sample import Kind, Status
+from onegen.shards.column import ColumnReader, ColumnWriter
+from onegen.shards.dataset import PACKED, Dataset
+from onegen.shards.index import Row, canonical, sha256
+from onegen.shards.manifest import Manifest, Producer, fingerprint, inputs_digest
+from onegen.shards.run import describe_run
+from onegen.shards.store import Store
+
+IMAGE, SELECT = "image", "select"
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """How the packed view is made.
+
+    The columns whose parts and values go in, those without which a sample is left out, and the dataset's `where`;
+    `scope` says which fields each column has.
+    """
+
+    store: Store
+    kind: Kind
+    columns: tuple[str, ...]
+    require: tuple[str, ...]
+    scope: Mapping[str, Mapping[str, pa.DataType]]
+    where: str | None = None
+    where_columns: tuple[str, ...] = ()
+    name: str = "pack"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What changes the packed bytes."""
+        return {
+            "name": "pack",
+            "version": 1,
+            "columns": list(self.columns),
+            "require": list(self.require),
+            "where": self.where,
+        }
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Every column the view is made from."""
+        return tuple(dict.fromkeys(("image", "select", *self.columns, *self.require, *self.where_columns)))
+
+
+def pack_shard(job: PackJob, shard: int) -> tuple[Manifest, dict[str, str]]:
+    """Write the packed tar and index of one shard under content names.
+
+    Returns the manifest, which names the files plainly, and the content name each plain one has until it is committed.
+    """
+    dataset = Dataset(job.store)
+    started = time.time()
+    with ExitStack() as stack:
+        readers = _open(dataset, job, shard)
+        for reader in readers.values():
+            stack.callback(reader.close)
+        values: dict[str, pa.DataType] = {c: pa.struct(list(job.scope[c].items())) for c in job.columns if job.scope[c]}
+        producer = Producer(name="pack", version=1)
+        writer = stack.enter_context(ColumnWriter(job.store, PACKED, shard, values, job.kind, producer.label()))
+        writer.open()
+        outcomes = _where(job, readers)
+        for position in range(len(readers[IMAGE].rows)):
+            rows = {column: reader.rows[position] for column, reader in readers.items()}
+            _add(job, writer, readers, rows, outcomes[position] if outcomes else True)
+        content, counts, digest = writer.finish()
+    inputs = {column: reader.manifest.digest for column, reader in readers.items()}
+    pending = {f"{shard:06d}{name[name.index('.') :]}": name for name in content}
+    manifest = Manifest(
+        column=PACKED,
+        shard=shard,
+        kind=job.kind,
+        counts=counts,
+        files={plain: content[name] for plain, name in pending.items()},
+        digest=digest,
+        inputs=inputs,
+        input_digest=inputs_digest(inputs, job.where),
+        where=job.where,
+        fingerprint=fingerprint(job.settings),
+        settings=job.settings,
+        producer=producer,
+        run=describe_run(started, counts.ok),
+    )
+    return manifest, pending
+
+
+def _open(dataset: Dataset, job: PackJob, shard: int) -> dict[str, ColumnReader]:
+    readers: dict[str, ColumnReader] = {}
+    for column in job.inputs:
+        manifest = dataset.manifest(column, shard)
+        if manifest is None:
+            raise FileNotFoundError(f"shard {shard:06d} of {column} must be committed before it is packed.")
+        readers[column] = ColumnReader(dataset, manifest)
+    return readers
+
+
+def _where(job: PackJob, readers: Mapping[str, ColumnReader]) -> list[bool] | None:
+    if job.where is None:
+        return None
+    scope = {column: job.scope[column] for column in job.where_columns}
+    values = {c: [row.values if row.status == "ok" else None for row in readers[c].rows] for c in scope}
+    return where.evaluate(job.where, values, scope)
+
+
+def _add(
+    job: PackJob, writer: ColumnWriter, readers: Mapping[str, ColumnReader], rows: Mapping[str, Row], is_wanted: bool
+) -> None:
+    image = rows[IMAGE]
+    status, reason = _verdict([(column, rows[column]) for column in (IMAGE, SELECT, *job.require)], is_wanted)
+    if status != "ok":
+        writer.add(image.position, image.key, status, reason, "", {}, {})
+        return
+    present = [column for column in job.columns if rows[column].status == "ok"]
+    values = {column: dict(rows[column].values) for column in present if job.scope[column]}
+    parts = {name: data for column in present for name, data in readers[column].parts(rows[column]).items()}
+    known = {member.name: member.sha256 for column in present for member in rows[column].parts}
+    parts["json"] = canonical(_about(job, readers, rows, present))
+    known["json"] = sha256(parts["json"])
+    writer.add(image.position, image.key, "ok", None, "", values, parts, known)
+
+
+def _verdict(needed: Sequence[tuple[str, Row]], is_wanted: bool) -> tuple[Status, str | None]:
+    """Return the status of a sample in the view: the first needed column that is not ok decides."""
+    for column, row in needed:
+        if row.status != "ok":
+            origin = row.reason.rpartition(":")[2] if row.status == "skipped" and row.reason else row.status
+            return ("failed" if origin == "failed" else "filtered"), f"{column}:{row.status}"
+    return ("ok", None) if is_wanted else ("filtered", "where")
+
+
+def _about(
+    job: PackJob, readers: Mapping[str, ColumnReader], rows: Mapping[str, Row], present: Sequence[str]
+) -> dict[str, Any]:
+    """Return what `key.json` says of a sample: origin, rights, annotations, who made them, and what is missing."""
+    missing = [column for column in job.columns if column not in present]
+    return {
+        "key": rows[IMAGE].key,
+        "kind": job.kind,
+        **{name: value for name, value in rows[IMAGE].values.items() if value is not None},
+        "annotations": {c: _known(rows[c]) for c in present if c not in (IMAGE, SELECT)},
+        "producers": {column: readers[column].manifest.producer.label() for column in present},
+        "missing": [{"column": c, "status": rows[c].status, "reason": rows[c].reason} for c in missing],
+    }
+
+
+def _known(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.values.items() if value is not None}

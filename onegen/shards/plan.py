@@ -1,0 +1,127 @@
+"""The plan: which item is row p of shard n, fixed before any work starts and never made again.
+
+DESIGN section 4, rule 12.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from onegen.shards.dataset import PlanSummary
+from onegen.shards.index import canonical, to_parquet
+from onegen.shards.spill import Spill
+from onegen.shards.store import Store
+
+FILES = pa.list_(pa.struct([("uri", pa.string()), ("size", pa.int64()), ("etag", pa.string())]))
+LISTING = pa.schema([("item", pa.string()), ("images", FILES), ("sidecars", FILES)])
+"""What a source lists: item id, its images in order and the files beside them, each with size and etag or mtime."""
+PLAN = pa.schema([pa.field("position", pa.int32()), *LISTING])
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file as the plan saw it: uri relative to the source root, size in bytes, etag or modification time."""
+
+    uri: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedItem:
+    """One row of the plan: position in its shard, item id, images in order, and files beside them."""
+
+    position: int
+    item: str
+    images: tuple[PlannedFile, ...]
+    sidecars: tuple[PlannedFile, ...]
+
+    def digest(self) -> str:
+        """Return the digest of the row: what the image column's row is made from."""
+        return hashlib.sha256(canonical(self.content())).hexdigest()
+
+    def content(self) -> list[Any]:
+        """Return what identifies the row, as JSON values."""
+        return [self.item, *([[f.uri, f.size, f.etag] for f in files] for files in (self.images, self.sidecars))]
+
+
+def plan_name(shard: int) -> str:
+    """Return the name of a shard's plan."""
+    return f"plan/{shard:06d}.parquet"
+
+
+def make_plan(
+    store: Store, listing: Iterable[pa.RecordBatch], samples_per_shard: int, limit: int | None = None
+) -> PlanSummary:
+    """Sort a listing by item id, out of core, cut it into shards and write their plans.
+
+    `samples_per_shard` counts images; an item never spans shards. `limit` keeps the first items only. The plan is
+    pinned once the caller names it in the dataset's card; until then its files are orphans and a new plan replaces
+    them.
+    """
+    for name in store.names("plan"):
+        store.delete(f"plan/{name}")
+    total = hashlib.sha256()
+    shards = items = 0
+    with Spill() as spill:
+        spill.store("listing", LISTING, listing)
+        cut = "" if limit is None else f"LIMIT {limit}"
+        ordered = spill.query(f"SELECT item, images, sidecars FROM listing ORDER BY item {cut}")
+        for rows in _shards(ordered, samples_per_shard):
+            for row in rows:
+                total.update(canonical(row.content()) + b"\n")
+            store.write(plan_name(shards), to_parquet(_to_table(rows)))
+            shards += 1
+            items += len(rows)
+    return PlanSummary(shards=shards, items=items, digest=total.hexdigest())
+
+
+def read_plan(store: Store, shard: int) -> list[PlannedItem]:
+    """Return the plan of a shard, in position order."""
+    with store.open(plan_name(shard)) as file:
+        table = pq.read_table(file)
+    return [_item(row) for row in table.to_pylist()]
+
+
+def plan_digest(rows: Iterable[PlannedItem]) -> str:
+    """Return the digest of a shard's plan: what its image column is made from."""
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(canonical(row.content()) + b"\n")
+    return total.hexdigest()
+
+
+def _shards(batches: Iterable[pa.RecordBatch], samples_per_shard: int) -> Iterator[list[PlannedItem]]:
+    held: list[PlannedItem] = []
+    images = 0
+    for batch in batches:
+        for row in batch.to_pylist():
+            if held and images + len(row["images"]) > samples_per_shard:
+                yield held
+                held, images = [], 0
+            held.append(_item({**row, "position": len(held)}))
+            images += len(row["images"])
+    if held:
+        yield held
+
+
+def _item(row: dict[str, Any]) -> PlannedItem:
+    images, sidecars = (tuple(PlannedFile(**file) for file in row[name] or ()) for name in ("images", "sidecars"))
+    return PlannedItem(row["position"], row["item"], images, sidecars)
+
+
+def _to_table(rows: list[PlannedItem]) -> pa.Table:
+    def files(found: tuple[PlannedFile, ...]) -> list[dict[str, Any]]:
+        return [{"uri": f.uri, "size": f.size, "etag": f.etag} for f in found]
+
+    return pa.Table.from_pylist(
+        [
+            {"position": r.position, "item": r.item, "images": files(r.images), "sidecars": files(r.sidecars)}
+            for r in rows
+        ],
+        schema=PLAN,
+    )

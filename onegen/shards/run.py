@@ -1,0 +1,36 @@
+"""How a shard was made: the part of a manifest that no digest covers."""
+
+import contextlib
+import importlib.metadata
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterable
+from functools import cache
+
+from onegen.shards.manifest import FailureRecord, Run
+
+_LIBRARIES = ("onegen", "numpy", "pillow", "opencv-python-headless", "pyarrow", "onnxruntime", "torch")
+
+
+def describe_run(started: float, computed: int, failures: Iterable[FailureRecord] = ()) -> Run:
+    """Return the run part of a manifest; `started` is in seconds since the epoch, `computed` counts rows not copied."""
+    return Run(
+        started=time.strftime("%FT%TZ", time.gmtime(started)),
+        seconds=round(time.time() - started, 3),
+        host=f"{socket.gethostname()}:{os.getpid()}",
+        peak_rss=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        computed=computed,
+        libraries=_libraries(),
+        failures=sorted(failures, key=lambda failure: failure.position),
+    )
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -1,0 +1,279 @@
+"""Where a dataset's files live: one small interface over local files and any other fsspec file system.
+
+Names are relative to the dataset, with `/` between parts. Every change of the store passes `_change(kind, name)`
+first, so that a test can kill the process at each of them. A file appears under its name whole or not at all.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import fsspec
+from fsspec.utils import stringify_path
+
+from onegen.sample import ConfigError
+
+TEMPORARY = ".tmp"
+"""Folder of half-written files; everything in it is an orphan once no driver holds the lease."""
+
+
+class Store:
+    """A dataset's files on any fsspec file system. Picklable, so that workers open the same one."""
+
+    is_local = False
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._fs, self._root = fsspec.url_to_fs(self.url)
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        return type(self), (self.url,)
+
+    def _change(self, kind: str, name: str) -> None:
+        """Pass before every change; tests override it. `kind` is write, spool, publish, rename, delete or append."""
+
+    def _path(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}" if name else self._root
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file of this name is there."""
+        return bool(self._fs.exists(self._path(name)))
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes; raises FileNotFoundError."""
+        return int(self._fs.info(self._path(name))["size"])
+
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names of the files directly in a folder, sorted, without the folder; empty when there is none."""
+        try:
+            found = self._fs.ls(self._path(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(str(entry["name"]).rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Return the names of the folders directly in a folder, sorted."""
+        try:
+            found = self._fs.ls(self._path(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(
+            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in found if entry["type"] == "directory"
+        )
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for random-access reading."""
+        return self._fs.open(self._path(name), "rb")
+
+    def read(self, name: str) -> bytes:
+        """Return a whole file."""
+        return bytes(self._fs.cat_file(self._path(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put `data` under `name` in one step, replacing what was there."""
+        self._change("write", name)
+        self._fs.makedirs(self._fs._parent(self._path(name)), exist_ok=True)
+        self._fs.pipe_file(self._path(name), data)
+
+    @contextlib.contextmanager
+    def spool(self, label: str) -> Iterator["Spool"]:
+        """Give a temporary file to write to; it is gone afterwards unless `publish` gave it a name."""
+        self._change("spool", label)
+        spool = Spool(cast(BinaryIO, tempfile.NamedTemporaryFile(prefix="onegen-", delete=False)), label)  # noqa: SIM115
+        try:
+            yield spool
+        finally:
+            spool.close()
+
+    def publish(self, spool: "Spool", name: str) -> None:
+        """Give a spooled file its name, replacing what was there."""
+        self._change("publish", name)
+        spool.file.close()
+        self._fs.makedirs(self._fs._parent(self._path(name)), exist_ok=True)
+        self._fs.put_file(spool.path, self._path(name))
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, replacing what was there."""
+        self._change("rename", new)
+        self._fs.mv(self._path(old), self._path(new))
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        self._change("delete", name)
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(name))
+
+    def append(self, name: str, text: str) -> None:
+        """Add text to the end of a log file; the only kind of file that is ever half there."""
+        self._change("append", name)
+        self._fs.makedirs(self._fs._parent(self._path(name)), exist_ok=True)
+        before = self._fs.cat_file(self._path(name)) if self._fs.exists(self._path(name)) else b""
+        self._fs.pipe_file(self._path(name), before + text.encode())
+
+    def clear_temporary(self) -> int:
+        """Delete what dead workers left half written; return how many files."""
+        return 0
+
+
+class LocalStore(Store):
+    """A dataset in a folder of this machine: temporary files are renamed into place and flushed to disk first."""
+
+    is_local = True
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._root = os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file of this name is there."""
+        return os.path.isfile(self._path(name))
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes; raises FileNotFoundError."""
+        return os.stat(self._path(name)).st_size
+
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names of the files directly in a folder, sorted; links count as what they lead to."""
+        try:
+            with os.scandir(self._path(folder)) as entries:
+                return sorted(entry.name for entry in entries if entry.is_file())
+        except FileNotFoundError:
+            return []
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Return the names of the folders directly in a folder, sorted."""
+        try:
+            with os.scandir(self._path(folder)) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for random-access reading."""
+        return open(self._path(name), "rb")
+
+    def read(self, name: str) -> bytes:
+        """Return a whole file."""
+        return Path(self._path(name)).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put `data` under `name` in one step, on disk before this returns."""
+        self._change("write", name)
+        temporary = self._temporary()
+        with open(temporary, "wb") as file:
+            file.write(data)
+            self._flush(file)
+        self._move(temporary, name)
+
+    @contextlib.contextmanager
+    def spool(self, label: str) -> Iterator["Spool"]:
+        """Give a temporary file on the same disk, so that `publish` is a rename."""
+        self._change("spool", label)
+        spool = Spool(open(self._temporary(), "wb"), label)  # noqa: SIM115
+        try:
+            yield spool
+        finally:
+            spool.close()
+
+    def publish(self, spool: "Spool", name: str) -> None:
+        """Give a spooled file its name, on disk before this returns."""
+        self._change("publish", name)
+        self._flush(spool.file)
+        spool.file.close()
+        self._move(spool.path, name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name in one step, replacing what was there."""
+        self._change("rename", new)
+        self._move(self._path(old), new)
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        self._change("delete", name)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self._path(name))
+
+    def append(self, name: str, text: str) -> None:
+        """Add text to the end of a log file."""
+        self._change("append", name)
+        os.makedirs(os.path.dirname(self._path(name)), exist_ok=True)
+        with open(self._path(name), "a", encoding="utf-8") as file:
+            file.write(text)
+
+    def clear_temporary(self) -> int:
+        """Delete what dead workers left half written; return how many files."""
+        left = self.names(TEMPORARY)
+        for name in left:
+            self.delete(f"{TEMPORARY}/{name}")
+        return len(left)
+
+    def _temporary(self) -> str:
+        os.makedirs(self._path(TEMPORARY), exist_ok=True)
+        return self._path(f"{TEMPORARY}/{uuid.uuid4().hex}")
+
+    @staticmethod
+    def _flush(file: BinaryIO) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+
+    def _move(self, old: str, name: str) -> None:
+        new = self._path(name)
+        os.makedirs(os.path.dirname(new), exist_ok=True)
+        os.replace(old, new)
+        # Without this a power cut may keep a manifest and lose the file it names.
+        folder = os.open(os.path.dirname(new), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class Spool:
+    """A temporary file being written; `tell` is the number of bytes so far."""
+
+    def __init__(self, file: BinaryIO, label: str) -> None:
+        self.file = file
+        self.label = label
+        self.path = str(file.name)
+
+    def close(self) -> None:
+        """Close the file, and remove it where it was not given a name."""
+        self.file.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.path)
+
+
+def open_store(url: str | Path) -> Store:
+    """Return the store behind a path or fsspec URL; raises ConfigError for a protocol that is not installed."""
+    text = stringify_path(url)
+    protocol = fsspec.core.split_protocol(text)[0]
+    if protocol in (None, "file", "local"):
+        return LocalStore(text)
+    try:
+        return Store(text)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"dataset URL must have a protocol fsspec can open, got {text!r}: {error}") from error
+
+
+def explain(error: OSError, store: Store) -> str:
+    """Return a sentence that names the thing, the rule and the way out for a failed write."""
+    where = error.filename or store.url
+    if error.errno == errno.ENOSPC or error.errno == errno.EDQUOT:
+        free = (
+            f", {shutil.disk_usage(store._root).free:,} bytes left"
+            if store.is_local and os.path.isdir(store._root)
+            else ""
+        )
+        return (
+            f"disk must have room for the shard being written, {where} is full{free}. "
+            f"Free space, then run the same command again: nothing committed is lost."
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"output must be writable, got {where}: {error.strerror}. Choose another OUT or change its permissions."
+    return f"output could not be written: {where}: {error.strerror or error}. Mend it, then run the same command again."

@@ -1,0 +1,134 @@
+"""Lay samples out on one contact sheet: a row for each sample, a column for each kind of annotation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+MARGIN = 24
+GAP = 16
+TILE_WIDTH = 232
+TILE_HEIGHTS = (110, 270)  # shortest and tallest picture; wide ones are centred, tall ones narrowed
+LINE_LIMIT = 4  # lines of text under a picture
+CARD_LIMIT = 12  # lines of text in place of one
+
+_INK, _FAINT, _RULE, _CARD, _PAPER = "#1c1c1c", "#6b6b6b", "#e2e2e2", "#f4f4f4", "#ffffff"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One cell: a `picture`, RGB uint8 (H,W,3) or grey (H,W), the `label` of its column and `lines` below the picture.
+
+    Without a picture the lines stand in its place: values such as scores, or the reason why there is none. A tab in a
+    line there sends the rest to the right edge (`sharpness<tab>812`).
+    """
+
+    picture: np.ndarray | None
+    label: str
+    lines: tuple[str, ...] = ()
+
+
+def contact_sheet(rows: Sequence[Sequence[Tile]], title: str) -> Image.Image:
+    """Return the sheet as an RGB image on white: title, column headers (the first labels found), one row per sample.
+
+    Rows may have different lengths. A picture keeps its aspect; columns have one width.
+    """
+    fonts = _Fonts(*(ImageFont.load_default(size) for size in (26, 15, 13)))
+    headers = [next((tile.label for tile in column if tile), "") for column in zip_longest(*rows)]
+    heights = [_row_height(row, fonts) for row in rows]
+    top = MARGIN + 46 + 30
+    width = 2 * MARGIN + max(1, len(headers)) * (TILE_WIDTH + GAP) - GAP
+    width = max(width, 2 * MARGIN + int(fonts.title.getlength(title)) + 1)
+    sheet = Image.new("RGB", (width, top + sum(heights) + MARGIN), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN), title, _INK, fonts.title)
+    for index, header in enumerate(headers):
+        draw.text((MARGIN + index * (TILE_WIDTH + GAP), MARGIN + 46), header, _INK, fonts.header)
+    for row, height in zip(rows, heights, strict=True):
+        draw.line((MARGIN, top, width - MARGIN, top), _RULE)
+        for index, tile in enumerate(row):
+            _draw_tile(sheet, tile, (MARGIN + index * (TILE_WIDTH + GAP), top + GAP // 2), fonts)
+        top += height
+    return sheet
+
+
+@dataclass(frozen=True, slots=True)
+class _Fonts:
+    title: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    header: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    text: ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+_LINE_HEIGHT = 18
+
+
+def _row_height(row: Sequence[Tile], fonts: _Fonts) -> int:
+    tallest = TILE_HEIGHTS[0]
+    for tile in row:
+        lines = len(_wrapped(tile.lines, fonts, TILE_WIDTH - (0 if tile.picture is not None else 24), CARD_LIMIT))
+        if tile.picture is None:
+            tallest = max(tallest, 24 + lines * _LINE_HEIGHT)
+        else:
+            tallest = max(tallest, _fitted(tile.picture)[1] + 6 + min(lines, LINE_LIMIT) * _LINE_HEIGHT)
+    return tallest + GAP + 4
+
+
+def _fitted(picture: np.ndarray) -> tuple[int, int]:
+    """Return the (width, height) at which a picture is shown, at least one pixel each way."""
+    height, width = picture.shape[:2]
+    scale = min(TILE_WIDTH / width, TILE_HEIGHTS[1] / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _draw_tile(sheet: Image.Image, tile: Tile, corner: tuple[int, int], fonts: _Fonts) -> None:
+    draw = ImageDraw.Draw(sheet)
+    left, top = corner
+    if tile.picture is None:
+        lines, ink = _wrapped(tile.lines, fonts, TILE_WIDTH - 24, CARD_LIMIT), _INK
+        draw.rounded_rectangle((left, top, left + TILE_WIDTH - 1, top + 20 + len(lines) * _LINE_HEIGHT), 6, _CARD)
+        left, top = left + 12, top + 10
+    else:
+        size = _fitted(tile.picture)
+        # Small pictures are shown as the pixels they are.
+        filter_ = Image.Resampling.NEAREST if size[0] > 2 * tile.picture.shape[1] else Image.Resampling.LANCZOS
+        shown = Image.fromarray(np.ascontiguousarray(tile.picture)).convert("RGB").resize(size, filter_)
+        sheet.paste(shown, (left + (TILE_WIDTH - size[0]) // 2, top))
+        top, lines, ink = top + size[1] + 6, _wrapped(tile.lines, fonts, TILE_WIDTH, LINE_LIMIT), _FAINT
+    for index, line in enumerate(lines):
+        name, _, value = line.partition("\t")
+        draw.text((left, top + index * _LINE_HEIGHT), name, ink, fonts.text)
+        if value:
+            right = left + TILE_WIDTH - 24
+            draw.text((right, top + index * _LINE_HEIGHT), value, ink, fonts.text, anchor="ra")
+
+
+def _wrapped(lines: Sequence[str], fonts: _Fonts, width: int, limit: int) -> list[str]:
+    """Return the lines broken at spaces so that each fits `width` pixels; what exceeds `limit` lines ends in dots."""
+    broken: list[str] = []
+    for line in lines:
+        if "\t" in line:
+            broken.append(line)
+            continue
+        current = ""
+        for word in "".join(c if c.isprintable() else " " for c in line[:600]).split():
+            longer = f"{current} {word}".strip()
+            if current and fonts.text.getlength(longer) > width:
+                broken.append(current)
+                current = word
+            else:
+                current = longer
+        broken.append(current)
+    if len(broken) > limit:
+        broken = [*broken[: limit - 1], f"{broken[limit - 1]} ..."]
+    return [_cut(line, fonts, width) for line in broken]
+
+
+def _cut(line: str, fonts: _Fonts, width: int) -> str:
+    if fonts.text.getlength(line) <= width:
+        return line
+    line = line[:width]  # no letter is narrower than a pixel
+    while line and fonts.text.getlength(f"{line}...") > width:
+        line = line[:-1]
+    return f"{line}..."

@@ -1,0 +1,233 @@
+"""A folder of image files, searched recursively, with captions and licences beside them.
+
+`photo.jpg` may have `photo.txt` or `photo.jpg.txt` (its caption) and `photo.json` or `photo.jpg.json` (an object with
+any of caption, licence, attribution). A file LICENCE or LICENSE (with or without .txt or .md) holds for its folder
+and those below: its first line is the licence's name, its second line, if any, the attribution. Hidden files and
+folders are passed over.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import fsspec
+import pyarrow as pa
+
+from onegen.registry import register
+from onegen.sample import ConfigError, SampleError, SourceItem
+from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.shards.spill import BATCH_ROWS, Spill
+
+IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SIDECARS = (".txt", ".json")
+_LICENCE = re.compile(r"licen[cs]e(\.txt|\.md)?", re.IGNORECASE)
+_FILES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("stem", pa.string()),
+        ("is_image", pa.bool_()),
+        ("size", pa.int64()),
+        ("etag", pa.string()),
+    ]
+)
+_PAIRED = """
+WITH sidecars AS (
+    SELECT stem, list({'uri': path, 'size': size, 'etag': etag} ORDER BY path) AS files
+    FROM files WHERE NOT is_image GROUP BY stem)
+SELECT image.path AS item, [{'uri': image.path, 'size': image.size, 'etag': image.etag}] AS images,
+       list_concat(coalesce(plain.files, []), coalesce(full_name.files, [])) AS sidecars
+FROM files AS image
+LEFT JOIN sidecars AS plain ON plain.stem = image.stem
+LEFT JOIN sidecars AS full_name ON full_name.stem = image.path
+WHERE image.is_image
+"""
+
+
+@register("sources", "folder")
+@dataclass(frozen=True)
+class Folder:
+    """Images under `folder`, a path or fsspec URL; `sidecars: false` ignores captions and licences beside them."""
+
+    folder: str
+    sidecars: bool = True
+
+    name: ClassVar[str] = "folder"
+    version: ClassVar[int] = 1
+
+    @cached_property
+    def _fs(self) -> fsspec.AbstractFileSystem:
+        return fsspec.url_to_fs(self.folder)[0]
+
+    @cached_property
+    def _path(self) -> str:
+        return str(fsspec.url_to_fs(self.folder)[1]).rstrip("/")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "sidecars": self.sidecars}
+
+    @property
+    def root(self) -> str:
+        """Where the uris of the plan start from, absolute."""
+        return str(self._fs.unstrip_protocol(self._path)) if "local" not in self._fs.protocol else self._path
+
+    def listing(self) -> Iterator[pa.RecordBatch]:
+        """Yield what there is, unsorted, as LISTING batches; raises ConfigError for a folder that cannot be read."""
+        licences: dict[str, PlannedFile] = {}
+        with Spill() as spill:
+            spill.store("files", _FILES, self._files(licences))
+            for batch in spill.query(_PAIRED):
+                rows = batch.to_pylist()
+                for row in rows:
+                    licence = _nearest(licences, row["item"])
+                    files = [*row["sidecars"], *([_as_dict(licence)] if licence else [])]
+                    row["sidecars"] = files if self.sidecars else []
+                yield pa.RecordBatch.from_pylist(rows, schema=LISTING)
+
+    def read(self, item: PlannedItem) -> SourceItem:
+        """Return an item's bytes and what stands beside it.
+
+        Raises SampleError source_gone, source_changed, source_unreadable or bad_sidecar.
+        """
+        images = tuple(self._checked(file) for file in item.images)
+        facts: dict[str, str] = {}
+        # Weakest first: the folder's licence, then the caption file, then the item's own JSON.
+        for file in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), file.uri.endswith(".json"))):
+            facts.update(_facts(file.uri, self._checked(file)))
+        return SourceItem(images, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
+
+    def _checked(self, file: PlannedFile) -> bytes:
+        path = f"{self._path}/{file.uri}"
+        try:
+            size, etag = _state(self._fs.info(path))
+            data = bytes(self._fs.cat_file(path))
+        except FileNotFoundError:
+            raise SampleError(
+                "source_gone",
+                f"{path} must still be there, it was planned with {file.size} bytes. Put it back, then `onegen retry`.",
+            ) from None
+        except OSError as error:
+            raise SampleError(
+                "source_unreadable",
+                f"{path} must be readable: {error.strerror or error}. Mend it, then `onegen retry`.",
+            ) from error
+        if (size, etag) != (file.size, file.etag) or len(data) != file.size:
+            raise SampleError(
+                "source_changed",
+                f"{path} must be as planned, {file.size} bytes of {file.etag}, got {size} bytes of {etag}. "
+                f"Put the planned file back, or build into a new OUT.",
+            )
+        return data
+
+    def _files(self, licences: dict[str, PlannedFile]) -> Iterator[pa.RecordBatch]:
+        held: list[dict[str, Any]] = []
+        for path, size, etag in self._walk():
+            stem, extension = os.path.splitext(path)
+            if _is_licence(path):
+                licences[os.path.dirname(path)] = PlannedFile(path, size, etag)
+            elif extension.lower() in IMAGES or extension.lower() in SIDECARS:
+                is_image = extension.lower() in IMAGES
+                held.append({"path": path, "stem": stem, "is_image": is_image, "size": size, "etag": etag})
+            if len(held) >= BATCH_ROWS:
+                yield pa.RecordBatch.from_pylist(held, schema=_FILES)
+                held = []
+        yield pa.RecordBatch.from_pylist(held, schema=_FILES)
+
+    def _walk(self) -> Iterator[tuple[str, int, str]]:
+        """Yield (path relative to the root, size, etag) of every file that is not hidden."""
+        if not self._fs.isdir(self._path):
+            raise ConfigError(
+                f"source folder must exist, got {self._path}. Paths in a recipe start from where you run onegen."
+            )
+        try:
+            for path, size, etag in _scan(self._path) if "local" in self._fs.protocol else self._scan_remote():
+                path.encode()
+                yield path, size, etag
+        except OSError as error:
+            raise ConfigError(
+                f"source folder must be readable, got {error.filename or self._path}: {error.strerror or error}. "
+                f"Give yourself permission, or move it out of {self._path}."
+            ) from error
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"file names must be valid UTF-8, got {error.object!r} under {self._path}. Rename it."
+            ) from error
+
+    def _scan_remote(self) -> Iterator[tuple[str, int, str]]:
+        for folder, folders, files in self._fs.walk(self._path, detail=True, on_error="raise"):
+            for name in [name for name in folders if name.startswith(".")]:
+                del folders[name]
+            for name, info in files.items():
+                if not name.startswith("."):
+                    yield os.path.relpath(f"{folder}/{name}", self._path), *_state(info)
+
+
+def _scan(root: str) -> Iterator[tuple[str, int, str]]:
+    """Walk a local folder entry by entry: fsspec's walk would hold a folder of a million files at once."""
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(os.path.join(root, folder)) as entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                elif entry.is_file() or entry.is_symlink():
+                    try:
+                        stat = entry.stat()
+                        yield path, stat.st_size, f"mtime:{stat.st_mtime_ns}"
+                    except FileNotFoundError:
+                        # A link to nothing is planned, so that it fails by name instead of vanishing.
+                        yield path, 0, "mtime:none"
+
+
+def _state(info: Mapping[str, Any]) -> tuple[int, str]:
+    """Return size and version of a file: the store's etag where it has one, else the modification time."""
+    size = int(info["size"])
+    for name in ("ETag", "etag", "md5Hash"):
+        if info.get(name):
+            return size, f"etag:{info[name]}"
+    if "mtime" in info:
+        return size, f"mtime:{os.stat(str(info['name'])).st_mtime_ns}"
+    return size, f"time:{info.get('created') or info.get('LastModified') or ''}"
+
+
+def _is_licence(path: str) -> bool:
+    return _LICENCE.fullmatch(os.path.basename(path)) is not None
+
+
+def _nearest(licences: Mapping[str, PlannedFile], path: str) -> PlannedFile | None:
+    folder = os.path.dirname(path)
+    while folder not in licences and folder:
+        folder = os.path.dirname(folder)
+    return licences.get(folder)
+
+
+def _as_dict(file: PlannedFile) -> dict[str, Any]:
+    return {"uri": file.uri, "size": file.size, "etag": file.etag}
+
+
+def _facts(uri: str, data: bytes) -> dict[str, str]:
+    """Return caption, licence and attribution said by a file beside an image."""
+    try:
+        text = data.decode("utf-8-sig")
+        if _is_licence(uri):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            return dict(zip(("licence", "attribution"), lines, strict=False))
+        if uri.endswith(".txt"):
+            return {"caption": text.strip()} if text.strip() else {}
+        said = json.loads(text)
+        if not isinstance(said, dict):
+            raise ValueError("an object is needed")
+    except ValueError as error:
+        raise SampleError(
+            "bad_sidecar", f"{uri} must be UTF-8 text or a JSON object: {error}. Mend it, then build into a new OUT."
+        ) from error
+    spellings = {"license": "licence", "text": "caption"}
+    known = {spellings.get(name, name): value for name, value in said.items()}
+    return {name: str(known[name]) for name in ("caption", "licence", "attribution") if known.get(name)}

@@ -1,0 +1,251 @@
+"""What a worker does with one shard: read columns, batch, bisect, write, and return the manifests to commit.
+
+An exception in a batch is halved down to the sample that raises it; that sample alone fails, with its reason. Before
+a batch runs its rows are reported, so that the supervisor knows whom to suspect when this process dies. DESIGN
+section 5.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from onegen.feed import Feed
+from onegen.job import ColumnJob, Made, Report, StageJob, Task
+from onegen.outcome import Outcome, failed
+from onegen.pixels import encode_part
+from onegen.refresh import IMAGE, Inputs, RowPlan, plan_rows, read_inputs
+from onegen.sample import Annotation, Item, Rejected, SampleError
+from onegen.shards.column import ColumnReader, ColumnWriter
+from onegen.shards.dataset import Dataset
+from onegen.shards.manifest import FailureRecord, Manifest
+from onegen.shards.run import describe_run
+
+KEY_DIGITS = 20
+
+
+class Breaker(Exception):
+    """So many rows of a shard failed with one unexpected exception type that the stage is broken, not the data."""
+
+
+def run_task(job: StageJob, task: Task, report: Report) -> Made:
+    """Make the task's columns of one shard and return their manifests; the files lie uncommitted under content names.
+
+    Raises Breaker when the stage itself is broken, OSError where the store cannot be read or written.
+    """
+    dataset = Dataset(job.store)
+    columns = [column for column in job.columns if column.column in task.columns]
+    with contextlib.ExitStack() as stack:
+        shards = [stack.enter_context(_Shard(dataset, job, column, task)) for column in columns]
+        feed = stack.enter_context(Feed(dataset, job, task.shard))
+        early = _run_suspects(feed, shards, task, report)
+        for positions in _batches(shards, job.batch_size):
+            batch = feed.batch()
+            for shard in shards:
+                outcomes = {p: early[shard.column, p] for p in positions if (shard.column, p) in early}
+                wanted = [p for p in positions if p in shard.to_compute and p not in outcomes]
+                if wanted:
+                    report(shard.column, task.shard, tuple(wanted))
+                    outcomes.update(zip(wanted, _answer_fed(shard.job, batch.items(shard.job, wanted)), strict=True))
+                shard.write(positions, outcomes)
+        return Made(tuple(shard.finish() for shard in shards))
+
+
+def _answer_fed(job: ColumnJob, fed: Sequence[Item | Outcome]) -> list[Outcome]:
+    """Answer the rows that could be read; the others have their outcome already."""
+    items = [item for item in fed if isinstance(item, Item)]
+    answers = iter(answer(job, items) if items else [])
+    return [next(answers) if isinstance(item, Item) else item for item in fed]
+
+
+def answer(job: ColumnJob, items: Sequence[Item]) -> list[Outcome]:
+    """Return one outcome per item; an exception is bisected to the item that raises it."""
+    try:
+        answers = job.annotator.annotate(items)
+        if len(answers) != len(items):
+            raise SampleError(
+                "bad_annotation", f"{job.column} must answer each item once, got {len(answers)} for {len(items)}."
+            )
+        return [_outcome(job, item, said) for item, said in zip(items, answers, strict=True)]
+    except Exception as error:
+        if "CUDA error" in str(error):
+            # The device context is gone and every further call in this process fails: a fresh worker finds who is to
+            # blame.
+            raise
+        if len(items) == 1:
+            return [failed(items[0].key, error)]
+        half = len(items) // 2
+        return answer(job, items[:half]) + answer(job, items[half:])
+
+
+def _outcome(job: ColumnJob, item: Item, said: Annotation | Rejected) -> Outcome:
+    if isinstance(said, Rejected):
+        return Outcome("filtered", said.reason, said.detail, key=item.key)
+    provides = job.annotator.provides
+    encodings = {part.name: part.encoding for part in provides.parts}
+    parts: dict[str, bytes] = {}
+    for name, value in said.parts.items():
+        if isinstance(value, np.ndarray) and item.pixels is not None and value.shape != item.pixels.shape[:2]:
+            height, width = item.pixels.shape[:2]
+            raise SampleError(
+                "bad_annotation",
+                f"{job.column} map must have the size of its image: key {item.key}, "
+                f"{value.shape[1]}x{value.shape[0]} vs {width}x{height}.",
+            )
+        parts[name] = encode_part(value, encodings.get(name, "bytes"))
+    unknown = set(said.values) - set(provides.fields)
+    if unknown:
+        raise SampleError("bad_annotation", f"{job.column} must declare its fields, got {sorted(unknown)[0]!r}.")
+    return Outcome("ok", values=said.values, parts=parts, key=item.key)
+
+
+def _run_suspects(feed: Feed, shards: Sequence["_Shard"], task: Task, report: Report) -> dict[tuple[str, int], Outcome]:
+    """Run each suspect alone, before anything else: if it kills this process too, little is lost."""
+    by_column = {shard.column: shard for shard in shards}
+    early: dict[tuple[str, int], Outcome] = {}
+    for (column, position), blame in task.blamed.items():
+        if column in by_column:
+            # Reading the source again only names the row: its bytes are hashed, not decoded.
+            item = feed.read(position) if column == IMAGE else None
+            key = item.key if item else by_column[column].plans[position].key
+            early[column, position] = Outcome(
+                "failed", blame.reason, blame.message, key=key, attempts=blame.attempts, is_expected=False
+            )
+    for column, position in task.suspects:
+        if column in by_column and (column, position) not in early:
+            shard = by_column[column]
+            report(column, task.shard, (position,))
+            early[column, position] = _answer_fed(shard.job, feed.batch().items(shard.job, [position]))[0]
+    return early
+
+
+def _batches(shards: Sequence["_Shard"], batch_size: int) -> Iterator[list[int]]:
+    """Cut the shard's positions so that each run holds at most `batch_size` rows to compute."""
+    held: list[int] = []
+    computing = 0
+    for position in range(len(shards[0].plans) if shards else 0):
+        held.append(position)
+        computing += any(position in shard.to_compute for shard in shards)
+        if computing == batch_size:
+            yield held
+            held, computing = [], 0
+    if held:
+        yield held
+
+
+class _Shard:
+    """One column of the shard being made: its row plans, its committed predecessor, its writer."""
+
+    def __init__(self, dataset: Dataset, stage: StageJob, job: ColumnJob, task: Task) -> None:
+        self.job, self.column = job, job.column
+        self._stage, self._shard = stage, task.shard
+        self._started = time.time()
+        self.inputs: Inputs = read_inputs(dataset, job, task.shard)
+        manifest = dataset.manifest(job.column, task.shard)
+        self._old = ColumnReader(dataset, manifest) if manifest else None
+        self.plans: list[RowPlan] = plan_rows(
+            job,
+            self.inputs,
+            self._old.rows if self._old else None,
+            manifest.fingerprint if manifest else None,
+            task.retries.get(job.column),
+            job.column in task.force,
+        )
+        self.to_compute = {position for position, plan in enumerate(self.plans) if plan.action == "compute"}
+        self._failures = {f.position: f for f in manifest.run.failures} if manifest else {}
+        self._kept_failures: list[FailureRecord] = []
+        self._unexpected: Counter[str] = Counter()
+        self._writer = ColumnWriter(
+            dataset.store, job.column, task.shard, job.annotator.provides.fields, stage.kind, job.producer.label()
+        )
+
+    def __enter__(self) -> "_Shard":
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.__exit__(*error)
+        if self._old:
+            self._old.close()
+
+    def write(self, positions: Sequence[int], outcomes: Mapping[int, Outcome]) -> None:
+        """Write the next rows in order: copied, skipped, or as they came out."""
+        for position in positions:
+            plan = self.plans[position]
+            if plan.action == "copy":
+                self._copy(position, plan)
+            elif plan.action == "skip":
+                self._writer.add(position, plan.key, "skipped", plan.reason, plan.input_digest, {}, {})
+            else:
+                self._compute(position, plan, outcomes[position])
+
+    def finish(self) -> Manifest:
+        """Write the files and return the manifest to commit."""
+        files, counts, digest = self._writer.finish()
+        return Manifest(
+            column=self.column,
+            shard=self._shard,
+            kind=self._stage.kind,
+            counts=counts,
+            files=files,
+            digest=digest,
+            inputs=dict(self.inputs.digests),
+            input_digest=self.inputs.digest(self.job.where),
+            where=self.job.where,
+            fingerprint=self.job.fingerprint,
+            settings=self.job.settings,
+            producer=self.job.producer,
+            run=describe_run(self._started, len(self.to_compute), self._kept_failures),
+        )
+
+    def _copy(self, position: int, plan: RowPlan) -> None:
+        old = plan.old
+        assert old is not None
+        assert self._old is not None
+        known = {member.name: member.sha256 for member in old.parts}
+        self._writer.add(
+            position, old.key, old.status, old.reason, plan.input_digest, old.values, self._old.parts(old), known
+        )
+        if position in self._failures:
+            self._kept_failures.append(self._failures[position])
+
+    def _compute(self, position: int, plan: RowPlan, outcome: Outcome) -> None:
+        key, values = plan.key, dict(outcome.values)
+        if self.column == IMAGE:
+            key, facts = self._image_facts(position, outcome.key)
+            values |= facts
+        self._writer.add(position, key, outcome.status, outcome.reason, plan.input_digest, values, outcome.parts)
+        if outcome.status == "failed":
+            self._note_failure(position, outcome)
+
+    def _image_facts(self, position: int, digest: str | None) -> tuple[str | None, dict[str, Any]]:
+        """Return key and origin of an image row, given the SHA-256 of its bytes (None where they were never read)."""
+        item = self.inputs.plan[position]
+        facts = {
+            "item": item.item,
+            "uri": item.images[0].uri,
+            "sha256": digest,
+            "members": [digest] if digest else None,
+        }
+        return digest[:KEY_DIGITS] if digest else None, facts
+
+    def _note_failure(self, position: int, outcome: Outcome) -> None:
+        item = self.inputs.plan[position].item
+        reason = outcome.reason or "unknown"
+        self._kept_failures.append(
+            FailureRecord(
+                position=position, item=item, reason=reason, message=outcome.message, attempts=outcome.attempts
+            )
+        )
+        if outcome.is_expected:
+            return
+        self._unexpected[reason] += 1
+        failed, limits = self._unexpected[reason], self._stage.limits
+        if failed >= limits.breaker_count and failed > limits.breaker_rate * len(self.plans):
+            raise Breaker(
+                f"stage {self._stage.name} must not fail most of a shard: {failed} of {len(self.plans)} rows of shard "
+                f"{self._shard:06d} failed in {self.column} with {reason}: {outcome.message}"
+            )

@@ -1,0 +1,199 @@
+"""From a recipe to the ordered steps of a build: ingest, what select's rules need, select, the other stages, pack."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from onegen.config import Recipe, StageConfig, make_annotator, make_source
+from onegen.ingest import Ingest
+from onegen.job import ColumnJob, StageJob
+from onegen.refresh import IMAGE, SELECT
+from onegen.registry import nearest
+from onegen.sample import Annotator, ConfigError, Provides, Resources
+from onegen.select import SELECT_PROVIDES, SelectJob
+from onegen.shards.manifest import Producer
+from onegen.shards.pack import PackJob
+from onegen.shards.store import Store
+from onegen.sources import Source
+from onegen.where import columns_in
+
+PACK = "pack"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a build: its job, the columns it makes, and what each of its workers asks for."""
+
+    name: str
+    job: StageJob | SelectJob | PackJob
+    columns: tuple[str, ...]
+    workers: int | None = None
+    resources: Resources = field(default_factory=Resources)
+
+
+def make_steps(recipe: Recipe, store: Store) -> list[Step]:
+    """Return the steps in order; raises ConfigError for anything a recipe gets wrong beyond its own form."""
+    source = make_source(recipe.source)
+    annotators = {
+        stage.name: [make_annotator(name, options) for name, options in stage.annotators.items()]
+        for stage in recipe.stages
+    }
+    columns = [annotator.name for stage in recipe.stages for annotator in annotators[stage.name]]
+    provides = {IMAGE: Ingest.provides, **{a.name: a.provides for made in annotators.values() for a in made}}
+    fields = {name: provided.fields for name, provided in provides.items()}
+    select = _select_job(recipe, fields)
+    before, after = _around_select(recipe, annotators, set(select.columns))
+    steps = [_ingest_step(recipe, store, source)]
+    gates: tuple[str, ...] = (IMAGE,)
+    known = [IMAGE]
+    for stage in before:
+        steps.append(_stage_step(recipe, store, stage, annotators[stage.name], gates, known, provides))
+        known += [annotator.name for annotator in annotators[stage.name]]
+    steps.append(Step(SELECT, select, (SELECT,)))
+    provides[SELECT] = SELECT_PROVIDES
+    gates = (IMAGE, SELECT)
+    for stage in after:
+        steps.append(_stage_step(recipe, store, stage, annotators[stage.name], gates, known, provides))
+        known += [annotator.name for annotator in annotators[stage.name]]
+    if recipe.pack is not None:
+        steps.append(Step(PACK, _pack_job(recipe, store, columns, fields), ()))
+    return steps
+
+
+def find_columns(steps: list[Step], name: str) -> set[str]:
+    """Return the columns a STAGE argument means, a stage's or a column's name; raises ConfigError for another."""
+    for step in steps:
+        if name == step.name:
+            return set(step.columns) or {step.name}
+    columns = [column for step in steps for column in step.columns]
+    if name in columns:
+        return {name}
+    raise ConfigError(
+        f"stage must be one of the recipe's, got {name!r}; {nearest(name, [*(s.name for s in steps), *columns])}"
+    )
+
+
+def downstream(steps: list[Step], columns: set[str]) -> list[str]:
+    """Return the columns made from these, directly or through others, in build order."""
+    reached = set(columns)
+    found: list[str] = []
+    for step in steps:
+        if isinstance(step.job, StageJob):
+            for job in step.job.columns:
+                if job.column not in reached and reached & set(job.inputs):
+                    reached.add(job.column)
+                    found.append(job.column)
+    return found
+
+
+def column_job(
+    annotator: Annotator,
+    gates: tuple[str, ...] = (),
+    provides: Mapping[str, Provides] | None = None,
+    where: str | None = None,
+) -> ColumnJob:
+    """Return how a column is made by an annotator, with the settings its fingerprint covers."""
+    provides = provides or {}
+    scope: dict[str, Mapping[str, pa.DataType]] = {}
+    if where is not None:
+        fields = {name: provided.fields for name, provided in provides.items()}
+        scope = {column: fields[column] for column in sorted(columns_in(where, fields))}
+    weights = [dataclasses.asdict(weight) for weight in annotator.weights()]
+    settings: dict[str, Any] = {
+        "name": annotator.name,
+        "version": annotator.version,
+        "options": dataclasses.asdict(annotator),  # type: ignore[call-overload]
+        "weights": [{k: w[k] for k in ("name", "revision", "sha256")} for w in weights],
+    }
+    return ColumnJob(
+        annotator=annotator,
+        settings=settings,
+        producer=Producer(name=annotator.name, version=annotator.version, weights=weights),
+        gates=(*gates, *annotator.requires),
+        provides={name: provides[name] for name in annotator.requires},
+        where=where,
+        where_scope=scope,
+    )
+
+
+def _ingest_step(recipe: Recipe, store: Store, source: Source) -> Step:
+    image = recipe.image
+    ingest = Ingest(image.min_side, image.max_side, image.max_pixels, image.licence, image.attribution)
+    job = StageJob(IMAGE, store, recipe.kind, (column_job(ingest),), image.batch_size, recipe.limits, source)
+    return Step(IMAGE, job, (IMAGE,), image.workers)
+
+
+def _stage_step(
+    recipe: Recipe,
+    store: Store,
+    stage: StageConfig,
+    annotators: list[Annotator],
+    gates: tuple[str, ...],
+    known: list[str],
+    provides: Mapping[str, Provides],
+) -> Step:
+    reachable = {name: provides[name] for name in known}
+    for annotator in annotators:
+        missing = [name for name in annotator.requires if name not in reachable]
+        if missing:
+            raise ConfigError(
+                f"annotator {annotator.name!r} needs the column {missing[0]!r} from an earlier stage. "
+                f"Add a stage with it before {stage.name!r}."
+            )
+    jobs = tuple(column_job(annotator, gates, reachable, stage.where) for annotator in annotators)
+    return Step(
+        stage.name,
+        StageJob(stage.name, store, recipe.kind, jobs, stage.batch_size, recipe.limits),
+        tuple(job.column for job in jobs),
+        stage.workers,
+        _resources(stage, annotators),
+    )
+
+
+def _resources(stage: StageConfig, annotators: list[Annotator]) -> Resources:
+    """Return what a worker asks for: the stage's own word, else the most any of its annotators declares."""
+    declared = [annotator.resources for annotator in annotators]
+    return Resources(
+        stage.num_cpus if stage.num_cpus is not None else max(r.num_cpus for r in declared),
+        stage.num_gpus if stage.num_gpus is not None else max(r.num_gpus for r in declared),
+        stage.memory if stage.memory is not None else sum(r.memory for r in declared),
+    )
+
+
+def _select_job(recipe: Recipe, fields: Mapping[str, Mapping[str, pa.DataType]]) -> SelectJob:
+    named = {column for rule in recipe.select.keep.values() for column in columns_in(rule, fields)}
+    return SelectJob(recipe.select, recipe.kind, fields, tuple(sorted({IMAGE, *named})))
+
+
+def _around_select(
+    recipe: Recipe, annotators: Mapping[str, list[Annotator]], needed: set[str]
+) -> tuple[list[StageConfig], list[StageConfig]]:
+    """Split the stages into those select's rules need, with what these need in turn, and the rest; order is kept."""
+    needed = set(needed)
+    before: list[StageConfig] = []
+    for stage in reversed(recipe.stages):
+        if needed & {annotator.name for annotator in annotators[stage.name]}:
+            before.insert(0, stage)
+            needed |= {name for annotator in annotators[stage.name] for name in annotator.requires}
+            if stage.where is not None:
+                every = {a.name: a.provides.fields for made in annotators.values() for a in made}
+                needed |= columns_in(stage.where, {IMAGE: Ingest.provides.fields, **every})
+    return before, [stage for stage in recipe.stages if stage not in before]
+
+
+def _pack_job(
+    recipe: Recipe, store: Store, columns: list[str], fields: Mapping[str, Mapping[str, pa.DataType]]
+) -> PackJob:
+    assert recipe.pack is not None
+    packed = recipe.pack.columns if recipe.pack.columns is not None else [IMAGE, *columns]
+    for name in [*packed, *recipe.pack.require]:
+        if name not in fields:
+            raise ConfigError(
+                f"pack names the column {name!r}, which the recipe does not make; {nearest(name, list(fields))}"
+            )
+    named = tuple(sorted(columns_in(recipe.where, fields))) if recipe.where else ()
+    with_image = tuple(dict.fromkeys([IMAGE, *packed]))
+    return PackJob(store, recipe.kind, with_image, tuple(recipe.pack.require), fields, recipe.where, named)

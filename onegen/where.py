@@ -1,0 +1,79 @@
+"""Boolean SQL over annotation columns: a stage's `where`, the dataset's `where`, the rules of `select`.
+
+An expression may say `scores.sharpness > 10`, or `nsfw < 0.5` where the column `nsfw` has a field of its own name.
+duckdb evaluates it; null is false. DESIGN section 2.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from onegen.registry import nearest
+from onegen.sample import ConfigError
+
+Scope = Mapping[str, Mapping[str, pa.DataType]]
+"""The columns an expression may name, each with its fields."""
+
+
+def columns_in(expression: str, scope: Scope) -> set[str]:
+    """Return the columns an expression names; raises ConfigError for a syntax error or a name that is not in scope."""
+    answer = duckdb.connect().execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}) FROM t"]).fetchone()
+    tree = json.loads(answer[0]) if answer else {"error": True, "error_message": "no answer"}
+    if tree.get("error"):
+        raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {tree.get('error_message')}.")
+    named: set[str] = set()
+    for path in _references(tree):
+        if path[0] not in scope:
+            raise ConfigError(
+                f"expression {expression!r} names the column {path[0]!r}; {nearest(path[0], list(scope))}"
+            )
+        fields = scope[path[0]]
+        if len(path) == 1 and path[0] not in fields:
+            raise ConfigError(
+                f"expression {expression!r} must name a field of {path[0]!r}, such as "
+                f"{path[0]}.{next(iter(fields), 'FIELD')}."
+            )
+        if len(path) > 1 and path[1] not in fields:
+            raise ConfigError(f"expression {expression!r} names {'.'.join(path)!r}; {nearest(path[1], list(fields))}")
+        named.add(path[0])
+    if not named:
+        raise ConfigError(f"expression must name a column, got {expression!r}; {nearest('', list(scope))}")
+    try:
+        evaluate(expression, {column: [None] for column in named}, scope)
+    except duckdb.Error as error:
+        raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {error}") from error
+    return named
+
+
+def evaluate(expression: str, values: Mapping[str, Sequence[Mapping[str, Any] | None]], scope: Scope) -> list[bool]:
+    """Return the outcome per row; `values` holds, per column, a mapping of fields a row, None where it is not ok."""
+    arrays = {}
+    for column, rows in values.items():
+        fields = scope[column]
+        if column in fields:
+            arrays[column] = pa.array([row[column] if row else None for row in rows], fields[column])
+        else:
+            own = pa.struct(list(fields.items()))
+            arrays[column] = pa.array([{name: row.get(name) for name in fields} if row else None for row in rows], own)
+    table = pa.table(arrays)
+    connection = duckdb.connect(config={"threads": 1})
+    connection.register("t", table)
+    return [
+        bool(row[0])
+        for row in connection.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM t").fetchall()
+    ]
+
+
+def _references(node: Any) -> Iterator[list[str]]:
+    """Yield the dotted names in a serialized duckdb statement."""
+    if isinstance(node, dict):
+        if node.get("class") == "COLUMN_REF":
+            yield [str(name) for name in node["column_names"]]
+        for child in node.values():
+            yield from _references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _references(child)

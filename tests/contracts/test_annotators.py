@@ -1,0 +1,230 @@
+"""What every annotator of onegen keeps, whatever it computes: see `onegen.sample.Annotator` and DESIGN section 6.
+
+A new annotator is picked up by being in `onegen/annotators/`; columns it requires are computed here by their own
+annotators.
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from onegen.registry import available, find
+from onegen.sample import Annotation, Annotator, Item, Rejected, Resources, Weights
+from tests.packaged import bring_models, photo
+
+NAMES = available("annotators")
+DTYPES = {"gray8": np.uint8, "gray16": np.uint16, "index": np.uint8}
+
+
+def make(name: str) -> Annotator:
+    bring_models()
+    return find("annotators", name, {})()
+
+
+def small(name: str, longer: int) -> np.ndarray:
+    pixels = photo(name)
+    scale = longer / max(pixels.shape[:2])
+    size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+@functools.cache
+def pictures() -> dict[str, np.ndarray]:
+    """Photos, and the odd shapes and contents that a crawl of the web has."""
+    rng = np.random.default_rng(7)
+    grey = np.repeat(small("chelsea.png", 160).mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+    return {
+        "bus": small("bus.jpg", 480),
+        "coffee": small("coffee.png", 256),
+        "obama": small("obama.jpg", 320),
+        "grey": grey,
+        "one_pixel": np.full((1, 1, 3), 200, np.uint8),
+        "one_wide": rng.integers(0, 256, (120, 1, 3), dtype=np.uint8),
+        "one_high": rng.integers(0, 256, (1, 120, 3), dtype=np.uint8),
+        "tiny": rng.integers(0, 256, (3, 2, 3), dtype=np.uint8),
+        "strip": cv2.resize(photo("rocket.jpg"), (1200, 9), interpolation=cv2.INTER_AREA),
+        "black": np.zeros((64, 48, 3), np.uint8),
+        "white": np.full((40, 64, 3), 255, np.uint8),
+        "noise": rng.integers(0, 256, (96, 128, 3), dtype=np.uint8),
+    }
+
+
+def stored(annotator: Annotator, answer: Annotation | Rejected) -> Annotation:
+    """Return an answer as a later annotator would see it: its values through Arrow and back."""
+    if isinstance(answer, Rejected):
+        return Annotation()
+    fields = annotator.provides.fields
+    values = {name: pa.array([answer.values.get(name)], fields[name]).to_pylist()[0] for name in fields}
+    return Annotation(values, answer.parts)
+
+
+@functools.cache
+def items(name: str) -> tuple[Item, ...]:
+    """Return the pictures as items for an annotator, with what its required columns say of them."""
+    columns = {column: make(column) for column in make(name).requires if column in NAMES}
+    said = {column: answers(column) for column in columns}
+    return tuple(
+        Item(
+            key=f"{index:020x}",
+            pixels=picture,
+            caption="Two people\twalk\x00 past a <bus>. " + "It is long. " * 20 if index % 2 else None,
+            annotations={column: stored(columns[column], said[column][index]) for column in columns},
+        )
+        for index, picture in enumerate(pictures().values())
+    )
+
+
+def annotate(name: str, size: int) -> list[Annotation | Rejected]:
+    """Return the answers to all items, handed over in batches of `size`."""
+    annotator = make(name)
+    annotator.load()
+    given = items(name)
+    answered: list[Annotation | Rejected] = []
+    for start in range(0, len(given), size):
+        batch = given[start : start + size]
+        answers = annotator.annotate(batch)
+        assert len(answers) == len(batch)
+        answered += answers
+    return answered
+
+
+@functools.cache
+def answers(name: str) -> tuple[Annotation | Rejected, ...]:
+    return tuple(annotate(name, 1))
+
+
+def digest(answered: list[Annotation | Rejected] | tuple[Annotation | Rejected, ...]) -> str:
+    """Return a hash of everything answers say."""
+    state = hashlib.sha256()
+    for answer in answered:
+        if isinstance(answer, Rejected):
+            state.update(f"rejected {answer.reason} {answer.detail}".encode())
+            continue
+        state.update(json.dumps(dict(answer.values), sort_keys=True, default=_plain).encode())
+        for part, content in sorted(answer.parts.items()):
+            state.update(part.encode())
+            state.update(content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes())
+    return state.hexdigest()
+
+
+def _plain(value: object) -> object:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else f"{value!r}"
+
+
+def assert_close(one: Annotation | Rejected, other: Annotation | Rejected, tolerance: dict[str, float]) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, Rejected):
+        assert one == other
+        return
+    for name, value in one.values.items():
+        np.testing.assert_allclose(value, other.values[name], atol=tolerance.get(name, 0), rtol=0)
+    for part, content in one.parts.items():
+        np.testing.assert_allclose(content, other.parts[part], atol=tolerance.get(part, 0), rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declares_what_the_contract_asks(name):
+    annotator = make(name)
+    assert isinstance(annotator, Annotator)
+    assert annotator.name == name
+    assert annotator.version >= 1
+    assert isinstance(annotator.resources, Resources)
+    assert inspect.getdoc(type(annotator)), "an annotator explains itself in its docstring"
+    assert sys.modules[type(annotator).__module__].__doc__
+    for part in annotator.provides.parts:
+        assert re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9]+)+", part.name)
+    for field, kind in annotator.provides.fields.items():
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", field)
+        assert isinstance(kind, pa.DataType)
+    assert set(annotator.tolerance) <= {part.name for part in annotator.provides.parts} | set(annotator.provides.fields)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_its_weights(name):
+    for weights in make(name).weights():
+        assert isinstance(weights, Weights)
+        assert re.fullmatch(r"[0-9a-f]{64}", weights.sha256)
+        assert weights.name
+        assert weights.revision
+        assert weights.licence
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_survive_pickling_before_and_after_load(name):
+    annotator = make(name)
+    assert pickle.loads(pickle.dumps(annotator)) == annotator
+    annotator.load()
+    assert pickle.loads(pickle.dumps(annotator)) == annotator
+    assert len(pickle.dumps(annotator)) < 10_000, "weights must not travel with the options"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_fit_what_is_declared(name):
+    annotator = make(name)
+    kinds = {part.name: part.encoding for part in annotator.provides.parts}
+    some_answer = False
+    for item, answer in zip(items(name), answers(name), strict=True):
+        if isinstance(answer, Rejected):
+            assert re.fullmatch(r"[a-z0-9_]+", answer.reason)
+            continue
+        some_answer = True
+        assert set(answer.values) <= set(annotator.provides.fields)
+        assert set(answer.parts) <= set(kinds)
+        for field, value in answer.values.items():
+            array = pa.array([value], annotator.provides.fields[field])
+            assert "nan" not in json.dumps(array.to_pylist(), default=str).lower(), f"{field} must be finite or null"
+        for part, content in answer.parts.items():
+            if kinds[part] == "bytes":
+                assert isinstance(content, bytes)
+                continue
+            assert isinstance(content, np.ndarray)
+            assert content.dtype == DTYPES[kinds[part]]
+            assert content.shape == item.pixels.shape[:2], "a map has the size of its image"
+    assert some_answer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_size_and_repetition_change_nothing(name):
+    tolerance = dict(make(name).tolerance)
+    for size in (3, 8):
+        again = annotate(name, size)
+        if tolerance:
+            for one, other in zip(answers(name), again, strict=True):
+                assert_close(one, other, tolerance)
+        else:
+            assert digest(answers(name)) == digest(again)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pixels_are_left_alone(name):
+    before = {key: picture.copy() for key, picture in pictures().items()}
+    answers(name)
+    for key, picture in pictures().items():
+        np.testing.assert_array_equal(picture, before[key])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_process_gives_the_same_bytes_without_torch_or_ray(name):
+    program = (
+        "import sys\n"
+        "from tests.contracts.test_annotators import annotate, digest, make\n"
+        f"print(digest(annotate({name!r}, 5)), bool(make({name!r}).tolerance))\n"
+        "heavy = {'torch', 'ray', 'matplotlib', 'tensorflow'} & set(sys.modules)\n"
+        "assert not heavy, f'{heavy} must not be imported'\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said, tolerant = done.stdout.split()[-2:]
+    assert tolerant == "True" or said == digest(answers(name))

