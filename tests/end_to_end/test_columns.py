@@ -316,7 +316,9 @@ def test_counts_that_do_not_balance_are_refused(scene: Scene) -> None:
         Counts(rows=3, ok=1, failed=1)
     name = scene.out / "columns" / "tone" / "000001.json"
     name.write_text(name.read_text().replace('"ok": 8', '"ok": 7'))
-    with pytest.raises(ConfigError, match=r"tone/000001.json is not a manifest[\s\S]*rows in must equal[\s\S]*Delete it"):
+    with pytest.raises(
+        ConfigError, match=r"tone/000001.json is not a manifest[\s\S]*rows in must equal[\s\S]*Delete it"
+    ):
         run(scene.recipe(), scene.out)
     name.unlink()
     run(scene.recipe(), scene.out)

@@ -169,7 +169,9 @@ def stillborn_recipe(root: Path, how: str) -> Recipe:
 def test_an_annotator_that_always_raises_stops_the_stage_and_commits_nothing(tmp_path: Path, workers: int) -> None:
     recipe = poisoned_recipe(tmp_path, dict.fromkeys(range(12), "raise"), 12, breaker_count=4)
     run(recipe, tmp_path / "out", only=("image", "select"))
-    with pytest.raises(Stopped, match=r"stage look .*poison with runtime_error: RuntimeError: poison raised") as stopped:
+    with pytest.raises(
+        Stopped, match=r"stage look .*poison with runtime_error: RuntimeError: poison raised"
+    ) as stopped:
         run(recipe, tmp_path / "out", workers=workers)
     assert "fresh worker" in str(stopped.value)
     assert dataset(tmp_path / "out").shards("poison") == []
