@@ -27,7 +27,7 @@ REASONS = {
 WORDS = {"segfault": "SIGSEGV", "kill": "SIGKILL", "exit": "code 3"}
 CASES = [(kind, where) for kind in ("raise", "hang", "segfault", "exit", "kill") for where in POSITIONS]
 FEW = [("raise", "middle"), ("hang", "middle"), ("segfault", "first"), ("exit", "last"), ("kill", "middle")]
-"""Every kind once: each case that kills costs three fresh workers."""
+"""Every kind once: each case that kills costs three fresh workers, so all positions of all kinds are slow."""
 TWO_IN_ONE = [(1, "exit"), (2, "segfault")]
 
 
@@ -60,8 +60,9 @@ def poisoned_recipe(root: Path, captions: dict[int, str], count: int, **limits: 
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(("local", CASES), id="local"),
+        pytest.param(("local", FEW), id="local"),
         pytest.param(("ray", FEW), id="ray"),
+        pytest.param(("local", CASES), id="local-all", marks=pytest.mark.slow),
         pytest.param(("ray", CASES), id="ray-all", marks=pytest.mark.slow),
     ],
 )
