@@ -15,7 +15,18 @@ from onegen.build import Summary
 from onegen.config import Recipe
 from tests.broken_stores import Crash, CrashingStore, KillingStore
 from tests.calls import count_calls
-from tests.tiny import committed, dataset, encoded, make_recipe, manifest_json, packed, picture, run, strays, write_photos
+from tests.tiny import (
+    committed,
+    dataset,
+    encoded,
+    make_recipe,
+    manifest_json,
+    packed,
+    picture,
+    run,
+    strays,
+    write_photos,
+)
 
 SHARDS = 3
 COLUMNS = ("image", "select", "tone", "echo")
