@@ -340,6 +340,14 @@ def test_bfloat16_runs_and_keeps_exact_times(model_folder):
     assert calls[-1]["times"][0, 0].item() == pytest.approx(1000 * 1.58308 / (1.58308 + 2), abs=0.1)
 
 
+def test_parts_may_be_offloaded_between_their_turns(pipe, photos):
+    options = {"generator": seeded(), "output_type": "pt", **SMALL}
+    expected = pipe("depth2image", [photos[0], None], **options).images
+    pipe.enable_model_cpu_offload(device="cpu")  # the hooks run as on a GPU, only that nothing moves
+    options["generator"] = seeded()
+    assert torch.equal(pipe("depth2image", [photos[0], None], **options).images, expected)
+
+
 def test_the_embedded_style_codec_samples_too(photos):
     from onegen.model.codec import PixelShuffleCodec
     from onegen.model.nextdit import NextDiT
