@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onegen.sampler.command import sample
+
 if TYPE_CHECKING:
     from onegen.build import Options
     from onegen.config import Recipe
@@ -30,6 +32,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(invoke_without_command=True, help="Pretrained weights: what is here, and fetch what is not.")
 app.add_typer(models_app, name="models")
+app.command("sample")(sample)
 
 
 class Executor(StrEnum):

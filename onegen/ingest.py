@@ -117,11 +117,14 @@ class Ingest:
     def _store(self, image: Image.Image, data: bytes) -> tuple[str, bytes, np.ndarray]:
         """Return extension, bytes and RGB pixels of what is stored."""
         format_ = str(image.format)
-        orientation = _orientation(image)
         fits = self.max_side is None or max(image.size) <= self.max_side
-        plain = image.mode == "RGB" and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
-        deep = _is_16_bit(image, data)
         try:
+            deep = _is_16_bit(image, data)
+            # Counting frames reads the file, and fails like decoding where it is damaged.
+            plain = image.mode == "RGB" and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
+            # Before the orientation: asking a PNG for its EXIF decodes it too, and what breaks is reported only once.
+            image.load()
+            orientation = _orientation(image)
             if format_ in _EXTENSIONS and plain and fits and orientation == 1 and not deep:
                 return _EXTENSIONS[format_], data, np.asarray(image)
             upright = _to_rgb(_from_16_bit(data) if deep else image)
@@ -133,7 +136,7 @@ class Ingest:
             scale = self.max_side / max(upright.size)
             size = (max(1, round(upright.width * scale)), max(1, round(upright.height * scale)))
             upright = upright.resize(size, Image.Resampling.LANCZOS)
-        lossless = format_ in _LOSSLESS or (format_ == "WEBP" and b"VP8L" in data[:64])
+        lossless = format_ in _LOSSLESS or (format_ == "WEBP" and _is_lossless_webp(data))
         return *_encode(upright, lossless), np.asarray(upright)
 
 
@@ -149,11 +152,28 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
+    """Return what is left to do after decoding: a key of `_UPRIGHT`, else 1."""
+    if image.format == "TIFF":
+        # Both decoders turn a TIFF upright themselves.
+        return 1
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
     except _BROKEN:
         # Unreadable EXIF says nothing about the pixels; viewers show such a file as it lies.
         return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Say whether the first frame is lossless; profiles and animation headers of any size may stand before it."""
+    offset = 12
+    while offset + 8 <= len(data):
+        kind, size = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        # A frame's own chunks follow its 16 bytes of place and duration.
+        offset += 8 + (16 if kind == b"ANMF" else size + size % 2)
+    return False
 
 
 def _is_16_bit(image: Image.Image, data: bytes) -> bool:

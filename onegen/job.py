@@ -19,7 +19,7 @@ class Report(Protocol):
     """How a worker says what it is about to run; returns once the supervisor has noted it."""
 
     def __call__(self, column: str, shard: int, positions: tuple[int, ...], /) -> None:
-        """Report the rows that would be to blame if this process died now."""
+        """Report the rows that would be to blame if this process died now; none where no sample would be."""
         ...
 
 

@@ -65,8 +65,11 @@ def stage_tasks(job: StageJob, dataset: Dataset, num_shards: int, leave: Leave) 
     ]
 
 
-def pack_tasks(job: PackJob, dataset: Dataset, num_shards: int) -> list[Task]:
-    """Return the packed shards that are absent or made from something else; copying bytes again loses nothing."""
+def pack_tasks(job: PackJob, dataset: Dataset, num_shards: int, force: bool = False) -> list[Task]:
+    """Return the packed shards that are absent or made from something else; copying bytes again loses nothing.
+
+    `force` returns all of them.
+    """
     tasks: list[Task] = []
     for shard in range(num_shards):
         digests: dict[str, str] = {}
@@ -74,7 +77,12 @@ def pack_tasks(job: PackJob, dataset: Dataset, num_shards: int) -> list[Task]:
             digests[column] = _require(dataset, column, shard).digest
         manifest = dataset.manifest(PACKED, shard)
         expected = inputs_digest(digests, job.where)
-        if manifest is None or manifest.input_digest != expected or manifest.fingerprint != fingerprint(job.settings):
+        if (
+            force
+            or manifest is None
+            or manifest.input_digest != expected
+            or manifest.fingerprint != fingerprint(job.settings)
+        ):
             tasks.append(Task(shard, (PACKED,)))
     return tasks
 

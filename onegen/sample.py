@@ -6,10 +6,12 @@ comes out.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-import numpy as np
-import pyarrow as pa
+if TYPE_CHECKING:
+    # The command line imports this file for its errors, and answers --help before numpy would be there.
+    import numpy as np
+    import pyarrow as pa
 
 Kind = Literal["image", "pair", "identity", "scene"]
 Status = Literal["ok", "skipped", "filtered", "failed"]
@@ -56,7 +58,7 @@ class Item:
     """
 
     key: str
-    pixels: np.ndarray | None
+    pixels: "np.ndarray | None"
     caption: str | None = None
     annotations: Mapping[str, "Annotation"] = field(default_factory=dict)
     source: SourceItem | None = None
@@ -67,7 +69,7 @@ class Annotation:
     """One column's answer for one row: `values` (the fields of `provides`) and `parts` (name to array or bytes)."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
-    parts: Mapping[str, np.ndarray | bytes] = field(default_factory=dict)
+    parts: "Mapping[str, np.ndarray | bytes]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Provides:
     """What a column stores: `parts` in the tar, typed `fields` in the index. A row may leave any field null."""
 
     parts: tuple[Part, ...] = ()
-    fields: Mapping[str, pa.DataType] = field(default_factory=dict)
+    fields: "Mapping[str, pa.DataType]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,16 +74,16 @@ def input_digest(dataset: Dataset, job: SelectJob) -> str:
 
 def is_current(dataset: Dataset, job: SelectJob, num_shards: int) -> bool:
     """Say whether every shard has a verdict made by these options from these inputs."""
-    expected = inputs_digest({"dataset": input_digest(dataset, job)}, None)
-    found = list(dataset.manifests(SELECT))
-    return len(found) == num_shards and all(
-        manifest.input_digest == expected and manifest.fingerprint == job.fingerprint for manifest in found
-    )
+    return len(_current_shards(dataset, job, _inputs(dataset, job))) == num_shards
 
 
-def run_select(dataset: Dataset, job: SelectJob, num_shards: int) -> Iterator[Manifest]:
-    """Judge every row and yield one manifest a shard, ready to be committed."""
-    inputs = {"dataset": input_digest(dataset, job)}
+def run_select(dataset: Dataset, job: SelectJob, num_shards: int, force: bool = False) -> Iterator[Manifest]:
+    """Judge every row and yield a manifest, ready to be committed, for each shard whose verdicts are not current.
+
+    `force` yields the others too.
+    """
+    inputs = _inputs(dataset, job)
+    current = set() if force else _current_shards(dataset, job, inputs)
     with Spill() as spill:
         spill.store("images", _IMAGES, _images(dataset, job, num_shards))
         _find_exact(spill)
@@ -96,7 +96,22 @@ def run_select(dataset: Dataset, job: SelectJob, num_shards: int) -> Iterator[Ma
             while pending is not None and pending[0] == shard:
                 found[pending[1]] = pending[2]
                 pending = next(verdicts, None)
-            yield _write(dataset, job, shard, found, inputs, started)
+            if shard not in current:
+                yield _write(dataset, job, shard, found, inputs, started)
+
+
+def _inputs(dataset: Dataset, job: SelectJob) -> dict[str, str]:
+    return {"dataset": input_digest(dataset, job)}
+
+
+def _current_shards(dataset: Dataset, job: SelectJob, inputs: dict[str, str]) -> set[int]:
+    """Return the shards whose committed verdicts were made by these options from these inputs."""
+    expected = inputs_digest(inputs, None)
+    return {
+        manifest.shard
+        for manifest in dataset.manifests(SELECT)
+        if manifest.input_digest == expected and manifest.fingerprint == job.fingerprint
+    }
 
 
 def _images(dataset: Dataset, job: SelectJob, num_shards: int) -> Iterator[pa.RecordBatch]:

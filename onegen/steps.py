@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from onegen.config import Recipe, StageConfig, make_annotator, make_source
+from onegen.config import RESERVED, Recipe, StageConfig, make_annotator, make_source
 from onegen.ingest import Ingest
 from onegen.job import ColumnJob, StageJob
 from onegen.refresh import IMAGE, SELECT
@@ -42,6 +42,7 @@ def make_steps(recipe: Recipe, store: Store) -> list[Step]:
         for stage in recipe.stages
     }
     columns = [annotator.name for stage in recipe.stages for annotator in annotators[stage.name]]
+    _refuse_clashes(columns)
     provides = {IMAGE: Ingest.provides, **{a.name: a.provides for made in annotators.values() for a in made}}
     fields = {name: provided.fields for name, provided in provides.items()}
     select = _select_job(recipe, fields)
@@ -59,7 +60,7 @@ def make_steps(recipe: Recipe, store: Store) -> list[Step]:
         steps.append(_stage_step(recipe, store, stage, annotators[stage.name], gates, known, provides))
         known += [annotator.name for annotator in annotators[stage.name]]
     if recipe.pack is not None:
-        steps.append(Step(PACK, _pack_job(recipe, store, columns, fields), ()))
+        steps.append(Step(PACK, _pack_job(recipe, store, columns, provides), ()))
     return steps
 
 
@@ -117,6 +118,16 @@ def column_job(
         where=where,
         where_scope=scope,
     )
+
+
+def _refuse_clashes(columns: list[str]) -> None:
+    """Raise ConfigError for columns that would be one: a recipe's dotted names hide the names their classes have."""
+    twice = [column for column in columns if column in RESERVED or columns.count(column) > 1]
+    if twice:
+        raise ConfigError(
+            f"columns must be unique and none of {', '.join(RESERVED)}, got {twice[0]!r}. "
+            f"Give one of the annotators another name."
+        )
 
 
 def _ingest_step(recipe: Recipe, store: Store, source: Source) -> Step:
@@ -184,10 +195,11 @@ def _around_select(
     return before, [stage for stage in recipe.stages if stage not in before]
 
 
-def _pack_job(
-    recipe: Recipe, store: Store, columns: list[str], fields: Mapping[str, Mapping[str, pa.DataType]]
-) -> PackJob:
+def _pack_job(recipe: Recipe, store: Store, columns: list[str], provides: Mapping[str, Provides]) -> PackJob:
     assert recipe.pack is not None
+    fields = {name: provided.fields for name, provided in provides.items() if name != SELECT}
+    parts = {name: [part.name for part in provided.parts] for name, provided in provides.items()}
+    parts[IMAGE] = ["jpg", "png", "webp", "json"]
     packed = recipe.pack.columns if recipe.pack.columns is not None else [IMAGE, *columns]
     for name in [*packed, *recipe.pack.require]:
         if name not in fields:
@@ -196,4 +208,12 @@ def _pack_job(
             )
     named = tuple(sorted(columns_in(recipe.where, fields))) if recipe.where else ()
     with_image = tuple(dict.fromkeys([IMAGE, *packed]))
+    holders: dict[str, str] = {}
+    for column in with_image:
+        for name in parts[column]:
+            if holders.setdefault(name, column) != column:
+                raise ConfigError(
+                    f"part names must be unique in the packed view, got {name!r} in {holders[name]} and {column}. "
+                    f"List the columns to pack in pack.columns without one of them."
+                )
     return PackJob(store, recipe.kind, with_image, tuple(recipe.pack.require), fields, recipe.where, named)

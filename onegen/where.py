@@ -6,6 +6,7 @@ duckdb evaluates it; null is false. DESIGN section 2.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -20,7 +21,8 @@ Scope = Mapping[str, Mapping[str, pa.DataType]]
 
 def columns_in(expression: str, scope: Scope) -> set[str]:
     """Return the columns an expression names; raises ConfigError for a syntax error or a name that is not in scope."""
-    answer = duckdb.connect().execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}) FROM t"]).fetchone()
+    with _cursor() as cursor:
+        answer = cursor.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}) FROM t"]).fetchone()
     tree = json.loads(answer[0]) if answer else {"error": True, "error_message": "no answer"}
     if tree.get("error"):
         raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {tree.get('error_message')}.")
@@ -59,12 +61,20 @@ def evaluate(expression: str, values: Mapping[str, Sequence[Mapping[str, Any] | 
             own = pa.struct(list(fields.items()))
             arrays[column] = pa.array([{name: row.get(name) for name in fields} if row else None for row in rows], own)
     table = pa.table(arrays)
-    connection = duckdb.connect(config={"threads": 1})
-    connection.register("t", table)
-    return [
-        bool(row[0])
-        for row in connection.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM t").fetchall()
-    ]
+    with _cursor() as cursor:
+        cursor.register("t", table)
+        found = cursor.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM t").fetchall()
+    return [bool(row[0]) for row in found]
+
+
+def _cursor() -> duckdb.DuckDBPyConnection:
+    return _engine().cursor()
+
+
+@cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    """Return this process's engine: starting one costs more than a shard's query."""
+    return duckdb.connect(config={"threads": 1})
 
 
 def _references(node: Any) -> Iterator[list[str]]:

@@ -63,11 +63,17 @@ Message = Loaded | Began | Finished | Broke | Died
 
 
 def load(job: Job) -> None:
-    """Load what the job's annotators need; raises ConfigError when weights are missing or wrong."""
+    """Load what the job's annotators need; raises ConfigError when weights are missing, wrong or unreadable."""
     cv2.setNumThreads(1)
     if isinstance(job, StageJob):
         for column in job.columns:
-            column.annotator.load()
+            try:
+                column.annotator.load()
+            except OSError as error:
+                raise ConfigError(
+                    f"annotator {column.column!r} must be able to read its files, got {error}. "
+                    f"Mend that, or run `onegen models fetch`."
+                ) from error
 
 
 def perform(job: Job, task: Task, report: Report) -> Made:

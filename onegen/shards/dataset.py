@@ -142,7 +142,7 @@ class Dataset:
         """Return the index rows of a committed shard."""
         name = f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}"
         with self.store.open(name) as file:
-            return from_table(pq.read_table(file))
+            return from_table(pq.ParquetFile(file).read(use_threads=False))
 
     def commit(self, manifest: Manifest) -> None:
         """Write the manifest, which is the commit, and delete the files that only its predecessor named."""

@@ -83,7 +83,7 @@ def make_plan(
 def read_plan(store: Store, shard: int) -> list[PlannedItem]:
     """Return the plan of a shard, in position order."""
     with store.open(plan_name(shard)) as file:
-        table = pq.read_table(file)
+        table = pq.ParquetFile(file).read(use_threads=False)
     return [_item(row) for row in table.to_pylist()]
 
 

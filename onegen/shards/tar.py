@@ -15,7 +15,7 @@ _END = bytes(2 * BLOCK)
 _ZEROS = bytes(BLOCK)
 _MAX_SIZE = 8**11 - 1
 _KEY = re.compile(r"[0-9a-z_-]+")
-_PART = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")
+_PART = re.compile(r"[0-9a-z][0-9a-z_-]*(\.[0-9a-z_-]+)*")
 
 # name[100] | mode uid gid | size[12] | mtime | checksum[8] | type and the rest; the checksum counts itself as spaces.
 _OWNER = b"0000644\0" + b"0000000\0" * 2
@@ -38,7 +38,8 @@ class TarWriter:
     """Append samples to an archive and remember where every part lies.
 
     Keys may hold only `[0-9a-z_-]` (readers group members by the text before the first dot) and come once each; parts
-    are `name.extension`. ValueError otherwise: the caller made the names.
+    are `name.extension` in lower case, since webdataset folds them and keeps names in `__` for itself. ValueError
+    otherwise: the caller made the names.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -62,7 +63,9 @@ class TarWriter:
         offset = self.size
         for name, data in parts.items():
             if not _PART.fullmatch(name):
-                raise ValueError(f"part name must be letters, digits, - and _ with single dots between, got {name!r}.")
+                raise ValueError(
+                    f"part name must be lower-case letters, digits, - and _ with single dots, got {name!r}."
+                )
             head, size = header(f"{key}.{name}", len(data)), len(data)
             pieces += head, data, _ZEROS[: -size % BLOCK]
             digest = known[name] if known else hashlib.sha256(data).hexdigest()

@@ -1,0 +1,44 @@
+"""An annotator that does not get through `load`."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+
+from onegen.registry import register
+from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
+from tests.plugins.poison import act
+
+
+@register("annotators", "stillborn")
+@dataclass(frozen=True)
+class Stillborn:
+    """Dies as `poison.act` says, or as `config` or `missing` says, while it loads; notes each try in the file `tries`."""
+
+    how: str
+    tries: str
+
+    name: ClassVar[str] = "stillborn"
+    version: ClassVar[int] = 1
+    tolerance: ClassVar[Mapping[str, float]] = {}
+    requires: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[Provides] = Provides(fields={"nothing": pa.int32()})
+    resources: ClassVar[Resources] = Resources()
+    needs_pixels: ClassVar[bool] = False
+
+    def weights(self) -> tuple[Weights, ...]:
+        return ()
+
+    def load(self) -> None:
+        with open(self.tries, "a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()}\n")
+        if self.how == "config":
+            raise ConfigError("weights must be there, got none. Run `onegen models fetch`.")
+        if self.how == "missing":
+            raise FileNotFoundError(2, "No such file or directory", "/weights/none.onnx")
+        act(self.how)
+
+    def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+        raise AssertionError("it was never loaded")

@@ -1,0 +1,44 @@
+"""An annotator with a part and values, cheap and exact, that writes down every image it is asked about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from onegen.registry import register
+from onegen.sample import Annotation, Item, Part, Provides, Rejected, Resources, Weights
+from tests.calls import note_calls
+
+
+@register("annotators", "tone")
+@dataclass(frozen=True)
+class Tone:
+    """The grey picture (`tone.png`) times `gain`, and its mean."""
+
+    gain: float = 1.0
+    calls: str = ""
+
+    name: ClassVar[str] = "tone"
+    version: ClassVar[int] = 1
+    tolerance: ClassVar[Mapping[str, float]] = {}
+    requires: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[Provides] = Provides((Part("tone.png", "gray8"),), {"mean": pa.float64(), "text": pa.string()})
+    resources: ClassVar[Resources] = Resources()
+    needs_pixels: ClassVar[bool] = True
+
+    def weights(self) -> tuple[Weights, ...]:
+        return ()
+
+    def load(self) -> None:
+        pass
+
+    def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+        note_calls(self.calls, self.name, items)
+        return [self._one(item) for item in items]
+
+    def _one(self, item: Item) -> Annotation:
+        assert item.pixels is not None
+        grey = np.clip(item.pixels.mean(axis=2) * self.gain, 0, 255).astype(np.uint8)
+        return Annotation({"mean": float(grey.mean()), "text": item.caption}, {"tone.png": grey})
