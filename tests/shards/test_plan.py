@@ -130,7 +130,15 @@ def test_an_item_reads_back_as_it_was_listed():
 )
 def test_the_digest_covers_what_the_source_said(other):
     assert other.digest() != ITEM.digest()
-    assert plan_digest([other]) != plan_digest([ITEM])
+
+
+def test_the_digest_of_a_shard_s_plan_is_that_of_what_was_listed():
+    with memory_store("plan") as store, memory_store("other") as other:
+        plan(store, [("a", 1), ("b", 2), ("c", 3)], 3)
+        plan(other, [("c", 3), ("a", 1), ("b", 3)], 4)
+        digests = [plan_digest(store, 0), plan_digest(store, 1), plan_digest(other, 0), plan_digest(other, 1)]
+        assert digests[1] == digests[3]
+        assert len(set(digests)) == 3
 
 
 def test_the_digest_does_not_cover_the_position():
