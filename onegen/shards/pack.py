@@ -146,15 +146,22 @@ def _about(
     job: PackJob, readers: Mapping[str, ColumnReader], rows: Mapping[str, Row], present: Sequence[str]
 ) -> dict[str, Any]:
     """Return what `key.json` says of a sample: origin, rights, annotations, who made them, and what is missing."""
+    facts = _known(rows[IMAGE])
+    if "phash" in facts:
+        # As hex digits: half of all hashes are over 2**63, which readers that want a signed number refuse.
+        facts["phash"] = f"{facts['phash']:016x}"
     missing = [column for column in job.columns if column not in present]
-    return {
+    about = {
         "key": rows[IMAGE].key,
         "kind": job.kind,
-        **{name: value for name, value in rows[IMAGE].values.items() if value is not None},
+        **facts,
         "annotations": {c: _known(rows[c]) for c in present if c not in (IMAGE, SELECT)},
         "producers": {column: readers[column].manifest.producer.label() for column in present},
-        "missing": [{"column": c, "status": rows[c].status, "reason": rows[c].reason} for c in missing],
     }
+    if missing:
+        # Left out otherwise: readers that take types from the first samples cannot give an empty list one.
+        about["missing"] = [{"column": c, "status": rows[c].status, "reason": rows[c].reason} for c in missing]
+    return about
 
 
 def _known(row: Row) -> dict[str, Any]:

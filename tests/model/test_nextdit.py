@@ -107,6 +107,24 @@ def test_padding_anywhere_is_ignored():
     assert distance(found, trimmed) < 1e-6
 
 
+def test_time_and_modulation_are_computed_per_view_and_text_per_real_token():
+    network, rows = random_network(), {}
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda _, inputs, out, name=name: rows.update({name: out[..., 0].numel()}))
+    states, mask = random_text(2)
+    network(draw(2, 3, 4, 4, 6), draw_times(2, 3), states, mask)
+    for name, count in rows.items():
+        if "adaLN_modulation" in name or name.startswith("t_embedder"):
+            assert count == 6, name  # 2 samples of 3 views
+        elif name.endswith("_y"):
+            assert count == mask.sum(), name
+        elif name == "y_embedder.1":
+            assert count == 2, name
+        else:
+            assert count == 36, name  # 6 tokens of each view
+
+
 def test_a_sample_without_text_attends_to_none_and_leaves_its_neighbour_alone():
     network, samples, times = random_network(), draw(2, 2, 4, 4, 4), draw_times(2, 2)
     states, mask = random_text(2)

@@ -214,10 +214,11 @@ def test_conditions_are_repeated_for_several_outputs(pipe, photos):
 
 def test_every_sample_may_have_its_own_views(pipe, photos):
     views = [[None, photos[0]], [None, photos[1]]]
-    both = pipe("depth2image", views, "a bay", generator=[seeded(0), seeded(1)], **SMALL)
-    for index in range(2):
-        alone = pipe("depth2image", views[index], "a bay", generator=seeded(index), **SMALL)
-        torch.testing.assert_close(both.latents[index : index + 1], alone.latents, rtol=1e-4, atol=1e-4)
+    generators = [seeded(index) for index in range(4)]
+    both = pipe("depth2image", views, "a bay", generator=generators, num_images_per_prompt=2, **SMALL)
+    for output in range(4):
+        alone = pipe("depth2image", views[output // 2], "a bay", generator=seeded(output), **SMALL)
+        torch.testing.assert_close(both.latents[output : output + 1], alone.latents, rtol=1e-4, atol=1e-4)
 
 
 def test_given_noise_is_used(pipe, photos):
@@ -338,6 +339,14 @@ def test_bfloat16_runs_and_keeps_exact_times(model_folder):
     assert out.latents.dtype == torch.bfloat16
     assert calls[-1]["times"].dtype == torch.float32
     assert calls[-1]["times"][0, 0].item() == pytest.approx(1000 * 1.58308 / (1.58308 + 2), abs=0.1)
+
+
+def test_parts_may_be_offloaded_between_their_turns(pipe, photos):
+    options = {"generator": seeded(), "output_type": "pt", **SMALL}
+    expected = pipe("depth2image", [photos[0], None], **options).images
+    pipe.enable_model_cpu_offload(device="cpu")  # the hooks run as on a GPU, only that nothing moves
+    options["generator"] = seeded()
+    assert torch.equal(pipe("depth2image", [photos[0], None], **options).images, expected)
 
 
 def test_the_embedded_style_codec_samples_too(photos):

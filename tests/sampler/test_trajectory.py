@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from onegen.geometry.cameras import orbit
 from onegen.sample import ConfigError
@@ -40,29 +41,33 @@ def test_plans_without_sense_are_refused(numbers):
 
 
 class Drawing:
-    """A pipeline that names what it is asked for."""
+    """A pipeline that paints the number of the call."""
 
     def __init__(self):
         self.calls = []
 
     def __call__(self, task, views, prompt, negative_prompt, **options):
         self.calls.append((task, views, prompt, options))
-        self.images = [f"after {len(self.calls)}" for view in views[::2] if view is None]
+        self.images = [Image.new("RGB", (16, 16), (len(self.calls), 0, 0)) for view in views[::2] if view is None]
         return self
+
+
+def red(image):
+    return image.getpixel((0, 0))[0]
 
 
 def test_calls_condition_on_the_input_and_the_nearest_anchor():
     rig = [orbit(angle) for angle in range(8)]
-    pipe = Drawing()
-    frames = sample_trajectory(pipe, rig, "input", "a boat", num_inference_steps=7)
-    assert frames[0] == "input"
-    assert len(frames) == 8
+    pipe, image = Drawing(), Image.new("RGB", (40, 20), (99, 0, 0))
+    frames = sample_trajectory(pipe, rig, image, "a boat", num_inference_steps=7)
     anchors, first, *_ = pipe.calls
-    assert anchors[1] == ["input", rig[0], None, rig[2], None, rig[5], None, rig[7]]
+    assert anchors[1] == [image, rig[0], None, rig[2], None, rig[5], None, rig[7]]
     # frames 1, 3 and 4 lie around 2.67, nearest to anchor 2
-    assert first[1] == ["input", rig[0], "after 1", rig[2], None, rig[1], None, rig[3], None, rig[4]]
+    assert first[1] == [image, rig[0], frames[2], rig[2], None, rig[1], None, rig[3], None, rig[4]]
     assert first[3]["num_inference_steps"] == 7
     assert {call[0] for call in pipe.calls} == {"multiview"}
+    assert [red(frame) for frame in frames] == [99, 2, 1, 2, 2, 1, 3, 1]
+    assert frames[0].size == (16, 16)  # the input as the network saw it
 
 
 def test_without_an_input_the_first_frame_is_an_anchor_too():
@@ -70,12 +75,11 @@ def test_without_an_input_the_first_frame_is_an_anchor_too():
     pipe = Drawing()
     frames = sample_trajectory(pipe, rig, None, "a boat")
     assert pipe.calls[0][1][:2] == [None, rig[0]]
-    assert frames[0] == "after 1"
-    assert None not in frames
+    assert [red(frame) for frame in frames] == [1, 1, 2, 1, 1]
 
 
 @pytest.mark.torch
 def test_a_real_pipeline_draws_one(pipe, photos):
     rig = [orbit(angle) for angle in range(0, 60, 10)]
     frames = sample_trajectory(pipe, rig, photos[0], height=32, width=32, num_inference_steps=1)
-    assert [frame.size for frame in frames[1:]] == [(32, 32)] * 5
+    assert [frame.size for frame in frames] == [(32, 32)] * 6
