@@ -1,6 +1,7 @@
 """Any number of workers of either kind makes the same dataset, and a dataset has one driver at a time."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,8 +63,24 @@ def test_local_workers_make_the_bytes_of_a_build_in_process(
 
 @pytest.mark.usefixtures("ray_session")
 def test_ray_actors_make_the_bytes_of_a_build_in_process(reference: Reference, tmp_path: Path) -> None:
+    run(reference.recipe, tmp_path / "out", executor="ray", workers=2, only=("image", "select", "look"))
+    run(reference.recipe, tmp_path / "out", only=("again",))
     assert run(reference.recipe, tmp_path / "out", executor="ray", workers=2) == reference.summary
     assert packed(tmp_path / "out") == packed(reference.out)
+    assert strays(tmp_path / "out") == []
+
+
+def test_ctrl_c_ends_the_workers_and_the_next_run_goes_on(reference: Reference, tmp_path: Path) -> None:
+    class Interrupted(Ears):
+        def committed(self, step: str, manifest: Manifest) -> None:
+            if step == "look":
+                raise KeyboardInterrupt
+
+    run(reference.recipe, tmp_path / "out", only=("image", "select"))
+    with pytest.raises(KeyboardInterrupt):
+        run(reference.recipe, tmp_path / "out", Interrupted(), workers=2)
+    assert multiprocessing.active_children() == []
+    assert run(reference.recipe, tmp_path / "out") == reference.summary
     assert strays(tmp_path / "out") == []
 
 
