@@ -35,7 +35,10 @@ from onegen.shards.store import LocalStore
 
 BAR = 2.0
 BLOBS = {"jpg": 60_000, "depth.png": 12_000, "hed.png": 12_000, "masks.png": 12_000}
-FIELDS: dict[str, pa.DataType] = {"image": pa.struct(list(IMAGE_FIELDS.items())), "scores": pa.struct([("sharpness", pa.float64())])}
+FIELDS: dict[str, pa.DataType] = {
+    "image": pa.struct(list(IMAGE_FIELDS.items())),
+    "scores": pa.struct([("sharpness", pa.float64())]),
+}
 TUNED = "webdataset TarWriter, mtime=0"
 
 
