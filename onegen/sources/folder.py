@@ -6,6 +6,7 @@ and those below: its first line is the licence's name, its second line, if any, 
 folders are passed over.
 """
 
+import datetime
 import json
 import os
 import re
@@ -66,13 +67,17 @@ class Folder:
     def _path(self) -> str:
         return str(fsspec.url_to_fs(self.folder)[1]).rstrip("/")
 
+    @property
+    def _is_local(self) -> bool:
+        return "local" in self._fs.protocol
+
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "sidecars": self.sidecars}
 
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
-        return str(self._fs.unstrip_protocol(self._path)) if "local" not in self._fs.protocol else self._path
+        return self._path if self._is_local else str(self._fs.unstrip_protocol(self._path))
 
     def listing(self) -> Iterator[pa.RecordBatch]:
         """Yield what there is, unsorted, as LISTING batches; raises ConfigError for a folder that cannot be read."""
@@ -102,7 +107,7 @@ class Folder:
     def _checked(self, file: PlannedFile) -> bytes:
         path = f"{self._path}/{file.uri}"
         try:
-            size, etag = _state(self._fs.info(path))
+            size, etag = _local_state(os.stat(path)) if self._is_local else _state(self._fs.info(path))
             data = bytes(self._fs.cat_file(path))
         except FileNotFoundError:
             raise SampleError(
@@ -143,7 +148,7 @@ class Folder:
                 f"source folder must exist, got {self._path}. Paths in a recipe start from where you run onegen."
             )
         try:
-            for path, size, etag in _scan(self._path) if "local" in self._fs.protocol else self._scan_remote():
+            for path, size, etag in _scan(self._path) if self._is_local else self._scan_remote():
                 path.encode()
                 yield path, size, etag
         except OSError as error:
@@ -179,22 +184,26 @@ def _scan(root: str) -> Iterator[tuple[str, int, str]]:
                     pending.append(path)
                 elif entry.is_file() or entry.is_symlink():
                     try:
-                        stat = entry.stat()
-                        yield path, stat.st_size, f"mtime:{stat.st_mtime_ns}"
+                        yield path, *_local_state(entry.stat())
                     except FileNotFoundError:
                         # A link to nothing is planned, so that it fails by name instead of vanishing.
                         yield path, 0, "mtime:none"
 
 
+def _local_state(stat: os.stat_result) -> tuple[int, str]:
+    """Return size and version of a file of this machine: its modification time to the nanosecond."""
+    return stat.st_size, f"mtime:{stat.st_mtime_ns}"
+
+
 def _state(info: Mapping[str, Any]) -> tuple[int, str]:
-    """Return size and version of a file: the store's etag where it has one, else the modification time."""
+    """Return size and version of a remote file: the store's etag where it has one, else a time."""
     size = int(info["size"])
     for name in ("ETag", "etag", "md5Hash"):
         if info.get(name):
             return size, f"etag:{info[name]}"
-    if "mtime" in info:
-        return size, f"mtime:{os.stat(str(info['name'])).st_mtime_ns}"
-    return size, f"time:{info.get('created') or info.get('LastModified') or ''}"
+    moment = next((info[name] for name in ("mtime", "LastModified", "last_modified", "created") if info.get(name)), "")
+    # A listing and a look at one file may give the same moment as seconds and as a date.
+    return size, f"time:{moment.timestamp() if isinstance(moment, datetime.datetime) else moment}"
 
 
 def _is_licence(path: str) -> bool:
