@@ -116,7 +116,9 @@ def _noop_arms(size: Size) -> dict[str, Callable[[Base, Path], Watched]]:
 
 def _busy_arms(size: Size) -> dict[str, Callable[[Base, Path], Watched]]:
     options = {"backend": "busy", "seconds": BUSY_SECONDS}
-    return {f"{executor}: {BUSY_SECONDS * 1000:g} ms annotator": _ours(executor, options) for executor in size.executors}
+    return {
+        f"{executor}: {BUSY_SECONDS * 1000:g} ms annotator": _ours(executor, options) for executor in size.executors
+    }
 
 
 def _ours(executor: str, options: Mapping[str, Any], packs: bool = False) -> Callable[[Base, Path], Watched]:
@@ -240,4 +242,10 @@ def _wall(slopes: Slopes) -> str:
 
 
 def _versions(arm: str) -> str:
-    return version("onegen") if arm.startswith("local") else version("ray") if arm == RAY_DATA else version("onegen", "ray")
+    return (
+        version("onegen")
+        if arm.startswith("local")
+        else version("ray")
+        if arm == RAY_DATA
+        else version("onegen", "ray")
+    )

@@ -57,7 +57,9 @@ def reference(pictures: Sequence[Picture], distance: int | None) -> list[Verdict
         key, phash = picture[0].ljust(20, "0"), picture[1]
         near = [k for k, other in kept if distance is not None and (other ^ phash).bit_count() <= distance]
         if key in seen:
-            verdicts.append(("filtered", "duplicate", key))
+            # The first of the same bytes, or whoever was kept in its place.
+            first_kept = any(key == k for k, _ in kept)
+            verdicts.append(("filtered", "duplicate", key if first_kept else near[0]))
         elif near:
             verdicts.append(("filtered", "near_duplicate", near[0]))
         else:
