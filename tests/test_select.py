@@ -84,7 +84,7 @@ SHARDS = WORLD.flatmap(
 
 
 @FEW
-@given(SHARDS, st.none() | st.integers(0, 16))
+@given(SHARDS, st.none() | st.integers(0, 8))
 @example([[("a", 0), ("b", 1), ("c", 3), ("d", 7), ("e", 15)]], 1)
 @example([[("a", 2**64 - 1)], [("b", 2**63 - 1)], [("a", 2**64 - 1)]], 0)
 def test_equals_a_comparison_of_every_row_with_every_other(shards, distance):
@@ -95,7 +95,7 @@ def test_equals_a_comparison_of_every_row_with_every_other(shards, distance):
         assert found == reference([picture for shard in shards for picture in shard], distance)
 
 
-@pytest.mark.parametrize("distance", range(17))
+@pytest.mark.parametrize("distance", range(9))
 def test_the_distance_is_counted_in_bits_wherever_they_lie(distance):
     for step in (1, 3):
         flips = sum(1 << (bit * step) % 64 for bit in range(distance))
