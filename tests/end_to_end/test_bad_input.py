@@ -166,7 +166,7 @@ def test_another_limit_is_refused_and_none_keeps_the_pinned_one(recipe: Recipe, 
     ("card", "message"),
     [
         ({"schema_version": 2}, "must have schema version 1, got 2 in .*Use the onegen that made it, or another OUT"),
-        ({"kind": "film"}, "dataset.json is not a dataset card"),
+        ({"kind": "film"}, "dataset.json must be the card of a dataset, and does not read as one"),
     ],
 )
 def test_an_output_of_another_schema_is_refused(recipe: Recipe, out: Path, card: dict, message: str) -> None:
