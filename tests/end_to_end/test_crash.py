@@ -19,6 +19,7 @@ from tests.broken_stores import Crash, CrashingStore, KillingStore
 from tests.calls import count_calls
 from tests.tiny import (
     committed,
+    damaged,
     dataset,
     encoded,
     make_recipe,
@@ -88,6 +89,7 @@ def test_a_crash_at_every_change_loses_and_repeats_nothing(
         with pytest.raises(Crash):
             run(undisturbed.recipe, CrashingStore(str(out), at))
         where = f"crash at change {at}, {' '.join(undisturbed.changes[at - 1])}"
+        assert damaged(out) == [], where
         before = committed(out)
         undisturbed.calls.unlink(missing_ok=True)
         summary = run(undisturbed.recipe, out)
@@ -104,6 +106,33 @@ def test_a_crash_at_every_change_loses_and_repeats_nothing(
             for column in ("tone", "echo")
         }
         assert count_calls(undisturbed.calls) == +Counter(expected), where
+        assert strays(out) == [], where
+        shutil.rmtree(out)
+
+
+@pytest.mark.slow
+def test_a_crash_at_every_change_of_a_recompute_leaves_whole_shards_and_goes_on(
+    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replacing is where a manifest could name bytes that are not there: files go, and plain names change hands."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    plain = undisturbed.recipe.model_dump(mode="json")
+    plain["stages"][0]["annotators"]["tests.plugins.tone"]["gain"] = 2.0
+    recipe = Recipe.model_validate(plain)
+    fresh = run(recipe, tmp_path / "fresh")
+    shutil.copytree(undisturbed.out, tmp_path / "0")
+    whole = CrashingStore(str(tmp_path / "0"))
+    assert run(recipe, whole, recompute=("tone",)) == fresh
+    assert {kind for kind, _ in whole.changes} == {"write", "spool", "publish", "rename", "delete"}
+    for at in range(1, len(whole.changes) + 1):
+        out = tmp_path / str(at)
+        shutil.copytree(undisturbed.out, out)
+        with pytest.raises(Crash):
+            run(recipe, CrashingStore(str(out), at), recompute=("tone",))
+        where = f"crash at change {at}, {' '.join(whole.changes[at - 1])}"
+        assert damaged(out) == [], where
+        assert run(recipe, out, recompute=("tone",)) == fresh, where
+        assert packed(out) == packed(tmp_path / "fresh"), where
         assert strays(out) == [], where
         shutil.rmtree(out)
 
