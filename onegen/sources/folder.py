@@ -18,9 +18,10 @@ import fsspec
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import ConfigError, SampleError, SourceItem
+from onegen.sample import Annotation, ConfigError, Provides, SampleError, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.shards.spill import BATCH_ROWS, Spill
+from onegen.sources._files import state
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SIDECARS = (".txt", ".json")
@@ -57,6 +58,8 @@ class Folder:
 
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
+    annotation_options: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[Mapping[str, Provides]] = {}
 
     @cached_property
     def _fs(self) -> fsspec.AbstractFileSystem:
@@ -99,10 +102,14 @@ class Folder:
             facts.update(_facts(file.uri, self._checked(file)))
         return SourceItem(images, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
 
+    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
+        """Return nothing: all a folder says goes into the image column."""
+        return {}
+
     def _checked(self, file: PlannedFile) -> bytes:
         path = f"{self._path}/{file.uri}"
         try:
-            size, etag = _state(self._fs.info(path))
+            size, etag = state(self._fs.info(path))
             data = bytes(self._fs.cat_file(path))
         except FileNotFoundError:
             raise SampleError(
@@ -162,7 +169,7 @@ class Folder:
                 del folders[name]
             for name, info in files.items():
                 if not name.startswith("."):
-                    yield os.path.relpath(f"{folder}/{name}", self._path), *_state(info)
+                    yield os.path.relpath(f"{folder}/{name}", self._path), *state(info)
 
 
 def _scan(root: str) -> Iterator[tuple[str, int, str]]:
@@ -184,17 +191,6 @@ def _scan(root: str) -> Iterator[tuple[str, int, str]]:
                     except FileNotFoundError:
                         # A link to nothing is planned, so that it fails by name instead of vanishing.
                         yield path, 0, "mtime:none"
-
-
-def _state(info: Mapping[str, Any]) -> tuple[int, str]:
-    """Return size and version of a file: the store's etag where it has one, else the modification time."""
-    size = int(info["size"])
-    for name in ("ETag", "etag", "md5Hash"):
-        if info.get(name):
-            return size, f"etag:{info[name]}"
-    if "mtime" in info:
-        return size, f"mtime:{os.stat(str(info['name'])).st_mtime_ns}"
-    return size, f"time:{info.get('created') or info.get('LastModified') or ''}"
 
 
 def _is_licence(path: str) -> bool:
@@ -224,7 +220,7 @@ def _facts(uri: str, data: bytes) -> dict[str, str]:
         said = json.loads(text)
         if not isinstance(said, dict):
             raise ValueError("an object is needed")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SampleError(
             "bad_sidecar", f"{uri} must be UTF-8 text or a JSON object: {error}. Mend it, then build into a new OUT."
         ) from error

@@ -1,0 +1,155 @@
+"""The files a source is made of: a path, a glob, a range in braces or a folder, local or any fsspec URL.
+
+They are listed once, for the plan; whoever reads one later says what the plan saw, and a file that is gone or changed
+since fails the rows made from it.
+"""
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import fsspec
+
+from onegen.sample import ConfigError, SampleError
+from onegen.shards.plan import PlannedFile
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_MAGIC = re.compile(r"[*?\[]|\{\d+\.\.\d+\}")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files with an extension of `extensions` that `pattern` means; `word` is the option the pattern stands in.
+
+    `./data` (the folder, recursively, but for hidden files), `./data/*.tar`, `s3://bucket/{0000..0041}.tar`, `one.tar`.
+    """
+
+    pattern: str
+    extensions: tuple[str, ...]
+    word: str
+
+    @cached_property
+    def fs(self) -> fsspec.AbstractFileSystem:
+        """The file system the pattern lies on."""
+        return fsspec.url_to_fs(self.pattern)[0]
+
+    @cached_property
+    def _path(self) -> str:
+        return str(fsspec.url_to_fs(self.pattern)[1])
+
+    @cached_property
+    def base(self) -> str:
+        """The folder uris start from, as the file system names it: said by the pattern alone, whatever is there."""
+        steps = self._path.rstrip("/").split("/")
+        for index, step in enumerate(steps):
+            if _MAGIC.search(step):
+                return "/".join(steps[:index])
+        return "/".join(steps[:-1] if steps[-1].lower().endswith(self.extensions) else steps)
+
+    @property
+    def root(self) -> str:
+        """The folder uris start from, absolute: a path, or a URL where it is not local."""
+        return self.base if self.is_local else str(self.fs.unstrip_protocol(self.base))
+
+    @property
+    def is_local(self) -> bool:
+        """Say whether the files lie on this machine."""
+        return "local" in self.fs.protocol
+
+    def listed(self) -> list[PlannedFile]:
+        """Return the files in order of their uris; raises ConfigError where there is none or one cannot be listed."""
+        try:
+            found = {uri: PlannedFile(uri, *state(info)) for uri, info in self._found()}
+            [uri.encode() for uri in found]
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{self.word} must name files that exist, got {self.pattern} and no {error.filename or error}. "
+                f"Paths in a recipe start from where you run onegen."
+            ) from error
+        except OSError as error:
+            raise ConfigError(
+                f"{self.word} must be readable, got {self.pattern}: {error}. Give yourself permission."
+            ) from error
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"file names must be valid UTF-8, got {error.object!r}. Rename it.") from error
+        if not found:
+            raise ConfigError(
+                f"{self.word} must name at least one {' or '.join(self.extensions)} file, got {self.pattern}, which "
+                f"means none. Paths in a recipe start from where you run onegen."
+            )
+        return [found[uri] for uri in sorted(found)]
+
+    def path(self, uri: str) -> str:
+        """Return where the file system has a file."""
+        return f"{self.base}/{uri}"
+
+    def check(self, file: PlannedFile) -> None:
+        """Raise SampleError source_gone, source_changed or source_unreadable where a file is not as the plan saw it."""
+        path = self.path(file.uri)
+        try:
+            size, etag = state(self.fs.info(path))
+        except FileNotFoundError:
+            raise SampleError(
+                "source_gone",
+                f"{path} must still be there, it was planned with {file.size} bytes. Put it back, then `onegen retry`.",
+            ) from None
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if (size, etag) != (file.size, file.etag):
+            raise SampleError(
+                "source_changed",
+                f"{path} must be as planned, {file.size} bytes of {file.etag}, got {size} bytes of {etag}. "
+                f"Put the planned file back, or build into a new OUT.",
+            )
+
+    def _found(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for path in _expanded(self._path):
+            if _MAGIC.search(path):
+                matched = self.fs.glob(path, detail=True).items()
+            elif self.fs.isdir(path):
+                matched = self._walked(path)
+            else:
+                matched = [(path, self.fs.info(path))]
+            for name, info in matched:
+                if info["type"] != "directory" and name.lower().endswith(self.extensions):
+                    yield posixpath.relpath(name, self.base or "/"), info
+
+    def _walked(self, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for folder, folders, files in self.fs.walk(path, detail=True, on_error="raise"):
+            for name in [name for name in folders if name.startswith(".")]:
+                del folders[name]
+            for name, info in files.items():
+                if not name.startswith("."):
+                    yield f"{folder}/{name}", info
+
+
+def state(info: Mapping[str, Any]) -> tuple[int, str]:
+    """Return size and version of a file: the store's etag where it has one, else the modification time."""
+    size = int(info["size"])
+    for name in ("ETag", "etag", "md5Hash"):
+        if info.get(name):
+            return size, f"etag:{info[name]}"
+    if "mtime" in info:
+        return size, f"mtime:{os.stat(str(info['name'])).st_mtime_ns}"
+    return size, f"time:{info.get('created') or info.get('LastModified') or ''}"
+
+
+def unreadable(path: str, error: Exception) -> SampleError:
+    """Return the failure of a row whose file cannot be read."""
+    said = getattr(error, "strerror", None) or error
+    return SampleError("source_unreadable", f"{path} must be readable: {said}. Mend it, then `onegen retry`.")
+
+
+def _expanded(path: str) -> Iterator[str]:
+    """Yield the paths a range in braces stands for, {0000..0041}, its numbers as wide as its first."""
+    found = _RANGE.search(path)
+    if found is None:
+        yield path
+        return
+    first, last = found.groups()
+    for number in range(int(first), int(last) + 1):
+        yield from _expanded(f"{path[: found.start()]}{number:0{len(first)}d}{path[found.end() :]}")
