@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from onegen.sample import Annotation
 from onegen.tasks import COLOURS
 
 _RGB: Mapping[str, tuple[int, ...]] = {name: tuple(bytes.fromhex(code)) for name, code in COLOURS.items()}
@@ -143,3 +144,25 @@ def low_resolution(pixels: np.ndarray, seed: int) -> np.ndarray:
     size = (max(1, round(width / factor)), max(1, round(height / factor)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def pictures(pixels: np.ndarray, columns: Mapping[str, Annotation]) -> dict[str, np.ndarray]:
+    """Return everything that can be drawn of a sample, by name, each RGB uint8 (H,W,3) of its size.
+
+    `columns` holds what the columns say of it (parts as arrays); those that are missing are left out. Boxes and masks
+    need column `entities`, which has the colours.
+    """
+    shape = (pixels.shape[0], pixels.shape[1])
+    entities = columns["entities"].values.get("entities") or () if "entities" in columns else ()
+    drawn = {}
+    for column, part in (("depth", "depth.png"), ("hed", "hed.png")):
+        if column in columns:
+            drawn[column] = grey_map(np.asarray(columns[column].parts[part]))
+    drawn["canny"] = canny(pixels)
+    if "entities" in columns:
+        drawn["boxes"] = filled_boxes(entities, shape)
+        if "segmentation" in columns:
+            drawn["masks"] = colour_masks(np.asarray(columns["segmentation"].parts["masks.png"]), entities)
+    if "pose" in columns:
+        drawn["pose"] = skeleton(columns["pose"].values.get("people") or (), shape)
+    return drawn

@@ -15,7 +15,7 @@ from onegen.select import SelectJob
 from onegen.shards.dataset import PACKED, Dataset
 from onegen.shards.manifest import Manifest, fingerprint, inputs_digest, settings_difference
 from onegen.shards.pack import PackJob
-from onegen.shards.plan import plan_digest, read_plan
+from onegen.shards.plan import plan_digest
 from onegen.steps import Step
 
 
@@ -137,7 +137,7 @@ def _input_digests(dataset: Dataset, job: StageJob, shard: int) -> dict[str, str
     """Return the digest of every input of a stage's shard, each manifest read once for all its columns."""
     names = {name for column in job.columns for name in _names(column)}
     return {
-        name: plan_digest(read_plan(dataset.store, shard)) if name == "plan" else _require(dataset, name, shard).digest
+        name: plan_digest(dataset.store, shard) if name == "plan" else _require(dataset, name, shard).digest
         for name in names
     }
 

@@ -20,7 +20,7 @@ def decode_image(data: bytes) -> np.ndarray:
     """
     try:
         if data[:2] == b"\xff\xd8":
-            # The accurate transforms: the fast ones differ from Pillow's by a few grey levels. What libjpeg merely warns
+            # The accurate transforms: the fast ones differ from Pillow's by a few grey levels. What libjpeg only warns
             # of (an odd version, bytes between markers) is an error here and none to Pillow, by which ingest went.
             with contextlib.suppress(ValueError):
                 return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)

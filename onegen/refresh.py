@@ -58,7 +58,7 @@ def read_inputs(dataset: Dataset, job: ColumnJob, shard: int) -> Inputs:
         rows[column] = dataset.rows(manifest)
         digests[column] = manifest.digest
     if not job.gates:
-        digests["plan"] = plan_digest(plan)
+        digests["plan"] = plan_digest(dataset.store, shard)
     return Inputs(plan, rows, digests)
 
 

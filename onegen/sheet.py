@@ -12,7 +12,7 @@ GAP = 16
 TILE_WIDTH = 232
 TILE_HEIGHTS = (110, 270)  # shortest and tallest picture; wide ones are centred, tall ones narrowed
 LINE_LIMIT = 4  # lines of text under a picture
-CARD_LIMIT = 12  # lines of text in place of one
+CARD_LIMIT = 24  # lines of text in place of one
 
 _INK, _FAINT, _RULE, _CARD, _PAPER = "#1c1c1c", "#6b6b6b", "#e2e2e2", "#f4f4f4", "#ffffff"
 

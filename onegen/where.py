@@ -44,26 +44,28 @@ def columns_in(expression: str, scope: Scope) -> set[str]:
     if not named:
         raise ConfigError(f"expression must name a column, got {expression!r}; {nearest('', list(scope))}")
     try:
-        evaluate(expression, {column: [None] for column in named}, scope)
+        outcomes = evaluate(expression, {column: [None, None] for column in named}, scope)
     except duckdb.Error as error:
         raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {error}") from error
+    if len(outcomes) != 2:
+        raise ConfigError(
+            f"expression must say yes or no of each row, got {expression!r}, which folds or unfolds them."
+        )
     return named
 
 
 def evaluate(expression: str, values: Mapping[str, Sequence[Mapping[str, Any] | None]], scope: Scope) -> list[bool]:
     """Return the outcome per row; `values` holds, per column, a mapping of fields a row, None where it is not ok."""
-    arrays = {}
-    for column, rows in values.items():
-        fields = scope[column]
-        if column in fields:
-            arrays[column] = pa.array([row[column] if row else None for row in rows], fields[column])
-        else:
-            own = pa.struct(list(fields.items()))
-            arrays[column] = pa.array([{name: row.get(name) for name in fields} if row else None for row in rows], own)
-    table = pa.table(arrays)
     with _cursor() as cursor:
-        cursor.register("t", table)
-        found = cursor.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM t").fetchall()
+        # Each column is a table of its fields, so that duckdb finds both `nsfw.nsfw` and `nsfw`.
+        for column, rows in values.items():
+            held = [row or {} for row in rows]
+            fields = scope[column].items()
+            cursor.register(
+                column, pa.table({name: pa.array([row.get(name) for row in held], t) for name, t in fields})
+            )
+        tables = " POSITIONAL JOIN ".join(f'"{column}"' for column in values)
+        found = cursor.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM {tables}").fetchall()
     return [bool(row[0]) for row in found]
 
 

@@ -4,6 +4,7 @@ PYTHONPATH=. python -m pytest tests/test_architecture.py
 """
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -24,6 +25,7 @@ ORDER = [
 """Modules and packages of onegen, from the command line down to the records; each may import what stands after it."""
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -31,6 +33,7 @@ def modules() -> dict[str, Path]:
     }
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Return the modules of onegen that a file imports anywhere, also inside functions and TYPE_CHECKING."""
     found: set[str] = set()

@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from onegen.conditions import blur, canny, colour_masks, filled_boxes, grey_map, holes, low_resolution, skeleton
+from onegen.conditions import (
+    blur,
+    canny,
+    colour_masks,
+    filled_boxes,
+    grey_map,
+    holes,
+    low_resolution,
+    pictures,
+    skeleton,
+)
+from onegen.sample import Annotation
 from tests.packaged import photo
 
 
@@ -172,3 +183,26 @@ def test_low_resolution_has_few_details_left():
         assert abs(coarse.mean() - picture.mean()) < 2
         assert coarse.astype(int).var() < picture.astype(int).var()
         assert len(np.unique(coarse[:, :, 0])) > 50  # smooth, not blocks
+
+
+def test_everything_known_of_a_sample_is_drawn():
+    picture = photo("chelsea.png")
+    shape = picture.shape[:2]
+    cat = entity("cat", "gold", (10, 20, 200, 200))
+    columns = {
+        "entities": Annotation({"entities": [cat]}),
+        "segmentation": Annotation({}, {"masks.png": np.ones(shape, np.uint8)}),
+        "pose": Annotation({"people": [person({5: (50, 50), 7: (50, 90)})]}),
+        "hed": Annotation({}, {"hed.png": np.full(shape, 9, np.uint8)}),
+        "depth": Annotation({}, {"depth.png": np.full(shape, 65535, np.uint16)}),
+    }
+    drawn = pictures(picture, columns)
+    assert list(drawn) == ["depth", "hed", "canny", "boxes", "masks", "pose"]
+    assert all(one.shape == picture.shape and one.dtype == np.uint8 for one in drawn.values())
+    assert (drawn["masks"] == (255, 215, 0)).all()
+    assert drawn["depth"].min() == 255
+    assert (drawn["hed"] == 9).all()
+    assert drawn["pose"].any()
+    assert list(pictures(picture, {})) == ["canny"]
+    del columns["entities"]  # no colours, no boxes and masks
+    assert list(pictures(picture, columns)) == ["depth", "hed", "canny", "pose"]

@@ -16,7 +16,7 @@ import pyarrow as pa
 from onegen.annotators._blazepose import load_models, model_weights, require_models, see_body
 from onegen.annotators._pixels import pixels_of
 from onegen.annotators._saliency import SALIENCY_MODEL, saliency
-from onegen.inference import lite_model, onnx_session
+from onegen.inference import LITERT, lite_model, onnx_session, require_package
 from onegen.registry import register
 from onegen.sample import Annotation, Item, Part, Provides, Rejected, Resources, Weights
 from onegen.weights import require, weights_of
@@ -77,6 +77,7 @@ class Segmentation:
     needs_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        require_package(*LITERT)
         require(*_DEEPLAB)
         require(*SALIENCY_MODEL)
         require_models()

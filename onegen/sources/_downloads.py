@@ -27,7 +27,7 @@ class Downloads:
         """Return the table beside a tar, or None; raises ConfigError for a Parquet file that cannot be read."""
         uri = f"{os.path.splitext(tar)[0]}.parquet"
         try:
-            table = PlannedFile(uri, *state(self._tars.fs.info(self._tars.path(uri))))
+            table = PlannedFile(uri, *state(self._tars.fs, self._tars.path(uri)))
         except FileNotFoundError:
             return None
         schema, _ = open_footer(self._tars, table)

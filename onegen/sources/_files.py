@@ -4,6 +4,7 @@ They are listed once, for the plan; whoever reads one later says what the plan s
 since fails the rows made from it.
 """
 
+import datetime
 import os
 import posixpath
 import re
@@ -63,7 +64,7 @@ class Files:
     def listed(self) -> list[PlannedFile]:
         """Return the files in order of their uris; raises ConfigError where there is none or one cannot be listed."""
         try:
-            found = {uri: PlannedFile(uri, *state(info)) for uri, info in self._found()}
+            found = {uri: PlannedFile(uri, *self._state(info)) for uri, info in self._found()}
             [uri.encode() for uri in found]
         except FileNotFoundError as error:
             raise ConfigError(
@@ -91,7 +92,7 @@ class Files:
         """Raise SampleError source_gone, source_changed or source_unreadable where a file is not as the plan saw it."""
         path = self.path(file.uri)
         try:
-            size, etag = state(self.fs.info(path))
+            size, etag = state(self.fs, path)
         except FileNotFoundError:
             raise SampleError(
                 "source_gone",
@@ -105,6 +106,9 @@ class Files:
                 f"{path} must be as planned, {file.size} bytes of {file.etag}, got {size} bytes of {etag}. "
                 f"Put the planned file back, or build into a new OUT.",
             )
+
+    def _state(self, info: Mapping[str, Any]) -> tuple[int, str]:
+        return local_state(os.stat(info["name"])) if self.is_local else remote_state(info)
 
     def _found(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for path in _expanded(self._path):
@@ -127,15 +131,25 @@ class Files:
                     yield f"{folder}/{name}", info
 
 
-def state(info: Mapping[str, Any]) -> tuple[int, str]:
-    """Return size and version of a file: the store's etag where it has one, else the modification time."""
+def state(fs: fsspec.AbstractFileSystem, path: str) -> tuple[int, str]:
+    """Return size and version of a file; raises OSError."""
+    return local_state(os.stat(path)) if "local" in fs.protocol else remote_state(fs.info(path))
+
+
+def local_state(stat: os.stat_result) -> tuple[int, str]:
+    """Return size and version of a file of this machine: its modification time to the nanosecond."""
+    return stat.st_size, f"mtime:{stat.st_mtime_ns}"
+
+
+def remote_state(info: Mapping[str, Any]) -> tuple[int, str]:
+    """Return size and version of a remote file: the store's etag where it has one, else a time."""
     size = int(info["size"])
     for name in ("ETag", "etag", "md5Hash"):
         if info.get(name):
             return size, f"etag:{info[name]}"
-    if "mtime" in info:
-        return size, f"mtime:{os.stat(str(info['name'])).st_mtime_ns}"
-    return size, f"time:{info.get('created') or info.get('LastModified') or ''}"
+    moment = next((info[name] for name in ("mtime", "LastModified", "last_modified", "created") if info.get(name)), "")
+    # A listing and a look at one file may give the same moment as seconds and as a date.
+    return size, f"time:{moment.timestamp() if isinstance(moment, datetime.datetime) else moment}"
 
 
 def unreadable(path: str, error: Exception) -> SampleError:

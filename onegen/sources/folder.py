@@ -21,7 +21,7 @@ from onegen.registry import register
 from onegen.sample import Annotation, ConfigError, Provides, SampleError, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.shards.spill import BATCH_ROWS, Spill
-from onegen.sources._files import state
+from onegen.sources._files import local_state, remote_state, state
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SIDECARS = (".txt", ".json")
@@ -69,13 +69,17 @@ class Folder:
     def _path(self) -> str:
         return str(fsspec.url_to_fs(self.folder)[1]).rstrip("/")
 
+    @property
+    def _is_local(self) -> bool:
+        return "local" in self._fs.protocol
+
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "sidecars": self.sidecars}
 
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
-        return str(self._fs.unstrip_protocol(self._path)) if "local" not in self._fs.protocol else self._path
+        return self._path if self._is_local else str(self._fs.unstrip_protocol(self._path))
 
     def listing(self) -> Iterator[pa.RecordBatch]:
         """Yield what there is, unsorted, as LISTING batches; raises ConfigError for a folder that cannot be read."""
@@ -109,7 +113,7 @@ class Folder:
     def _checked(self, file: PlannedFile) -> bytes:
         path = f"{self._path}/{file.uri}"
         try:
-            size, etag = state(self._fs.info(path))
+            size, etag = state(self._fs, path)
             data = bytes(self._fs.cat_file(path))
         except FileNotFoundError:
             raise SampleError(
@@ -150,7 +154,7 @@ class Folder:
                 f"source folder must exist, got {self._path}. Paths in a recipe start from where you run onegen."
             )
         try:
-            for path, size, etag in _scan(self._path) if "local" in self._fs.protocol else self._scan_remote():
+            for path, size, etag in _scan(self._path) if self._is_local else self._scan_remote():
                 path.encode()
                 yield path, size, etag
         except OSError as error:
@@ -169,7 +173,7 @@ class Folder:
                 del folders[name]
             for name, info in files.items():
                 if not name.startswith("."):
-                    yield os.path.relpath(f"{folder}/{name}", self._path), *state(info)
+                    yield os.path.relpath(f"{folder}/{name}", self._path), *remote_state(info)
 
 
 def _scan(root: str) -> Iterator[tuple[str, int, str]]:
@@ -186,8 +190,7 @@ def _scan(root: str) -> Iterator[tuple[str, int, str]]:
                     pending.append(path)
                 elif entry.is_file() or entry.is_symlink():
                     try:
-                        stat = entry.stat()
-                        yield path, stat.st_size, f"mtime:{stat.st_mtime_ns}"
+                        yield path, *local_state(entry.stat())
                     except FileNotFoundError:
                         # A link to nothing is planned, so that it fails by name instead of vanishing.
                         yield path, 0, "mtime:none"

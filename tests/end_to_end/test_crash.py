@@ -130,7 +130,7 @@ def test_a_driver_killed_at_each_kind_of_change_goes_on(
     undisturbed: Undisturbed, tmp_path: Path, kind: str, part: str
 ) -> None:
     store = KillingStore(str(tmp_path / "out"), kind, part, str(tmp_path / "marker"))
-    orders = {"recipe": undisturbed.recipe.model_dump(mode="json"), "store": store.__reduce__()[1], "logs": True}
+    orders = {"recipe": undisturbed.recipe.model_dump(mode="json"), "store": store.__reduce__()[1], "ears": "log"}
     ended = subprocess.run([sys.executable, "-m", "tests.driver"], input=json.dumps(orders), text=True)
     assert ended.returncode == -signal.SIGKILL
     assert (tmp_path / "marker").exists()

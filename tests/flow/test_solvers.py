@@ -35,18 +35,21 @@ def test_a_straight_path_is_followed_exactly(solver):
     assert torch.allclose(found, data, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_euler_rounds_as_the_scheduler_of_the_release(dtype):
+@pytest.mark.parametrize(
+    ("start", "dtype"),
+    [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16), (torch.float32, torch.bfloat16)],
+)
+def test_euler_rounds_as_the_scheduler_of_the_release(start, dtype):
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
     scheduler.set_timesteps(9, sigmas=torch.linspace(1, 1 / 9, 9).tolist())
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4, 16, 8, 8, generator=generator).to(dtype)
+    x = torch.randn(4, 16, 8, 8, generator=generator).to(start)
     weights = torch.randn(16, 16, generator=generator).to(dtype) / 4
 
     def model(x, sigma):
-        return torch.einsum("bchw,cd->bdhw", x, weights)
+        return torch.einsum("bchw,cd->bdhw", x.to(dtype), weights)
 
     wanted = x
     for timestep in scheduler.timesteps:

@@ -214,10 +214,11 @@ def test_conditions_are_repeated_for_several_outputs(pipe, photos):
 
 def test_every_sample_may_have_its_own_views(pipe, photos):
     views = [[None, photos[0]], [None, photos[1]]]
-    both = pipe("depth2image", views, "a bay", generator=[seeded(0), seeded(1)], **SMALL)
-    for index in range(2):
-        alone = pipe("depth2image", views[index], "a bay", generator=seeded(index), **SMALL)
-        torch.testing.assert_close(both.latents[index : index + 1], alone.latents, rtol=1e-4, atol=1e-4)
+    generators = [seeded(index) for index in range(4)]
+    both = pipe("depth2image", views, "a bay", generator=generators, num_images_per_prompt=2, **SMALL)
+    for output in range(4):
+        alone = pipe("depth2image", views[output // 2], "a bay", generator=seeded(output), **SMALL)
+        torch.testing.assert_close(both.latents[output : output + 1], alone.latents, rtol=1e-4, atol=1e-4)
 
 
 def test_given_noise_is_used(pipe, photos):
