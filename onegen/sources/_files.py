@@ -113,7 +113,9 @@ class Files:
     def _found(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for path in _expanded(self._path):
             if _MAGIC.search(path):
-                matched = self.fs.glob(path, detail=True).items()
+                matched = (
+                    (name, info) for name, info in self.fs.glob(path, detail=True).items() if not self._is_hidden(name)
+                )
             elif self.fs.isdir(path):
                 matched = self._walked(path)
             else:
@@ -121,6 +123,9 @@ class Files:
             for name, info in matched:
                 if info["type"] != "directory" and name.lower().endswith(self.extensions):
                     yield posixpath.relpath(name, self.base or "/"), info
+
+    def _is_hidden(self, path: str) -> bool:
+        return "/." in f"/{posixpath.relpath(path, self.base or '/')}"
 
     def _walked(self, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for folder, folders, files in self.fs.walk(path, detail=True, on_error="raise"):

@@ -93,7 +93,7 @@ class Parquet:
         row = self._images.row(item.images[0])
         said = row[self.image]
         if isinstance(said, Mapping):
-            said = said.get("bytes") or said.get("path")
+            said = said.get("bytes") or said.get("path") or None
         if said is None:
             raise SampleError("no_image", f"{self.image} must hold an image, got null in {item.item}.")
         data = said if isinstance(said, bytes) else self._fetch(str(said), item.images[0])
