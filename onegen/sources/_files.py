@@ -5,10 +5,11 @@ since fails the rows made from it.
 """
 
 import datetime
+import itertools
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -63,9 +64,16 @@ class Files:
 
     def listed(self) -> list[PlannedFile]:
         """Return the files in order of their uris; raises ConfigError where there is none or one cannot be listed."""
+        return self._list(_expanded(self._path))
+
+    def first(self) -> PlannedFile:
+        """Return the first file, whatever became of the others; raises ConfigError where it is not there."""
+        return self._list(itertools.islice(_expanded(self._path), 1))[0]
+
+    def _list(self, paths: Iterable[str]) -> list[PlannedFile]:
         try:
-            found = {uri: PlannedFile(uri, *self._state(info)) for uri, info in self._found()}
-            [uri.encode() for uri in found]
+            found = {uri: PlannedFile(uri, *self._state(info)) for path in paths for uri, info in self._found(path)}
+            "".join(found).encode()
         except FileNotFoundError as error:
             raise ConfigError(
                 f"{self.word} must name files that exist, got {self.pattern} and no {error.filename or error}. "
@@ -76,7 +84,9 @@ class Files:
                 f"{self.word} must be readable, got {self.pattern}: {error}. Give yourself permission."
             ) from error
         except UnicodeEncodeError as error:
-            raise ConfigError(f"file names must be valid UTF-8, got {error.object!r}. Rename it.") from error
+            raise ConfigError(
+                f"{self.word} must have names of valid UTF-8, got {self.pattern}: {error}. Rename it."
+            ) from error
         if not found:
             raise ConfigError(
                 f"{self.word} must name at least one {' or '.join(self.extensions)} file, got {self.pattern}, which "
@@ -110,19 +120,17 @@ class Files:
     def _state(self, info: Mapping[str, Any]) -> tuple[int, str]:
         return local_state(os.stat(info["name"])) if self.is_local else remote_state(info)
 
-    def _found(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        for path in _expanded(self._path):
-            if _MAGIC.search(path):
-                matched = (
-                    (name, info) for name, info in self.fs.glob(path, detail=True).items() if not self._is_hidden(name)
-                )
-            elif self.fs.isdir(path):
-                matched = self._walked(path)
-            else:
-                matched = [(path, self.fs.info(path))]
-            for name, info in matched:
-                if info["type"] != "directory" and name.lower().endswith(self.extensions):
-                    yield posixpath.relpath(name, self.base or "/"), info
+    def _found(self, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        if _MAGIC.search(path):
+            globbed = self.fs.glob(path, detail=True).items()
+            matched = [(name, info) for name, info in globbed if not self._is_hidden(name)]
+        elif self.fs.isdir(path):
+            matched = list(self._walked(path))
+        else:
+            matched = [(path, self.fs.info(path))]
+        for name, info in matched:
+            if info["type"] != "directory" and name.lower().endswith(self.extensions):
+                yield posixpath.relpath(name, self.base or "/"), info
 
     def _is_hidden(self, path: str) -> bool:
         return "/." in f"/{posixpath.relpath(path, self.base or '/')}"

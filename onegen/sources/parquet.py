@@ -69,7 +69,7 @@ class Parquet:
         """
         if not self._kept:
             return {}
-        first = self._files.listed()[0]
+        first = self._files.first()
         schema, _ = open_footer(self._files, first)
         return provided({name: self._kept_type(schema, column, first) for name, column in self._kept.items()})
 

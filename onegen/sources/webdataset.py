@@ -145,7 +145,7 @@ class WebDataset:
 
     def _types(self) -> dict[str, pa.DataType]:
         """Return names and types of what the JSON of the first tar says."""
-        first = self._files.listed()[0]
+        first = self._files.first()
         table = self._downloads.beside(first.uri)
         if table is not None:
             return self._downloads.types(table)
