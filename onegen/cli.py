@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onegen.config import Recipe
     from onegen.shards.store import Store
 
+TORCH_PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "tokenizers", "accelerate", "matplotlib")
 DONE, FAILURES, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
 app = typer.Typer(
@@ -32,7 +33,6 @@ app = typer.Typer(
 )
 models_app = typer.Typer(invoke_without_command=True, help="Pretrained weights: what is here, and fetch what is not.")
 app.add_typer(models_app, name="models")
-app.command("sample")(sample)
 
 
 class Executor(StrEnum):
@@ -258,6 +258,13 @@ def _guarded() -> Iterator[None]:
     except ConfigError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(USAGE) from error
+    except ModuleNotFoundError as error:
+        if error.name not in TORCH_PACKAGES:
+            raise
+        typer.echo(
+            f"error: this needs the package {error.name}. Install it with: pip install 'onegen[torch]'", err=True
+        )
+        raise typer.Exit(USAGE) from error
     except KeyboardInterrupt:
         command = shlex.join(["onegen", *sys.argv[1:]])
         typer.echo(f"\nstopped; committed shards are kept. Go on with:\n  {command}", err=True)
@@ -268,3 +275,6 @@ def _guarded() -> Iterator[None]:
             raise
         typer.echo(f"stopped: {error}", err=True)
         raise typer.Exit(STOPPED) from error
+
+
+app.command("sample")(_guarded()(sample))

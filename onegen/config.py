@@ -67,7 +67,7 @@ class StageConfig(Config):
 class NearDuplicates(Config):
     """Perceptual hashes at most `distance` bits apart (of 64) are one picture."""
 
-    distance: int = Field(4, ge=0, le=16, description="bits of 64 that two perceptual hashes may differ by")
+    distance: int = Field(4, ge=0, le=8, description="bits of 64 that two perceptual hashes may differ by")
 
 
 class SelectConfig(Config):

@@ -48,6 +48,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_KEEPS_PROFILE = ("RGB", "RGBA", "P")
+"""Modes whose colour profile still fits after the image became RGB; those of CMYK and grey do not."""
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG = 258
 
@@ -138,7 +140,8 @@ class Ingest:
             size = (max(1, round(upright.width * scale)), max(1, round(upright.height * scale)))
             upright = upright.resize(size, Image.Resampling.LANCZOS)
         lossless = format_ in _LOSSLESS or (format_ == "WEBP" and _is_lossless_webp(data))
-        return *_encode(upright, lossless), np.asarray(upright)
+        profile = image.info.get("icc_profile") if image.mode in _KEEPS_PROFILE and not deep else None
+        return *_encode(upright, lossless, profile), np.asarray(upright)
 
 
 def _text(said: str | None) -> str | None:
@@ -213,10 +216,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _encode(image: Image.Image, lossless: bool) -> tuple[str, bytes]:
+def _encode(image: Image.Image, lossless: bool, profile: bytes | None) -> tuple[str, bytes]:
+    """Return extension and bytes; `profile` is the ICC profile the pixels are in, None for sRGB."""
     sink = io.BytesIO()
     if lossless:
-        image.save(sink, "PNG", compress_level=6)
+        image.save(sink, "PNG", compress_level=6, icc_profile=profile)
         return "png", sink.getvalue()
-    image.save(sink, "JPEG", quality=95, subsampling=0)
+    image.save(sink, "JPEG", quality=95, subsampling=0, icc_profile=profile)
     return "jpg", sink.getvalue()

@@ -40,11 +40,15 @@ class Retry:
 
 @dataclass(frozen=True)
 class Blame:
-    """A verdict of the supervisor on a row that killed or hung its worker: no worker touches it again in this run."""
+    """A verdict of the supervisor on a row that killed or hung its worker: no worker runs it again in this run.
+
+    `is_readable` turns false when even reading its bytes, to name the row, ended a worker.
+    """
 
     reason: str
     message: str
     attempts: int
+    is_readable: bool = True
 
 
 @dataclass(frozen=True)

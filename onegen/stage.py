@@ -126,9 +126,11 @@ def _run_suspects(feed: Feed, shards: Sequence["_Shard"], task: Task, report: Re
     early: dict[tuple[str, int], Outcome] = {}
     for (column, position), blame in task.blamed.items():
         if column in by_column:
-            # Reading the source again only names the row: its bytes are hashed, not decoded.
-            item = feed.read(position) if column == IMAGE else None
-            key = item.key if item else by_column[column].plans[position].key
+            key = by_column[column].plans[position].key
+            if column == IMAGE and blame.is_readable:
+                # Reading the source again only names the row: its bytes are hashed, not decoded.
+                report(column, task.shard, (position,))
+                key = feed.read(position).key
             early[column, position] = Outcome(
                 "failed", blame.reason, blame.message, key=key, attempts=blame.attempts, is_expected=False
             )

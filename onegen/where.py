@@ -15,6 +15,7 @@ import pyarrow as pa
 from onegen.registry import nearest
 from onegen.sample import ConfigError
 
+_IMPURE = ("random", "uuid", "gen_random_uuid", "now", "current_timestamp", "nextval", "setseed")
 Scope = Mapping[str, Mapping[str, pa.DataType]]
 """The columns an expression may name, each with its fields."""
 
@@ -26,6 +27,8 @@ def columns_in(expression: str, scope: Scope) -> set[str]:
     tree = json.loads(answer[0]) if answer else {"error": True, "error_message": "no answer"}
     if tree.get("error"):
         raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {tree.get('error_message')}.")
+    if _strays(tree):
+        raise ConfigError(f"expression must look at its own row alone, got {expression!r}: no subquery, no random().")
     named: set[str] = set()
     for path in _references(tree):
         if path[0] not in scope:
@@ -77,6 +80,14 @@ def _cursor() -> duckdb.DuckDBPyConnection:
 def _engine() -> duckdb.DuckDBPyConnection:
     """Return this process's engine: starting one costs more than a shard's query."""
     return duckdb.connect(config={"threads": 1})
+
+
+def _strays(node: Any) -> bool:
+    """Say whether a serialized statement asks for more than its row: its outcome would not be a function of it."""
+    if isinstance(node, dict):
+        is_stray = node.get("class") == "SUBQUERY" or node.get("function_name") in _IMPURE
+        return is_stray or any(_strays(child) for child in node.values())
+    return isinstance(node, list) and any(_strays(child) for child in node)
 
 
 def _references(node: Any) -> Iterator[list[str]]:

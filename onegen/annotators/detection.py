@@ -24,7 +24,7 @@ _SIDE = 320
 _CANDIDATES = 500  # so many best boxes meet in the suppression; 200 people leave fewer
 
 DETECTED = pa.struct(
-    [("label", pa.string()), ("score", pa.float32())] + [(name, pa.float32()) for name in ("x0", "y0", "x1", "y1")]
+    [("label", pa.string()), ("score", pa.float64())] + [(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")]
 )
 """One object: COCO name, score in [0, 1], box in pixels of the stored image."""
 

@@ -19,8 +19,8 @@ NAMED = pa.struct(
     [
         ("label", pa.string()),
         ("colour", pa.string()),
-        ("score", pa.float32()),
-        *((name, pa.float32()) for name in ("x0", "y0", "x1", "y1")),
+        ("score", pa.float64()),
+        *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
     ]
 )
 """One entity: class name, colour name, the detection's score and box in pixels."""

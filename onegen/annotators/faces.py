@@ -23,10 +23,10 @@ _SMALLEST_SIDE = 20  # of an image in pixels: dlib's detectors fail on less than
 
 FACE = pa.struct(
     [
-        ("score", pa.float32()),
-        *((name, pa.float32()) for name in ("x0", "y0", "x1", "y1")),
-        ("landmarks", pa.list_(pa.float32())),
-        ("identity", pa.list_(pa.float32())),
+        ("score", pa.float64()),
+        *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
+        ("landmarks", pa.list_(pa.float64())),
+        ("identity", pa.list_(pa.float64())),
     ]
 )
 """One face: the detector's score, box in pixels, 5 x (x, y) landmarks, and 128 numbers of identity.

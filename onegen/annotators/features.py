@@ -30,7 +30,7 @@ class Features:
     version: ClassVar[int] = 1
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ()
-    provides: ClassVar[Provides] = Provides(fields={"features": pa.list_(pa.float32())})
+    provides: ClassVar[Provides] = Provides(fields={"features": pa.list_(pa.float64())})
     resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=512 << 20)
     needs_pixels: ClassVar[bool] = True
 

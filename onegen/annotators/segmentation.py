@@ -71,7 +71,7 @@ class Segmentation:
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("entities",)
     provides: ClassVar[Provides] = Provides(
-        parts=(Part("masks.png", "index"),), fields={"areas": pa.list_(pa.float32()), "coverage": pa.float32()}
+        parts=(Part("masks.png", "index"),), fields={"areas": pa.list_(pa.float64()), "coverage": pa.float64()}
     )
     resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=1 << 30)
     needs_pixels: ClassVar[bool] = True

@@ -173,8 +173,11 @@ class Supervisor:
         column, positions = worker.in_flight
         suspects = dict.fromkeys([*((column, position) for position in positions), *task.suspects])
         blamed = dict(task.blamed)
-        if len(positions) == 1:
-            row = (column, positions[0])
+        row = (column, positions[0])
+        if row in blamed:
+            blamed[row] = replace(blamed[row], is_readable=False)
+            del suspects[row]
+        elif len(positions) == 1:
             deaths = self._case(task).deaths_alone
             deaths[row] += 1
             if deaths[row] >= DEATHS_ALONE:

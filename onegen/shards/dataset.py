@@ -91,12 +91,15 @@ class Dataset:
         except ValidationError as error:
             found = re.search(rb'"schema_version"\s*:\s*(\d+)', data)
             version = int(found.group(1)) if found else None
-            if version != SCHEMA_VERSION:
+            if version is not None and version != SCHEMA_VERSION:
                 raise ConfigError(
                     f"dataset must have schema version {SCHEMA_VERSION}, got {version} in {self.store.url}. "
                     f"Use the onegen that made it, or another OUT."
                 ) from error
-            raise ConfigError(f"{self.store.url}/{CARD} is not a dataset card: {error}") from error
+            raise ConfigError(
+                f"{self.store.url}/{CARD} must be the card of a dataset, and does not read as one "
+                f"({error.errors()[0]['msg']}). Restore it from a copy, or build into another OUT."
+            ) from error
 
     def require_card(self) -> Card:
         """Return the identity card; raises ConfigError where there is no dataset."""

@@ -49,7 +49,7 @@ class Undisturbed:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """3 shards of 8 images: failed, filtered, duplicate and skipped rows, a part, values, a `where`, the packed view."""
+    """3 shards of 8 images: failed, filtered, duplicate and skipped rows; a part, values, a `where`; packed."""
     root = tmp_path_factory.mktemp("crash")
     photos = write_photos(root / "photos", 24)
     photos[3].write_text("no image")

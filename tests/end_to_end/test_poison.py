@@ -27,7 +27,7 @@ REASONS = {
 WORDS = {"segfault": "SIGSEGV", "kill": "SIGKILL", "exit": "code 3"}
 CASES = [(kind, where) for kind in ("raise", "hang", "segfault", "exit", "kill") for where in POSITIONS]
 FEW = [("raise", "middle"), ("hang", "middle"), ("segfault", "first"), ("exit", "last"), ("kill", "middle")]
-"""Every kind once: each case that kills costs three fresh workers."""
+"""Every kind once: each case that kills costs three fresh workers, so all positions of all kinds are slow."""
 TWO_IN_ONE = [(1, "exit"), (2, "segfault")]
 
 
@@ -60,8 +60,9 @@ def poisoned_recipe(root: Path, captions: dict[int, str], count: int, **limits: 
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(("local", CASES), id="local"),
+        pytest.param(("local", FEW), id="local"),
         pytest.param(("ray", FEW), id="ray"),
+        pytest.param(("local", CASES), id="local-all", marks=pytest.mark.slow),
         pytest.param(("ray", CASES), id="ray-all", marks=pytest.mark.slow),
     ],
 )
@@ -74,7 +75,7 @@ def poisoned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     last = len(cases)
     captions |= {last * PER_SHARD + position: kind for position, kind in TWO_IN_ONE}
     captions[(last + 1) * PER_SHARD] = "sysexit"
-    recipe = poisoned_recipe(root, captions, (last + 2) * PER_SHARD, batch_seconds=3)
+    recipe = poisoned_recipe(root, captions, (last + 2) * PER_SHARD, batch_seconds=6)
     run(recipe, root / "out", only=("image", "select"))
     summary = run(recipe, root / "out", executor=executor, workers=4)
     return Poisoned(executor, cases, root / "out", recipe, root, captions, summary)
@@ -191,3 +192,14 @@ def test_samples_at_fault_never_trip_the_breaker(tmp_path: Path) -> None:
 def test_one_unexpected_failure_is_below_the_breaker(tmp_path: Path) -> None:
     recipe = poisoned_recipe(tmp_path, {1: "raise"}, 6, breaker_count=1, breaker_rate=0.2)
     assert run(recipe, tmp_path / "out").counts["poison"].failed == 1
+
+
+def test_a_file_that_kills_whoever_reads_it_fails_without_a_key(tmp_path: Path) -> None:
+    """Once it is blamed, it must not be read again to name it."""
+    photos = write_photos(tmp_path / "photos", 3)
+    photos[1].rename(photos[1].with_name("kill.jpg"))
+    recipe = make_recipe(tmp_path / "photos", [], source={"tests.plugins.trap": str(tmp_path / "photos")}, pack=None)
+    run(recipe, tmp_path / "out", workers=1)
+    assert failures(tmp_path / "out", "image") == [("kill.jpg", "crash")]
+    assert statuses(tmp_path / "out", "image") == ["ok", "ok", "failed crash"]
+    assert rows(tmp_path / "out", "image")[2].key is None

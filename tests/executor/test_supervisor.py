@@ -110,6 +110,16 @@ def test_two_deaths_alone_blame_the_row_and_no_other() -> None:
     assert finished.suspects == (("hed", 4),)
 
 
+def test_a_blamed_row_that_cannot_even_be_read_is_left_unread() -> None:
+    def script(task: Task) -> list[Message]:
+        blame = task.blamed.get(("image", 5))
+        return [done(task)] if blame and not blame.is_readable else [Began("image", 7, (5,)), DEAD]
+
+    (finished,) = supervise(ScriptedPool(script), [Task(7, ("image",))])
+    assert finished.suspects == ()
+    assert finished.blamed["image", 5].attempts == 3
+
+
 def test_a_death_while_files_are_written_blames_no_row() -> None:
     pool = ScriptedPool(lambda task: [Began("hed", 7, (5,)), Began("look", 7, ()), DEAD])
     with pytest.raises(Stopped, match="shard 000007 failed on 3 fresh workers, blaming no sample") as stopped:

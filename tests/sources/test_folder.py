@@ -142,6 +142,16 @@ def test_the_same_size_at_another_time_is_a_changed_item(tmp_path):
     assert caught.value.reason == "source_changed"
 
 
+def test_a_file_that_is_cut_while_it_is_read_is_a_changed_item(tmp_path, monkeypatch):
+    write(tmp_path, **{"a.jpg": b"whole"})
+    (item,) = plan(tmp_path).values()
+    source = Folder(str(tmp_path))
+    monkeypatch.setattr(source._fs, "cat_file", lambda path: b"who")
+    with pytest.raises(SampleError) as caught:
+        source.read(item)
+    assert caught.value.reason == "source_changed"
+
+
 def test_links_are_followed_to_files_and_not_to_folders(tmp_path):
     write(tmp_path, **{"real/a.jpg": b"1"})
     (tmp_path / "in").mkdir()

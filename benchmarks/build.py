@@ -1,0 +1,51 @@
+"""A build in a process of its own, watched by `benchmarks.process`; its orders come as JSON on stdin."""
+
+import time
+from collections.abc import Mapping
+
+from benchmarks.process import mark, receive, tell
+from onegen.build import Options, build
+from onegen.config import Recipe
+from onegen.shards.manifest import Manifest
+from onegen.shards.store import open_store
+
+
+class Marking:
+    """A listener that has the process tree looked at when a step ends, while its cluster is still up."""
+
+    def __init__(self) -> None:
+        self.cpu = 0.0
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def begin(self, step: str, shards: int, done: int) -> None:
+        """Do nothing."""
+
+    def committed(self, step: str, manifest: Manifest) -> None:
+        """Do nothing."""
+
+    def waiting(self, step: str, workers: Mapping[int, str]) -> None:
+        """Do nothing."""
+
+    def end(self, step: str) -> None:
+        """Mark."""
+        mark()
+        self.cpu = time.process_time()
+
+
+def main() -> None:
+    """Build as the orders say: recipe, out, and options."""
+    orders = receive()
+    options = {name: tuple(v) if isinstance(v, list) else v for name, v in orders["options"].items()}
+    listener = Marking()
+    mark()
+    began = time.perf_counter()
+    summary = build(Recipe.model_validate(orders["recipe"]), open_store(orders["out"]), Options(**options), listener)
+    wall = time.perf_counter() - began
+    counts = {column: found.model_dump() for column, found in summary.counts.items()}
+    tell({"wall": wall, "cpu_after": time.process_time() - listener.cpu, "counts": counts})
+
+
+if __name__ == "__main__":
+    main()
