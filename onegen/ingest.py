@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from onegen.phash import phash
 from onegen.sample import Annotation, Item, Provides, Rejected, Resources, SampleError, Weights
 from onegen.shards.index import IMAGE_FIELDS
+from onegen.text import storable
 
 # Pillow's own limit warns at one size and raises at another; `max_pixels` is checked here, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -109,9 +110,9 @@ class Ingest:
                 "width": pixels.shape[1],
                 "height": pixels.shape[0],
                 "phash": phash(pixels),
-                "caption": source.caption,
-                "licence": source.licence or self.licence,
-                "attribution": source.attribution or self.attribution,
+                "caption": _text(source.caption),
+                "licence": _text(source.licence or self.licence),
+                "attribution": _text(source.attribution or self.attribution),
             },
             parts={extension: stored},
         )
@@ -141,6 +142,10 @@ class Ingest:
         lossless = format_ in _LOSSLESS or (format_ == "WEBP" and _is_lossless_webp(data))
         profile = image.info.get("icc_profile") if image.mode in _KEEPS_PROFILE and not deep else None
         return *_encode(upright, lossless, profile), np.asarray(upright)
+
+
+def _text(said: str | None) -> str | None:
+    return storable(said) if said is not None else None
 
 
 def _open(data: bytes) -> Image.Image:

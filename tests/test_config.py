@@ -60,7 +60,7 @@ def test_what_is_printed_can_be_built(tmp_path):
 
 
 def test_recipes_that_ship_are_valid():
-    for name in ("quickstart",):
+    for name in ("quickstart", "text_to_image"):
         recipe = load_recipe(recipe_path(name))
         for stage in recipe.stages:
             for annotator, options in stage.annotators.items():
