@@ -7,6 +7,7 @@ source was lossless, else JPEG of quality 95 without chroma subsampling.
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ _BROKEN = (
     zlib.error,
 )
 """What Pillow's decoders raise for malformed bytes."""
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+"""What is opened. Pillow knows more: it would run Ghostscript on PostScript that calls itself photo.jpg."""
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 _LOSSLESS = {"PNG", "BMP", "GIF", "TIFF", "PPM", "TGA"}
 _UPRIGHT = {
@@ -81,7 +84,8 @@ class Ingest:
         return ()
 
     def load(self) -> None:
-        """Do nothing: there is no model to load."""
+        """Silence Pillow's warnings of odd metadata: a crawl has thousands, and what matters of it fails by name."""
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the stored image (part jpg, png or webp) and its facts, or Rejected `too_small`.
@@ -124,10 +128,12 @@ class Ingest:
         try:
             deep = _is_16_bit(image, data)
             # Counting frames reads the file, and fails like decoding where it is damaged.
-            plain = image.mode == "RGB" and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
+            is_single = getattr(image, "n_frames", 1) == 1
             # Before the orientation: asking a PNG for its EXIF decodes it too, and what breaks is reported only once.
             image.load()
             orientation = _orientation(image)
+            # After decoding: a PNG may name its transparent colour behind the picture.
+            plain = image.mode == "RGB" and "transparency" not in image.info and is_single
             if format_ in _EXTENSIONS and plain and fits and orientation == 1 and not deep:
                 return _EXTENSIONS[format_], data, np.asarray(image)
             upright = _to_rgb(_from_16_bit(data) if deep else image)
@@ -152,9 +158,11 @@ def _open(data: bytes) -> Image.Image:
     if not data:
         raise SampleError("empty_file", "image file must hold bytes, got 0.")
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise SampleError("not_an_image", f"file must be an image, it begins with {data[:12]!r}.") from None
+        raise SampleError(
+            "not_an_image", f"file must be one of {', '.join(_FORMATS)}, it begins with {data[:12]!r}."
+        ) from None
     except _BROKEN as error:
         raise SampleError("undecodable", f"image header must be readable: {error}.") from error
 
@@ -186,7 +194,9 @@ def _is_lossless_webp(data: bytes) -> bool:
 
 def _is_16_bit(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
-        return len(data) > 24 and data[24] == 16
+        if data[12:16] != b"IHDR":
+            raise ValueError("IHDR must be the first chunk")
+        return data[24] == 16
     if image.format == "TIFF":
         bits = image.tag_v2.get(_BITS_TAG, 8)  # type: ignore[attr-defined]
         return (bits[0] if isinstance(bits, tuple) else bits) == 16
@@ -206,7 +216,7 @@ def _from_16_bit(data: bytes) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("F", "I"):
+    if image.mode == "F" or image.mode.startswith("I"):
         raise SampleError(
             "unsupported_pixels", f"pixels must have 8 or 16 bits, got mode {image.mode}. Convert the file first."
         )

@@ -109,7 +109,7 @@ def stage(name: str, *annotators: str) -> dict:
     [
         ([stage("a", "hed"), stage("a", "nsfw")], "stage names must be unique, got 'a' twice"),
         ([stage("a", "hed"), stage("b", "hed")], "annotator names must be unique, got 'hed' twice"),
-        *[([stage(name, "hed")], f"must not be image, select, pack, shards, got '{name}'") for name in RESERVED],
+        *[([stage(name, "hed")], f"must not be {', '.join(RESERVED)}, got '{name}'") for name in RESERVED],
         ([stage("a", "image")], "got 'image'"),
     ],
 )
