@@ -41,7 +41,7 @@ $(VENV)/dev: $(VENV)/base pyproject.toml constraints.txt
 
 demo: $(VENV)/demo
 	$(BIN)/python -m onegen.photos $(DEMO)/photos
-	$(BIN)/onegen models fetch hed nsfw
+	$(BIN)/onegen models fetch
 	$(BIN)/onegen build quickstart $(DEMO)/dataset
 	$(BIN)/onegen show $(DEMO)/dataset --out $(DEMO)/sheet.png
 	@echo; echo "shards, for any WebDataset reader:"; ls -1 $(DEMO)/dataset/shards/*.tar
@@ -49,6 +49,7 @@ demo: $(VENV)/demo
 
 test: $(VENV)/dev
 	$(BIN)/onegen models fetch
+	$(BIN)/onegen models fetch minilm
 	$(BIN)/python -m pytest $(TESTS) -m "$(MARKS)" $(PYTEST)
 
 lint: $(VENV)/dev

@@ -25,7 +25,7 @@ from onegen.shards.manifest import Counts, Manifest
 from onegen.shards.plan import make_plan
 from onegen.shards.store import Store, explain
 from onegen.sources import Source
-from onegen.steps import Step, downstream, find_columns, make_steps
+from onegen.steps import PACK, Step, downstream, find_columns, make_steps
 
 
 class Listener(Protocol):
@@ -92,6 +92,8 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
     try:
         check_output(dataset, recipe, _source(steps), options)
         with lease(store), _session(steps, options):
+            # Again: another driver may have made the dataset since.
+            check_output(dataset, recipe, _source(steps), options)
             return _build(recipe, dataset, steps, options, listener)
     except OSError as error:
         raise Stopped(explain(error, store)) from error
@@ -101,17 +103,17 @@ def _build(recipe: Recipe, dataset: Dataset, steps: list[Step], options: Options
     swept = dataset.sweep()
     if swept:
         listener.note(f"swept {len(swept)} file(s) that an earlier run left uncommitted")
-    card = _pin_plan(recipe, dataset, _source(steps), options, listener)
     leave = leave_of(steps, options)
+    refuse_changed_options(dataset, steps, leave)
+    card = _pin_plan(recipe, dataset, _source(steps), options, listener)
     if leave.follow:
         after = ", ".join(c for c in downstream(steps, set(leave.permitted))) or "nothing"
         listener.note(f"recompute {', '.join(sorted(leave.permitted))}; {after} follows where its inputs change")
-    refuse_changed_options(dataset, steps, leave)
     only = {column for name in options.only for column in find_columns(steps, name)}
     for step in steps:
         if not only or only & {*step.columns, step.name}:
             _run_step(step, recipe, dataset, card.plan.shards, options, leave, listener)
-    return _finish(recipe, dataset, card)
+    return _finish(recipe, dataset, card, steps)
 
 
 def leave_of(steps: list[Step], options: Options) -> Leave:
@@ -139,6 +141,9 @@ def check_output(dataset: Dataset, recipe: Recipe, source: Source, options: Opti
         return
     pinned: dict[str, Any] = {"name": card.name, "source": card.source, "source root": card.source_root}
     asked: dict[str, Any] = {"name": recipe.name, "source": recipe.source, "source root": source.root}
+    for side in (pinned, asked):
+        # What only the source's own columns depend on is in their fingerprints, and may change by --recompute.
+        side["source"] = {k: v for k, v in side["source"].items() if k not in source.annotation_options}
     pinned["samples_per_shard"] = card.recipe["samples_per_shard"]
     asked["samples_per_shard"] = recipe.samples_per_shard
     if options.limit is not None:
@@ -209,7 +214,7 @@ def _run_step(
     if isinstance(step.job, StageJob):
         tasks = stage_tasks(step.job, dataset, num_shards, leave)
     else:
-        tasks = pack_tasks(step.job, dataset, num_shards)
+        tasks = pack_tasks(step.job, dataset, num_shards, force=PACK in leave.permitted)
     listener.begin(step.name, num_shards, num_shards - len(tasks))
 
     def commit(made: Made) -> None:
@@ -265,16 +270,18 @@ def _pool(step: Step, job: Job, options: Options) -> Pool:
     return LocalPool(job)
 
 
-def _finish(recipe: Recipe, dataset: Dataset, card: Card) -> Summary:
+def _finish(recipe: Recipe, dataset: Dataset, card: Card, steps: list[Step]) -> Summary:
     """Fold the manifests into the card, and the card into the summary."""
     counts = {column: dataset.counts(column) for column in dataset.columns()}
     producers = {column: next(dataset.manifests(column)).producer.label() for column in counts if counts[column].rows}
     columns = {c: ColumnSummary(counts=counts[c], producer=producers[c]) for c in producers}
     digest = dataset.digest()
     packed = dataset.counts(PACKED) if recipe.pack is not None else None
-    dataset.store.write(
-        CARD, card.model_copy(update={"state": "complete", "columns": columns, "digest": digest}).to_json()
-    )
+    # After `--only` some of the recipe may not be made yet: the dataset has no version until it is.
+    wanted = {column for step in steps for column in step.columns} | ({PACKED} if recipe.pack is not None else set())
+    if all(len(dataset.shards(column)) == card.plan.shards for column in wanted):
+        card = card.model_copy(update={"state": "complete", "digest": digest})
+    dataset.store.write(CARD, card.model_copy(update={"columns": columns}).to_json())
     limit = recipe.limits.failure_rate
     over = tuple(column for column, found in counts.items() if found.rows and found.failed > limit * found.rows)
     return Summary(digest, counts, packed, over)

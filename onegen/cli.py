@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onegen.sampler.command import sample
+
 if TYPE_CHECKING:
     from onegen.build import Options
     from onegen.config import Recipe
     from onegen.shards.store import Store
 
+TORCH_PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "tokenizers", "accelerate", "matplotlib")
 DONE, FAILURES, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
 app = typer.Typer(
@@ -255,6 +258,13 @@ def _guarded() -> Iterator[None]:
     except ConfigError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(USAGE) from error
+    except ModuleNotFoundError as error:
+        if error.name not in TORCH_PACKAGES:
+            raise
+        typer.echo(
+            f"error: this needs the package {error.name}. Install it with: pip install 'onegen[torch]'", err=True
+        )
+        raise typer.Exit(USAGE) from error
     except KeyboardInterrupt:
         command = shlex.join(["onegen", *sys.argv[1:]])
         typer.echo(f"\nstopped; committed shards are kept. Go on with:\n  {command}", err=True)
@@ -265,3 +275,6 @@ def _guarded() -> Iterator[None]:
             raise
         typer.echo(f"stopped: {error}", err=True)
         raise typer.Exit(STOPPED) from error
+
+
+app.command("sample")(_guarded()(sample))

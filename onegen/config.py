@@ -14,8 +14,8 @@ from onegen.sample import Annotator, ConfigError, Kind
 
 T = TypeVar("T")
 
-RESERVED = ("image", "select", "pack", "shards")
-"""Names of what every build has: no stage and no annotator may take them."""
+RESERVED = ("image", "source", "select", "pack", "shards")
+"""Names of what every build has: no stage, no annotator and no column of a source may take them."""
 
 
 class Config(BaseModel):
@@ -32,24 +32,30 @@ class ImageConfig(Config):
     max_pixels: int = Field(100_000_000, ge=1, description="an image with more fails on its header alone")
     licence: str | None = Field(None, description="licence of images whose source names none")
     attribution: str | None = Field(None, description="attribution of images whose source names none")
-    batch_size: int = Field(16, ge=1)
-    workers: int | None = Field(None, ge=0)
+    batch_size: int = Field(16, ge=1, description="images a worker reads before it reports again")
+    workers: int | None = Field(
+        None, ge=0, description="worker processes or actors; null: --workers, else one per core"
+    )
 
 
 class StageConfig(Config):
     """Annotators that share one decode. Each makes the column of its name."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    annotators: dict[str, dict[str, Any]] = Field(min_length=1)
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="what --only, --recompute and --stage call it")
+    annotators: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="annotator name to its options; each makes the column of its name"
+    )
     where: str | None = Field(
         None, description="duckdb boolean over earlier columns; rows where it is not true are skipped"
     )
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(16, ge=1, description="images an annotator gets at once; never changes what it answers")
     workers: int | None = Field(
         None, ge=0, description="worker processes or actors; null: --workers, else one per core"
     )
-    num_cpus: float | None = Field(None, ge=0)
-    num_gpus: float | None = Field(None, ge=0)
+    num_cpus: float | None = Field(None, ge=0, description="cores each worker reserves; null: what annotators ask for")
+    num_gpus: float | None = Field(
+        None, ge=0, description="GPUs each worker reserves, fractions allowed; null: the same"
+    )
     memory: int | None = Field(None, ge=0, description="bytes each worker reserves")
 
     @field_validator("annotators", mode="before")
@@ -61,7 +67,7 @@ class StageConfig(Config):
 class NearDuplicates(Config):
     """Perceptual hashes at most `distance` bits apart (of 64) are one picture."""
 
-    distance: int = Field(4, ge=0, le=16)
+    distance: int = Field(4, ge=0, le=8, description="bits of 64 that two perceptual hashes may differ by")
 
 
 class SelectConfig(Config):
@@ -70,7 +76,7 @@ class SelectConfig(Config):
     exact_duplicates: Literal["drop"] = Field(
         "drop", description="same original bytes: first in plan order wins; keys stay unique"
     )
-    near_duplicates: NearDuplicates | None = None
+    near_duplicates: NearDuplicates | None = Field(None, description="null: pictures that only look alike all stay")
     keep: dict[str, str] = Field(
         {}, description="rule name to duckdb boolean; rows where it is not true are filtered as `rule:NAME`"
     )
@@ -98,16 +104,16 @@ class LimitsConfig(Config):
 class Recipe(Config):
     """Everything a build needs to know. DESIGN section 6 has an example."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    kind: Kind = "image"
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the dataset is called")
+    kind: Kind = Field("image", description="what one sample is; only image in this version")
     source: dict[str, Any] = Field(description="source name to its location, beside its options: {folder: ./photos}")
     samples_per_shard: int = Field(1000, ge=1, description="images per shard")
-    image: ImageConfig = ImageConfig()
-    stages: list[StageConfig] = []
-    select: SelectConfig = SelectConfig()
+    image: ImageConfig = Field(ImageConfig(), description="what is accepted and how it is stored")
+    stages: list[StageConfig] = Field([], description="annotators, in the order they run")
+    select: SelectConfig = Field(SelectConfig(), description="which images go on to the annotators")
     where: str | None = Field(None, description="duckdb boolean over columns; only rows where it is true are packed")
-    pack: PackConfig | None = PackConfig()
-    limits: LimitsConfig = LimitsConfig()
+    pack: PackConfig | None = Field(PackConfig(), description="the packed view; null: columns only")
+    limits: LimitsConfig = Field(LimitsConfig(), description="when to give up; changes no byte of the output")
 
     @model_validator(mode="after")
     def _names_once(self) -> "Recipe":

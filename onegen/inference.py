@@ -5,6 +5,7 @@ cores. Each runtime is imported when its first model is loaded.
 """
 
 import functools
+import importlib.util
 import os
 import sys
 import zipfile
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onegen.sample import ConfigError
 from onegen.weights import model_file
 
 if TYPE_CHECKING:
@@ -24,13 +26,22 @@ if TYPE_CHECKING:
 @functools.lru_cache(maxsize=8)
 def onnx_session(package: str, file: str) -> "onnxruntime.InferenceSession":
     """Return the onnxruntime session of a model file; raises ConfigError when it is missing or damaged."""
+    return session_of(model_file(package, file))
+
+
+def session_of(model: Path | bytes) -> "onnxruntime.InferenceSession":
+    """Return a session of an ONNX model, given as its file or its bytes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model_file(package, file), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+LITERT = ("ai_edge_litert", "ai-edge-litert")
+"""Module and package of LiteRT, for `require_package`."""
 
 
 class LiteModel:
@@ -76,3 +87,9 @@ def _quiet_stderr() -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+def require_package(module: str, package: str) -> None:
+    """Check, without importing it, that a runtime is installed; raises ConfigError saying how to install it."""
+    if importlib.util.find_spec(module) is None:
+        raise ConfigError(f"package {package} must be installed, and is not. Run: pip install {package}")

@@ -7,6 +7,7 @@ source was lossless, else JPEG of quality 95 without chroma subsampling.
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from onegen.phash import phash
 from onegen.sample import Annotation, Item, Provides, Rejected, Resources, SampleError, Weights
 from onegen.shards.index import IMAGE_FIELDS
+from onegen.text import storable
 
 # Pillow's own limit warns at one size and raises at another; `max_pixels` is checked here, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -36,6 +38,8 @@ _BROKEN = (
     zlib.error,
 )
 """What Pillow's decoders raise for malformed bytes."""
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+"""What is opened. Pillow knows more: it would run Ghostscript on PostScript that calls itself photo.jpg."""
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 _LOSSLESS = {"PNG", "BMP", "GIF", "TIFF", "PPM", "TGA"}
 _UPRIGHT = {
@@ -47,6 +51,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_KEEPS_PROFILE = ("RGB", "RGBA", "P")
+"""Modes whose colour profile still fits after the image became RGB; those of CMYK and grey do not."""
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG = 258
 
@@ -78,7 +84,8 @@ class Ingest:
         return ()
 
     def load(self) -> None:
-        """Do nothing: there is no model to load."""
+        """Silence Pillow's warnings of odd metadata: a crawl has thousands, and what matters of it fails by name."""
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the stored image (part jpg, png or webp) and its facts, or Rejected `too_small`.
@@ -107,9 +114,9 @@ class Ingest:
                 "width": pixels.shape[1],
                 "height": pixels.shape[0],
                 "phash": phash(pixels),
-                "caption": source.caption,
-                "licence": source.licence or self.licence,
-                "attribution": source.attribution or self.attribution,
+                "caption": _text(source.caption),
+                "licence": _text(source.licence or self.licence),
+                "attribution": _text(source.attribution or self.attribution),
             },
             parts={extension: stored},
         )
@@ -117,11 +124,16 @@ class Ingest:
     def _store(self, image: Image.Image, data: bytes) -> tuple[str, bytes, np.ndarray]:
         """Return extension, bytes and RGB pixels of what is stored."""
         format_ = str(image.format)
-        orientation = _orientation(image)
         fits = self.max_side is None or max(image.size) <= self.max_side
-        plain = image.mode == "RGB" and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
-        deep = _is_16_bit(image, data)
         try:
+            deep = _is_16_bit(image, data)
+            # Counting frames reads the file, and fails like decoding where it is damaged.
+            is_single = getattr(image, "n_frames", 1) == 1
+            # Before the orientation: asking a PNG for its EXIF decodes it too, and what breaks is reported only once.
+            image.load()
+            orientation = _orientation(image)
+            # After decoding: a PNG may name its transparent colour behind the picture.
+            plain = image.mode == "RGB" and "transparency" not in image.info and is_single
             if format_ in _EXTENSIONS and plain and fits and orientation == 1 and not deep:
                 return _EXTENSIONS[format_], data, np.asarray(image)
             upright = _to_rgb(_from_16_bit(data) if deep else image)
@@ -133,32 +145,58 @@ class Ingest:
             scale = self.max_side / max(upright.size)
             size = (max(1, round(upright.width * scale)), max(1, round(upright.height * scale)))
             upright = upright.resize(size, Image.Resampling.LANCZOS)
-        lossless = format_ in _LOSSLESS or (format_ == "WEBP" and b"VP8L" in data[:64])
-        return *_encode(upright, lossless), np.asarray(upright)
+        lossless = format_ in _LOSSLESS or (format_ == "WEBP" and _is_lossless_webp(data))
+        profile = image.info.get("icc_profile") if image.mode in _KEEPS_PROFILE and not deep else None
+        return *_encode(upright, lossless, profile), np.asarray(upright)
+
+
+def _text(said: str | None) -> str | None:
+    return storable(said) if said is not None else None
 
 
 def _open(data: bytes) -> Image.Image:
     if not data:
         raise SampleError("empty_file", "image file must hold bytes, got 0.")
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise SampleError("not_an_image", f"file must be an image, it begins with {data[:12]!r}.") from None
+        raise SampleError(
+            "not_an_image", f"file must be one of {', '.join(_FORMATS)}, it begins with {data[:12]!r}."
+        ) from None
     except _BROKEN as error:
         raise SampleError("undecodable", f"image header must be readable: {error}.") from error
 
 
 def _orientation(image: Image.Image) -> int:
+    """Return what is left to do after decoding: a key of `_UPRIGHT`, else 1."""
+    if image.format == "TIFF":
+        # Both decoders turn a TIFF upright themselves.
+        return 1
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
     except _BROKEN:
         # Unreadable EXIF says nothing about the pixels; viewers show such a file as it lies.
         return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Say whether the first frame is lossless; profiles and animation headers of any size may stand before it."""
+    offset = 12
+    while offset + 8 <= len(data):
+        kind, size = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        # A frame's own chunks follow its 16 bytes of place and duration.
+        offset += 8 + (16 if kind == b"ANMF" else size + size % 2)
+    return False
 
 
 def _is_16_bit(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
-        return len(data) > 24 and data[24] == 16
+        if data[12:16] != b"IHDR":
+            raise ValueError("IHDR must be the first chunk")
+        return data[24] == 16
     if image.format == "TIFF":
         bits = image.tag_v2.get(_BITS_TAG, 8)  # type: ignore[attr-defined]
         return (bits[0] if isinstance(bits, tuple) else bits) == 16
@@ -178,7 +216,7 @@ def _from_16_bit(data: bytes) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("F", "I"):
+    if image.mode == "F" or image.mode.startswith("I"):
         raise SampleError(
             "unsupported_pixels", f"pixels must have 8 or 16 bits, got mode {image.mode}. Convert the file first."
         )
@@ -188,10 +226,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _encode(image: Image.Image, lossless: bool) -> tuple[str, bytes]:
+def _encode(image: Image.Image, lossless: bool, profile: bytes | None) -> tuple[str, bytes]:
+    """Return extension and bytes; `profile` is the ICC profile the pixels are in, None for sRGB."""
     sink = io.BytesIO()
     if lossless:
-        image.save(sink, "PNG", compress_level=6)
+        image.save(sink, "PNG", compress_level=6, icc_profile=profile)
         return "png", sink.getvalue()
-    image.save(sink, "JPEG", quality=95, subsampling=0)
+    image.save(sink, "JPEG", quality=95, subsampling=0, icc_profile=profile)
     return "jpg", sink.getvalue()

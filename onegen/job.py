@@ -19,7 +19,7 @@ class Report(Protocol):
     """How a worker says what it is about to run; returns once the supervisor has noted it."""
 
     def __call__(self, column: str, shard: int, positions: tuple[int, ...], /) -> None:
-        """Report the rows that would be to blame if this process died now."""
+        """Report the rows that would be to blame if this process died now; none where no sample would be."""
         ...
 
 
@@ -40,11 +40,15 @@ class Retry:
 
 @dataclass(frozen=True)
 class Blame:
-    """A verdict of the supervisor on a row that killed or hung its worker: no worker touches it again in this run."""
+    """A verdict of the supervisor on a row that killed or hung its worker: no worker runs it again in this run.
+
+    `is_readable` turns false when even reading its bytes, to name the row, ended a worker.
+    """
 
     reason: str
     message: str
     attempts: int
+    is_readable: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,8 @@ class Task:
 
 @dataclass(frozen=True)
 class StageJob:
-    """A stage: columns that share one decode. `source` is set for the image stage alone."""
+    """A stage: columns that share one decode. `source` is set for the image stage and that of the
+    source's own columns."""
 
     name: str
     store: Store

@@ -15,7 +15,7 @@ from onegen.select import SelectJob
 from onegen.shards.dataset import PACKED, Dataset
 from onegen.shards.manifest import Manifest, fingerprint, inputs_digest, settings_difference
 from onegen.shards.pack import PackJob
-from onegen.shards.plan import plan_digest, read_plan
+from onegen.shards.plan import plan_digest
 from onegen.steps import Step
 
 
@@ -65,8 +65,11 @@ def stage_tasks(job: StageJob, dataset: Dataset, num_shards: int, leave: Leave) 
     ]
 
 
-def pack_tasks(job: PackJob, dataset: Dataset, num_shards: int) -> list[Task]:
-    """Return the packed shards that are absent or made from something else; copying bytes again loses nothing."""
+def pack_tasks(job: PackJob, dataset: Dataset, num_shards: int, force: bool = False) -> list[Task]:
+    """Return the packed shards that are absent or made from something else; copying bytes again loses nothing.
+
+    `force` returns all of them.
+    """
     tasks: list[Task] = []
     for shard in range(num_shards):
         digests: dict[str, str] = {}
@@ -74,7 +77,12 @@ def pack_tasks(job: PackJob, dataset: Dataset, num_shards: int) -> list[Task]:
             digests[column] = _require(dataset, column, shard).digest
         manifest = dataset.manifest(PACKED, shard)
         expected = inputs_digest(digests, job.where)
-        if manifest is None or manifest.input_digest != expected or manifest.fingerprint != fingerprint(job.settings):
+        if (
+            force
+            or manifest is None
+            or manifest.input_digest != expected
+            or manifest.fingerprint != fingerprint(job.settings)
+        ):
             tasks.append(Task(shard, (PACKED,)))
     return tasks
 
@@ -127,9 +135,10 @@ def _names(job: ColumnJob) -> tuple[str, ...]:
 
 def _input_digests(dataset: Dataset, job: StageJob, shard: int) -> dict[str, str]:
     """Return the digest of every input of a stage's shard, each manifest read once for all its columns."""
-    names = {name for column in job.columns for name in _names(column)}
+    # In order, so that what is missing is named from the beginning of the flow.
+    names = dict.fromkeys(name for column in job.columns for name in _names(column))
     return {
-        name: plan_digest(read_plan(dataset.store, shard)) if name == "plan" else _require(dataset, name, shard).digest
+        name: plan_digest(dataset.store, shard) if name == "plan" else _require(dataset, name, shard).digest
         for name in names
     }
 

@@ -1,5 +1,6 @@
 """Bytes to pixels and back: stored images, and the maps that annotators make of them."""
 
+import contextlib
 import io
 
 import cv2
@@ -19,8 +20,10 @@ def decode_image(data: bytes) -> np.ndarray:
     """
     try:
         if data[:2] == b"\xff\xd8":
-            # The accurate transforms: the fast ones differ from Pillow's by a few grey levels.
-            return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+            # The accurate transforms: the fast ones differ from Pillow's by a few grey levels. What libjpeg only warns
+            # of (an odd version, bytes between markers) is an error here and none to Pillow, by which ingest went.
+            with contextlib.suppress(ValueError):
+                return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
@@ -36,7 +39,7 @@ def encode_part(value: np.ndarray | bytes, encoding: Encoding) -> bytes:
             raise SampleError("bad_annotation", f"a part of encoding bytes must be bytes, got {type(value).__name__}.")
         return value
     dtype = np.uint16 if encoding == "gray16" else np.uint8
-    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype != dtype:
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype != dtype or value.size == 0:
         got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
         raise SampleError("bad_annotation", f"a part of encoding {encoding} must be {dtype.__name__} (H,W), got {got}.")
     if encoding == "index":

@@ -25,7 +25,7 @@ LOG_SECONDS = 10.0
 
 @dataclass
 class StepProgress:
-    """One step of a build as seen so far: shards, rows by status of what this run committed, and when it began."""
+    """One step of a build as seen so far: shards, rows by status of each column committed in this run, its start."""
 
     name: str
     shards: int
@@ -34,9 +34,8 @@ class StepProgress:
     ended: float | None = None
     committed: set[int] = field(default_factory=set)
     rows: int = 0
-    computed: int = 0
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
-    workers: int = 0
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    doing: tuple[str, ...] = ()
 
     @property
     def shards_done(self) -> int:
@@ -95,9 +94,9 @@ class Progress:
         if manifest.shard not in progress.committed:
             progress.committed.add(manifest.shard)
             progress.rows += manifest.counts.rows
-        progress.computed += manifest.run.computed
+        counts = progress.counts.setdefault(manifest.column, dict.fromkeys(STATUSES, 0))
         for status in STATUSES:
-            progress.counts[status] += getattr(manifest.counts, status)
+            counts[status] += getattr(manifest.counts, status)
         self._write(
             "committed", step=step, column=manifest.column, shard=manifest.shard, **manifest.counts.model_dump()
         )
@@ -105,7 +104,7 @@ class Progress:
 
     def waiting(self, step: str, workers: Mapping[int, str]) -> None:
         """Log what each worker does every few seconds."""
-        self._steps[step].workers = len(workers)
+        self._steps[step].doing = tuple(workers.values())
         if time.monotonic() - self._last_log >= LOG_SECONDS:
             self._last_log = time.monotonic()
             self._write("waiting", step=step, workers={str(number): doing for number, doing in workers.items()})
@@ -114,9 +113,9 @@ class Progress:
     def end(self, step: str) -> None:
         """Close the step's row."""
         progress = self._steps[step]
-        progress.ended, progress.workers = time.monotonic(), 0
+        progress.ended, progress.doing = time.monotonic(), ()
         seconds = progress.ended - progress.began
-        self._write("end", step=step, seconds=round(seconds, 3), rows=progress.rows, **progress.counts)
+        self._write("end", step=step, seconds=round(seconds, 3), rows=progress.rows, counts=progress.counts)
         self._last_plain = 0.0
         self._plain(progress)
 
@@ -124,26 +123,35 @@ class Progress:
         if self._live is not None or time.monotonic() - self._last_plain < PLAIN_SECONDS:
             return
         self._last_plain = time.monotonic()
-        counts = " ".join(f"{status} {progress.counts[status]:,}" for status in STATUSES)
-        eta = f", {_duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
-        self._console.print(
-            f"{progress.name}: {progress.shards_done:,}/{progress.shards:,} shards, "
-            f"{progress.rate:,.1f} rows/s, {counts}{eta}",
-            highlight=False,
-        )
+        said = [f"{progress.name}: {progress.shards_done:,}/{progress.shards:,} shards"]
+        if progress.rows:
+            said.append(f"{progress.rate:,.1f} rows/s")
+        for column, counts in progress.counts.items():
+            found = " ".join(f"{status} {number:,}" for status, number in counts.items() if number)
+            said.append(found if column == progress.name else f"{column} {found}")
+        if progress.eta_seconds is not None:
+            said.append(f"{_duration(progress.eta_seconds)} left")
+        elif progress.doing:
+            said.append(progress.doing[0])
+        self._console.print(", ".join(said), highlight=False)
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         table.add_column("stage")
-        for name in ("shards", "rows/s", *STATUSES, "left", "workers"):
+        for name in ("shards", "rows/s", *STATUSES, "left"):
             table.add_column(name, justify="right")
+        table.add_column("now", overflow="ellipsis", no_wrap=True)
         for step in self._steps.values():
-            failed = f"[red]{step.counts['failed']:,}[/]" if step.counts["failed"] else "0"
-            others = [f"{step.counts[status]:,}" for status in STATUSES[:-1]]
             rate = f"{step.rate:,.1f}" if step.rows else ("as it was" if step.ended else "")
             left = "done" if step.ended else _duration(step.eta_seconds)
             shards = f"{step.shards_done:,}/{step.shards:,}"
-            table.add_row(step.name, shards, rate, *others, failed, left, str(step.workers or ""))
+            columns = step.counts or {step.name: {}}
+            for index, (column, counts) in enumerate(columns.items()):
+                name = step.name if len(columns) == 1 else f"{step.name}.{column}"
+                cells = [f"{counts[status]:,}" if counts.get(status) else "" for status in STATUSES]
+                cells[-1] = f"[red]{cells[-1]}[/]"
+                now = step.doing[index] if index < len(step.doing) else ""
+                table.add_row(name, shards, rate, *cells, left, now)
         return table
 
     def _write(self, event: str, **facts: Any) -> None:

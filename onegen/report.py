@@ -48,7 +48,7 @@ def print_status(status: DatasetStatus) -> None:
         f"[bold]{card.name}[/]  {card.plan.items:,} items in {card.plan.shards:,} shards from {card.source_root}",
         highlight=False,
     )
-    table = _counts_table("shards", after=("made by", "most frequent failures"))
+    table = _counts_table("shards", after=("made by", "why failed"))
     for column in status.columns:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in column.reasons)
         shards = f"{column.shards:,}/{card.plan.shards:,}"

@@ -178,7 +178,7 @@ def _verdicts(spill: Spill) -> Iterator[tuple[int, int, Verdict]]:
         """
         WITH judged AS (
             SELECT i.shard, i.position, i.ordinal, i.ordinal <> first.kept AS is_exact,
-                   CASE WHEN is_exact THEN first.kept ELSE coalesce(near.kept, same_hash.ordinal) END AS kept_ordinal
+                   coalesce(near.kept, same_hash.ordinal, first.kept) AS kept_ordinal
             FROM images AS i JOIN first USING (key)
             LEFT JOIN same_hash ON same_hash.phash = i.phash
             LEFT JOIN near ON near.ordinal = same_hash.ordinal)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,7 +11,7 @@ GAP = 16
 TILE_WIDTH = 232
 TILE_HEIGHTS = (110, 270)  # shortest and tallest picture; wide ones are centred, tall ones narrowed
 LINE_LIMIT = 4  # lines of text under a picture
-CARD_LIMIT = 12  # lines of text in place of one
+CARD_LIMIT = 24  # lines of text in place of one
 
 _INK, _FAINT, _RULE, _CARD, _PAPER = "#1c1c1c", "#6b6b6b", "#e2e2e2", "#f4f4f4", "#ffffff"
 
@@ -31,25 +30,30 @@ class Tile:
 
 
 def contact_sheet(rows: Sequence[Sequence[Tile]], title: str) -> Image.Image:
-    """Return the sheet as an RGB image on white: title, column headers (the first labels found), one row per sample.
+    """Return the sheet as an RGB image on white: title, column headers, one row per sample.
 
-    Rows may have different lengths. A picture keeps its aspect; columns have one width.
+    Tiles with one label stand in one column, whatever their place in a row; columns that have a picture in some row
+    come first, in the order in which their labels appear. A picture keeps its aspect; columns have one width.
     """
     fonts = _Fonts(*(ImageFont.load_default(size) for size in (26, 15, 13)))
-    headers = [next((tile.label for tile in column if tile), "") for column in zip_longest(*rows)]
-    heights = [_row_height(row, fonts) for row in rows]
-    top = MARGIN + 46 + 30
-    width = 2 * MARGIN + max(1, len(headers)) * (TILE_WIDTH + GAP) - GAP
+    cells = [_by_label(row) for row in rows]
+    labels = list(dict.fromkeys(label for row in cells for label in row))
+    shown = [one for one in labels if any(one in row and row[one].picture is not None for row in cells)]
+    columns = shown + [one for one in labels if one not in shown]
+    width = _left(max(1, len(columns))) - GAP + MARGIN
     width = max(width, 2 * MARGIN + int(fonts.title.getlength(title)) + 1)
+    heights = [max([TILE_HEIGHTS[0], *(_height(tile, fonts) for tile in row)]) + GAP + 4 for row in rows]
+    top = MARGIN + 46 + 30
     sheet = Image.new("RGB", (width, top + sum(heights) + MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), title, _INK, fonts.title)
-    for index, header in enumerate(headers):
-        draw.text((MARGIN + index * (TILE_WIDTH + GAP), MARGIN + 46), header, _INK, fonts.header)
-    for row, height in zip(rows, heights, strict=True):
+    for index, (label, _) in enumerate(columns):
+        draw.text((_left(index), MARGIN + 46), label, _INK, fonts.header)
+    for row, height in zip(cells, heights, strict=True):
         draw.line((MARGIN, top, width - MARGIN, top), _RULE)
-        for index, tile in enumerate(row):
-            _draw_tile(sheet, tile, (MARGIN + index * (TILE_WIDTH + GAP), top + GAP // 2), fonts)
+        for index, one in enumerate(columns):
+            if one in row:
+                _draw_tile(sheet, row[one], (_left(index), top + GAP // 2), fonts)
         top += height
     return sheet
 
@@ -62,17 +66,25 @@ class _Fonts:
 
 
 _LINE_HEIGHT = 18
+_Label = tuple[str, int]  # a label, and how often it stood in the row before
 
 
-def _row_height(row: Sequence[Tile], fonts: _Fonts) -> int:
-    tallest = TILE_HEIGHTS[0]
+def _left(column: int) -> int:
+    return MARGIN + column * (TILE_WIDTH + GAP)
+
+
+def _by_label(row: Sequence[Tile]) -> dict[_Label, Tile]:
+    cells: dict[_Label, Tile] = {}
     for tile in row:
-        lines = len(_wrapped(tile.lines, fonts, TILE_WIDTH - (0 if tile.picture is not None else 24), CARD_LIMIT))
-        if tile.picture is None:
-            tallest = max(tallest, 24 + lines * _LINE_HEIGHT)
-        else:
-            tallest = max(tallest, _fitted(tile.picture)[1] + 6 + min(lines, LINE_LIMIT) * _LINE_HEIGHT)
-    return tallest + GAP + 4
+        cells[tile.label, sum(label == tile.label for label, _ in cells)] = tile
+    return cells
+
+
+def _height(tile: Tile, fonts: _Fonts) -> int:
+    """Return the pixels a tile takes, its lines included."""
+    if tile.picture is None:
+        return 20 + len(_wrapped(tile.lines, fonts, TILE_WIDTH - 24, CARD_LIMIT)) * _LINE_HEIGHT
+    return _fitted(tile.picture)[1] + 6 + len(_wrapped(tile.lines, fonts, TILE_WIDTH, LINE_LIMIT)) * _LINE_HEIGHT
 
 
 def _fitted(picture: np.ndarray) -> tuple[int, int]:

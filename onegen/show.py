@@ -1,15 +1,15 @@
 """Look at samples: every column of a few keys on one contact sheet. `onegen show DATASET [KEY...] --out sheet.png`."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from onegen.conditions import canny
+from onegen.conditions import pictures
 from onegen.pixels import decode_image
-from onegen.sample import ConfigError
+from onegen.sample import Annotation, ConfigError
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
@@ -17,7 +17,9 @@ from onegen.sheet import Tile, contact_sheet
 
 IMAGE, SELECT = "image", "select"
 FIRST = 12
-CAPTION_WORDS = 14
+CAPTION_WORDS = 40
+_DRAWN_AS = {"segmentation": "masks", "entities": "boxes"}
+_DRAWN_NOTE = ("drawn, not stored",)
 
 
 def show(dataset: Dataset, keys: Sequence[str] = ()) -> Image.Image:
@@ -58,59 +60,77 @@ def _images(dataset: Dataset) -> Iterator[tuple[int, Row]]:
 
 
 def _tiles(dataset: Dataset, columns: Sequence[str], shard: int, position: int) -> list[Tile]:
-    reader = _reader(dataset, IMAGE, shard)
-    assert reader is not None
-    row = reader.rows[position]
-    pixels = decode_image(reader.part(row.parts[0]))
-    reader.close()
-    lines = (str(row.values["item"]), f"{row.key}", _short(row.values.get("caption")))
-    tiles = [Tile(pixels, IMAGE, tuple(line for line in lines if line))]
-    for column in columns:
-        found = _reader(dataset, column, shard)
-        tiles += _column_tiles(column, found, position) if found else [Tile(None, column, ("not made yet",))]
-        if found:
-            found.close()
-    tiles.append(Tile(canny(pixels), "canny", ("drawn, not stored",)))
-    # Pictures first: what is only text reads best beside them.
-    return sorted(tiles, key=lambda tile: tile.picture is None)
+    """Return the image, what can be drawn of its annotations, its caption, and every other value on one card."""
+    image = _read(dataset, IMAGE, shard, position)
+    assert image is not None
+    row, parts = image
+    pixels = decode_image(next(iter(parts.values())))
+    found = {column: _read(dataset, column, shard, position) for column in columns}
+    said = {
+        column: Annotation(read[0].values, {name: _array(data) for name, data in read[1].items()})
+        for column, read in found.items()
+        if read and read[0].status == "ok"
+    }
+    drawn = pictures(pixels, said)
+    for column, annotation in said.items():
+        if not drawn.keys() & {column, _DRAWN_AS.get(column, column)}:
+            drawn |= {name.removesuffix(".png"): _look(part) for name, part in annotation.parts.items()}
+    tiles = [Tile(pixels, IMAGE, (str(row.values["item"]), row.key or ""))]
+    tiles += [Tile(picture, name, _DRAWN_NOTE if name == "canny" else ()) for name, picture in drawn.items()]
+    return [*tiles, Tile(None, "caption", _captions(row, said)), Tile(None, "values", _card(found))]
 
 
-def _column_tiles(column: str, reader: ColumnReader, position: int) -> list[Tile]:
-    row = reader.rows[position]
-    if row.status != "ok":
-        return [Tile(None, column, (row.status, row.reason or ""))]
-    values = _lines(row.values)
-    maps = [(member.name, reader.part(member)) for member in row.parts if member.name.endswith(".png")]
-    if not maps:
-        return [Tile(None, column, values)]
-    return [Tile(_picture(data), name.removesuffix(".png"), values) for name, data in maps]
+def _captions(row: Row, said: Mapping[str, Annotation]) -> tuple[str, ...]:
+    """Return the caption that came with the image and the one that was made."""
+    captions = {"": row.values.get("caption")}
+    if "caption" in said:
+        captions["made: "] = said["caption"].values.get("caption")
+    return tuple(f"{origin}{_short(str(text))}" for origin, text in captions.items() if text) or ("none",)
 
 
-def _picture(data: bytes) -> np.ndarray:
-    """Return a stored map as something to look at: palettes in their colours, 16 bits as 8."""
-    image = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
-    if image.dtype == np.uint16:
-        return (image // 257).astype(np.uint8)
-    return image if image.ndim == 2 else cv2.cvtColor(image[:, :, :3], cv2.COLOR_BGR2RGB)
+def _card(found: Mapping[str, tuple[Row, dict[str, bytes]] | None]) -> tuple[str, ...]:
+    """Return single values by name, and for columns without an answer why."""
+    lines: list[str] = []
+    for column, read in found.items():
+        if read is None:
+            lines.append(f"{column}\tnot made yet")
+        elif read[0].status != "ok":
+            lines.append(f"{column}\t{read[0].status}: {read[0].reason}")
+        elif column != "caption":
+            lines += [line for name, value in read[0].values.items() for line in _line(name, value)]
+    return tuple(lines) or ("none",)
 
 
-def _lines(values: Mapping[str, Any]) -> tuple[str, ...]:
-    lines = []
-    for name, value in values.items():
-        if isinstance(value, float):
-            lines.append(f"{name}\t{value:.4g}")
-        elif isinstance(value, (int, str, bool)):
-            lines.append(f"{name}\t{_short(str(value))}")
-        elif value is not None:
-            lines.append(f"{name}\t{len(value)}")
-    return tuple(lines)
+def _line(name: str, value: Any) -> list[str]:
+    if isinstance(value, float):
+        return [f"{name}\t{value:.4g}"]
+    return [f"{name}\t{_short(str(value))}"] if isinstance(value, (int, str, bool)) else []
 
 
-def _short(text: str | None) -> str:
-    words = (text or "").split()
+def _array(data: bytes) -> np.ndarray:
+    """Return a stored map as its array; palette pictures give their indices."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)
+
+
+def _look(part: np.ndarray | bytes) -> np.ndarray:
+    """Return a map nothing knows how to draw as grey levels."""
+    array = np.asarray(part)
+    return (array // 257).astype(np.uint8) if array.dtype == np.uint16 else array.astype(np.uint8)
+
+
+def _short(text: str) -> str:
+    words = text.split()
     return " ".join(words[:CAPTION_WORDS]) + (" ..." if len(words) > CAPTION_WORDS else "")
 
 
-def _reader(dataset: Dataset, column: str, shard: int) -> ColumnReader | None:
+def _read(dataset: Dataset, column: str, shard: int, position: int) -> tuple[Row, dict[str, bytes]] | None:
+    """Return one row of a column and its parts, or None where the shard is not made yet."""
     manifest = dataset.manifest(column, shard)
-    return ColumnReader(dataset, manifest) if manifest else None
+    if manifest is None:
+        return None
+    reader = ColumnReader(dataset, manifest)
+    row = reader.rows[position]
+    parts = {name: data for name, data in reader.parts(row).items() if column == IMAGE or name.endswith(".png")}
+    reader.close()
+    return row, parts

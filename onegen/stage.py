@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from onegen.feed import Feed
 from onegen.job import ColumnJob, Made, Report, StageJob, Task
@@ -21,6 +22,7 @@ from onegen.refresh import IMAGE, Inputs, RowPlan, plan_rows, read_inputs
 from onegen.sample import Annotation, Item, Rejected, SampleError
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import Dataset
+from onegen.shards.index import canonical
 from onegen.shards.manifest import FailureRecord, Manifest
 from onegen.shards.run import describe_run
 
@@ -51,6 +53,8 @@ def run_task(job: StageJob, task: Task, report: Report) -> Made:
                     report(shard.column, task.shard, tuple(wanted))
                     outcomes.update(zip(wanted, _answer_fed(shard.job, batch.items(shard.job, wanted)), strict=True))
                 shard.write(positions, outcomes)
+        # From here on no sample is to blame: a death while files are written must not fall on the last batch.
+        report(job.name, task.shard, ())
         return Made(tuple(shard.finish() for shard in shards))
 
 
@@ -87,19 +91,33 @@ def _outcome(job: ColumnJob, item: Item, said: Annotation | Rejected) -> Outcome
     provides = job.annotator.provides
     encodings = {part.name: part.encoding for part in provides.parts}
     parts: dict[str, bytes] = {}
+    size = item.size if item.pixels is None else item.pixels.shape[:2]
     for name, value in said.parts.items():
-        if isinstance(value, np.ndarray) and item.pixels is not None and value.shape != item.pixels.shape[:2]:
-            height, width = item.pixels.shape[:2]
+        if isinstance(value, np.ndarray) and size is not None and value.shape != size:
+            height, width = size
             raise SampleError(
                 "bad_annotation",
                 f"{job.column} map must have the size of its image: key {item.key}, "
                 f"{value.shape[1]}x{value.shape[0]} vs {width}x{height}.",
             )
         parts[name] = encode_part(value, encodings.get(name, "bytes"))
-    unknown = set(said.values) - set(provides.fields)
-    if unknown:
-        raise SampleError("bad_annotation", f"{job.column} must declare its fields, got {sorted(unknown)[0]!r}.")
+    # Ingest names its part by the file format, so it declares none.
+    undeclared = {*(set(said.values) - set(provides.fields)), *(set(parts) - set(encodings) if job.gates else ())}
+    if undeclared:
+        raise SampleError("bad_annotation", f"{job.column} must declare what it stores, got {min(undeclared)!r}.")
+    _check_values(job, said.values)
     return Outcome("ok", values=said.values, parts=parts, key=item.key)
+
+
+def _check_values(job: ColumnJob, values: Mapping[str, Any]) -> None:
+    """Raise SampleError for a value the index cannot hold: found when the shard is written, it would cost every row."""
+    fields = job.annotator.provides.fields
+    try:
+        canonical({name: pa.scalar(value, fields[name]).as_py() for name, value in values.items()})
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise SampleError(
+            "bad_annotation", f"{job.column} values must fit their types and be finite, got {dict(values)}: {error}."
+        ) from error
 
 
 def _run_suspects(feed: Feed, shards: Sequence["_Shard"], task: Task, report: Report) -> dict[tuple[str, int], Outcome]:
@@ -108,9 +126,11 @@ def _run_suspects(feed: Feed, shards: Sequence["_Shard"], task: Task, report: Re
     early: dict[tuple[str, int], Outcome] = {}
     for (column, position), blame in task.blamed.items():
         if column in by_column:
-            # Reading the source again only names the row: its bytes are hashed, not decoded.
-            item = feed.read(position) if column == IMAGE else None
-            key = item.key if item else by_column[column].plans[position].key
+            key = by_column[column].plans[position].key
+            if column == IMAGE and blame.is_readable:
+                # Reading the source again only names the row: its bytes are hashed, not decoded.
+                report(column, task.shard, (position,))
+                key = feed.read(position).key
             early[column, position] = Outcome(
                 "failed", blame.reason, blame.message, key=key, attempts=blame.attempts, is_expected=False
             )

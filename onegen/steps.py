@@ -1,4 +1,7 @@
-"""From a recipe to the ordered steps of a build: ingest, what select's rules need, select, the other stages, pack."""
+"""From a recipe to the ordered steps of a build.
+
+Ingest, the source's own columns, what select's rules need, select, the other stages, pack.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from onegen.config import Recipe, StageConfig, make_annotator, make_source
+from onegen.config import RESERVED, Recipe, StageConfig, make_annotator, make_source
 from onegen.ingest import Ingest
 from onegen.job import ColumnJob, StageJob
 from onegen.refresh import IMAGE, SELECT
@@ -17,10 +20,11 @@ from onegen.select import SELECT_PROVIDES, SelectJob
 from onegen.shards.manifest import Producer
 from onegen.shards.pack import PackJob
 from onegen.shards.store import Store
+from onegen.source_column import source_job
 from onegen.sources import Source
 from onegen.where import columns_in
 
-PACK = "pack"
+SOURCE, PACK = "source", "pack"
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,19 @@ def make_steps(recipe: Recipe, store: Store) -> list[Step]:
         stage.name: [make_annotator(name, options) for name, options in stage.annotators.items()]
         for stage in recipe.stages
     }
-    columns = [annotator.name for stage in recipe.stages for annotator in annotators[stage.name]]
-    provides = {IMAGE: Ingest.provides, **{a.name: a.provides for made in annotators.values() for a in made}}
+    brought = dict(source.provides)
+    columns = [*brought, *(annotator.name for stage in recipe.stages for annotator in annotators[stage.name])]
+    _refuse_clashes(columns, [stage.name for stage in recipe.stages if stage.name in brought])
+    made = {annotator.name: annotator.provides for group in annotators.values() for annotator in group}
+    provides = {IMAGE: Ingest.provides, **brought, **made}
     fields = {name: provided.fields for name, provided in provides.items()}
     select = _select_job(recipe, fields)
-    before, after = _around_select(recipe, annotators, set(select.columns))
+    before, after = _around_select(recipe, annotators, fields, set(select.columns))
     steps = [_ingest_step(recipe, store, source)]
+    if brought:
+        steps.append(_source_step(recipe, store, source, brought))
     gates: tuple[str, ...] = (IMAGE,)
-    known = [IMAGE]
+    known = [IMAGE, *brought]
     for stage in before:
         steps.append(_stage_step(recipe, store, stage, annotators[stage.name], gates, known, provides))
         known += [annotator.name for annotator in annotators[stage.name]]
@@ -59,7 +68,7 @@ def make_steps(recipe: Recipe, store: Store) -> list[Step]:
         steps.append(_stage_step(recipe, store, stage, annotators[stage.name], gates, known, provides))
         known += [annotator.name for annotator in annotators[stage.name]]
     if recipe.pack is not None:
-        steps.append(Step(PACK, _pack_job(recipe, store, columns, fields), ()))
+        steps.append(Step(PACK, _pack_job(recipe, store, columns, provides), ()))
     return steps
 
 
@@ -119,6 +128,26 @@ def column_job(
     )
 
 
+def _refuse_clashes(columns: list[str], stages: list[str]) -> None:
+    """Raise ConfigError for columns that would be one.
+
+    A recipe's dotted names hide the names their classes have, and a source brings columns the recipe does not name;
+    `stages` are those that share a name with one of these.
+    """
+    twice = [*(column for column in columns if column in RESERVED or columns.count(column) > 1), *stages]
+    if twice:
+        raise ConfigError(
+            f"columns must be unique and none of {', '.join(RESERVED)}, got {twice[0]!r}. "
+            f"Give one of the annotators or stages another name, or let the source bring no column of this name."
+        )
+
+
+def _source_step(recipe: Recipe, store: Store, source: Source, brought: Mapping[str, Provides]) -> Step:
+    jobs = tuple(source_job(source, name, provides) for name, provides in brought.items())
+    job = StageJob(SOURCE, store, recipe.kind, jobs, recipe.image.batch_size, recipe.limits, source)
+    return Step(SOURCE, job, tuple(brought), recipe.image.workers)
+
+
 def _ingest_step(recipe: Recipe, store: Store, source: Source) -> Step:
     image = recipe.image
     ingest = Ingest(image.min_side, image.max_side, image.max_pixels, image.licence, image.attribution)
@@ -169,7 +198,10 @@ def _select_job(recipe: Recipe, fields: Mapping[str, Mapping[str, pa.DataType]])
 
 
 def _around_select(
-    recipe: Recipe, annotators: Mapping[str, list[Annotator]], needed: set[str]
+    recipe: Recipe,
+    annotators: Mapping[str, list[Annotator]],
+    fields: Mapping[str, Mapping[str, pa.DataType]],
+    needed: set[str],
 ) -> tuple[list[StageConfig], list[StageConfig]]:
     """Split the stages into those select's rules need, with what these need in turn, and the rest; order is kept."""
     needed = set(needed)
@@ -179,15 +211,15 @@ def _around_select(
             before.insert(0, stage)
             needed |= {name for annotator in annotators[stage.name] for name in annotator.requires}
             if stage.where is not None:
-                every = {a.name: a.provides.fields for made in annotators.values() for a in made}
-                needed |= columns_in(stage.where, {IMAGE: Ingest.provides.fields, **every})
+                needed |= columns_in(stage.where, fields)
     return before, [stage for stage in recipe.stages if stage not in before]
 
 
-def _pack_job(
-    recipe: Recipe, store: Store, columns: list[str], fields: Mapping[str, Mapping[str, pa.DataType]]
-) -> PackJob:
+def _pack_job(recipe: Recipe, store: Store, columns: list[str], provides: Mapping[str, Provides]) -> PackJob:
     assert recipe.pack is not None
+    fields = {name: provided.fields for name, provided in provides.items() if name != SELECT}
+    parts = {name: [part.name for part in provided.parts] for name, provided in provides.items()}
+    parts[IMAGE] = ["jpg", "png", "webp", "json"]
     packed = recipe.pack.columns if recipe.pack.columns is not None else [IMAGE, *columns]
     for name in [*packed, *recipe.pack.require]:
         if name not in fields:
@@ -196,4 +228,12 @@ def _pack_job(
             )
     named = tuple(sorted(columns_in(recipe.where, fields))) if recipe.where else ()
     with_image = tuple(dict.fromkeys([IMAGE, *packed]))
+    holders: dict[str, str] = {}
+    for column in with_image:
+        for name in parts[column]:
+            if holders.setdefault(name, column) != column:
+                raise ConfigError(
+                    f"part names must be unique in the packed view, got {name!r} in {holders[name]} and {column}. "
+                    f"List the columns to pack in pack.columns without one of them."
+                )
     return PackJob(store, recipe.kind, with_image, tuple(recipe.pack.require), fields, recipe.where, named)

@@ -3,13 +3,17 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 
 from onegen.build import Options, build
 from onegen.config import Recipe
 from onegen.shards.manifest import Manifest
-from onegen.shards.store import LocalStore, Store
+from onegen.shards.store import LocalStore, Store, open_store
 from tests.broken_stores import KillingStore
 from tests.tiny import Ears
+
+NOBODY = 65534
+"""A user whom permissions bind, unlike root."""
 
 
 class LoggingEars(Ears):
@@ -23,14 +27,31 @@ class LoggingEars(Ears):
         self._store.append("log/commits.jsonl", json.dumps([step, manifest.column, manifest.shard]) + "\n")
 
 
+class TellingEars(Ears):
+    """Prints a line for every commit and every look at the workers, for a test that counts them."""
+
+    def committed(self, step: str, manifest: Manifest) -> None:
+        print("commit", manifest.column, manifest.shard, flush=True)
+
+    def waiting(self, step: str, workers: Mapping[int, str]) -> None:
+        print("wait", step, flush=True)
+
+
 def main() -> None:
     """Do what stdin says: the recipe, the store's url (or what a KillingStore is made from), and options."""
     orders = json.load(sys.stdin)
     said = orders["store"]
     store = LocalStore(said) if isinstance(said, str) else KillingStore(*said)
     options = Options(**{"workers": 0, **{k: _frozen(v) for k, v in orders.get("options", {}).items()}})
-    ears = LoggingEars(store) if orders.get("logs") else Ears()
-    print(build(Recipe.model_validate(orders["recipe"]), store, options, ears).digest)
+    ears = {"log": LoggingEars(store), "tell": TellingEars()}.get(orders.get("ears", ""), Ears())
+    if orders.get("as_nobody") and os.geteuid() == 0:
+        # Here and not before: nobody may be unable to read this interpreter and its packages, so all that a build
+        # imports on its way is imported by one.
+        build(Recipe.model_validate(orders["recipe"]), open_store("memory://warm"), Options(workers=0), Ears())
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    print("digest", build(Recipe.model_validate(orders["recipe"]), store, options, ears).digest)
 
 
 def _frozen(value: object) -> object:

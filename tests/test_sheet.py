@@ -61,3 +61,22 @@ def test_unequal_rows_no_rows_and_wild_text_are_fine():
 def test_the_same_rows_give_the_same_bytes():
     rows = [[Tile(RED, "image", ("key",)), Tile(None, "scores", ("sharpness\t812",))]]
     assert contact_sheet(rows, "t").tobytes() == contact_sheet(rows, "t").tobytes()
+
+
+def test_a_label_has_one_column_whatever_its_place_in_the_row():
+    """A row whose second picture is missing, and whose order differs, keeps its pictures under their headers."""
+    blue, green = np.zeros_like(RED), np.zeros_like(RED)
+    blue[:, :, 2] = green[:, :, 1] = 255
+    rows = [
+        [Tile(RED, "image"), Tile(blue, "hed"), Tile(green, "canny")],
+        [Tile(RED, "image"), Tile(green, "canny"), Tile(None, "hed", ("failed: timeout",))],
+    ]
+    sheet = contact_sheet(rows, "t")
+    for colour in ((255, 0, 0), (0, 255, 0)):
+        columns = np.nonzero(has(sheet, colour))[1]
+        assert np.ptp(columns) + 1 == TILE_WIDTH  # one above the other
+    assert len(np.unique(np.nonzero(has(sheet, (0, 0, 255)))[0])) == TILE_WIDTH // 2  # in the first row alone
+
+
+def test_two_tiles_of_one_label_stand_side_by_side():
+    assert contact_sheet([[Tile(RED, "map"), Tile(RED, "map")]], "t").width == 2 * MARGIN + 2 * TILE_WIDTH + 16

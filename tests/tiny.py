@@ -115,11 +115,21 @@ def committed(out: Path) -> dict[str, tuple[str, int]]:
     """Return SHA-256 and modification time of every committed manifest."""
     found = dataset(out)
     names = [
-        f"{folder(column)}/{shard:06d}.json"
-        for column in (*found.columns(), PACKED)
-        for shard in found.shards(column)
+        f"{folder(column)}/{shard:06d}.json" for column in (*found.columns(), PACKED) for shard in found.shards(column)
     ]
     return {name: (_sha256(out / name), os.stat(out / name).st_mtime_ns) for name in names}
+
+
+def damaged(out: Path) -> list[str]:
+    """Return files that a committed manifest names and that are not there with the bytes it says."""
+    found = dataset(out)
+    named = {
+        f"{folder(column)}/{name}": record.sha256
+        for column in (*found.columns(), PACKED)
+        for manifest in found.manifests(column)
+        for name, record in manifest.files.items()
+    }
+    return [name for name, sha256 in named.items() if not (out / name).is_file() or _sha256(out / name) != sha256]
 
 
 def packed(out: Path) -> dict[str, str]:
@@ -129,9 +139,7 @@ def packed(out: Path) -> dict[str, str]:
 
 def column_files(out: Path, column: str) -> dict[str, str]:
     """Return SHA-256 of the files of a column but for its manifests, by name."""
-    return {
-        path.name: _sha256(path) for path in sorted((out / folder(column)).iterdir()) if path.suffix != ".json"
-    }
+    return {path.name: _sha256(path) for path in sorted((out / folder(column)).iterdir()) if path.suffix != ".json"}
 
 
 def strays(out: Path) -> list[str]:

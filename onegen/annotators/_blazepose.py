@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from onegen.inference import lite_model
+from onegen.inference import LITERT, lite_model, require_package
 from onegen.sample import Weights
 from onegen.weights import require, weights_of
 
@@ -46,7 +46,8 @@ class Body:
 
 
 def require_models() -> None:
-    """Check that both networks are in the model folder."""
+    """Check that LiteRT is installed and both networks are in the model folder."""
+    require_package(*LITERT)
     require(_DETECTOR[0], _DETECTOR[1], _LANDMARKS[1])
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from onegen.annotators._pixels import pixels_of
 from onegen.geometry.boxes import letterbox, suppress
-from onegen.inference import lite_model
+from onegen.inference import LITERT, lite_model, require_package
 from onegen.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
 from onegen.weights import require, weights_of
@@ -24,7 +24,7 @@ _SIDE = 320
 _CANDIDATES = 500  # so many best boxes meet in the suppression; 200 people leave fewer
 
 DETECTED = pa.struct(
-    [("label", pa.string()), ("score", pa.float32())] + [(name, pa.float32()) for name in ("x0", "y0", "x1", "y1")]
+    [("label", pa.string()), ("score", pa.float64())] + [(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")]
 )
 """One object: COCO name, score in [0, 1], box in pixels of the stored image."""
 
@@ -61,6 +61,7 @@ class Detection:
                 raise ConfigError(f"{option} of detection must be in (0, 1], got {getattr(self, option)}.")
         if self.max_objects < 1:
             raise ConfigError(f"max_objects of detection must be at least 1, got {self.max_objects}.")
+        require_package(*LITERT)
         require(*_MODEL)
 
     def weights(self) -> tuple[Weights, ...]:

@@ -34,7 +34,7 @@ class Nsfw:
     version: ClassVar[int] = 1
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ()
-    provides: ClassVar[Provides] = Provides(fields={"nsfw": pa.float32()})
+    provides: ClassVar[Provides] = Provides(fields={"nsfw": pa.float64()})
     resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=256 << 20)
     needs_pixels: ClassVar[bool] = True
 
@@ -57,7 +57,7 @@ class Nsfw:
 def _score(pixels: np.ndarray) -> float:
     session = onnx_session(*_MODEL)
     (probabilities,) = session.run(None, {session.get_inputs()[0].name: _prepared(pixels)[np.newaxis]})
-    return float(probabilities[0, 1])
+    return round(float(probabilities[0, 1]), 8)
 
 
 def _prepared(pixels: np.ndarray) -> np.ndarray:

@@ -18,11 +18,11 @@ _LEGS = slice(11, 17)
 
 POSED = pa.struct(
     [
-        ("score", pa.float32()),
-        ("keypoints", pa.list_(pa.float32())),
+        ("score", pa.float64()),
+        ("keypoints", pa.list_(pa.float64())),
         ("half_body", pa.bool_()),
         ("low_confidence", pa.bool_()),
-        *((name, pa.float32()) for name in ("x0", "y0", "x1", "y1")),
+        *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
     ]
 )
 """One person: score that it is one; 17 x (x, y, visibility) in COCO's order; flags; the detection's box."""
@@ -90,7 +90,9 @@ def _described(body: Body, found: Mapping[str, Any], shape: tuple[int, ...]) -> 
     half_body = _is_half(keypoints[_LEGS], body.presence[list(COCO_FROM_BLAZEPOSE)][_LEGS], found, shape)
     return {
         "score": round(body.score, 4),
-        "keypoints": [round(float(value), 3) for value in keypoints.ravel()],
+        "keypoints": [
+            round(float(n), digits) for point in keypoints for n, digits in zip(point, (1, 1, 3), strict=True)
+        ],
         "half_body": half_body,
         "low_confidence": half_body or body.score < 0.5,
         **{name: found[name] for name in ("x0", "y0", "x1", "y1")},

@@ -34,7 +34,7 @@ class Scores:
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(
-        fields={name: pa.float32() for name in ("sharpness", "brightness", "contrast", "colourfulness")}
+        fields={name: pa.float64() for name in ("sharpness", "brightness", "contrast", "colourfulness")}
     )
     resources: ClassVar[Resources] = Resources(num_cpus=1.0)
     needs_pixels: ClassVar[bool] = True
@@ -62,10 +62,10 @@ class Scores:
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float64)
         return {
-            "sharpness": float(cv2.Laplacian(grey, cv2.CV_64F).var()),
-            "brightness": float(grey.mean() / 255.0),
-            "contrast": float(grey.std() / 127.5),
-            "colourfulness": _colourfulness(pixels),
+            "sharpness": round(float(cv2.Laplacian(grey, cv2.CV_64F).var()), 3),
+            "brightness": round(float(grey.mean() / 255.0), 5),
+            "contrast": round(float(grey.std() / 127.5), 5),
+            "colourfulness": round(_colourfulness(pixels), 3),
         }
 
 

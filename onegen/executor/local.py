@@ -19,10 +19,12 @@ from onegen.executor.worker import (
     Loaded,
     Message,
     Telling,
+    describe,
     load,
     perform,
 )
 from onegen.job import Task
+from onegen.stage import Breaker
 
 JOIN_SECONDS = 10
 
@@ -55,7 +57,7 @@ class LocalPool:
 
     def run(self, worker: int, task: Task) -> None:
         """Give a worker a task; Began and Finished follow, or Broke or Died."""
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             self._workers[worker].pipe.send(task)
 
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
@@ -85,14 +87,15 @@ class LocalPool:
         held = self._workers[worker]
         try:
             message: Message = held.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
+            # OSError: it died with a message half sent.
             held.process.join(JOIN_SECONDS)
             del self._workers[worker]
             held.pipe.close()
             return Died(_how(held.process.exitcode))
         if isinstance(message, Began):
             # The event is in the caller's hands before anything else of this worker can be.
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(OSError):
                 held.pipe.send("go")
         return message
 
@@ -116,10 +119,13 @@ class InProcessPool:
         self._task = task
 
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
-        """Perform the held task, if any; its exceptions are the caller's."""
+        """Perform the held task, if any; its exceptions are the caller's, but for the breaker's."""
         if self._task is not None:
             task, self._task = self._task, None
-            self._said.append(Finished(perform(self._job, task, lambda column, shard, positions: None)))
+            try:
+                self._said.append(Finished(perform(self._job, task, lambda column, shard, positions: None)))
+            except Breaker as error:
+                self._said.append(describe(error, self._job.store))
         said, self._said = self._said, []
         return [(0, message) for message in said]
 

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import math
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,6 +21,7 @@ from onegen.executor.worker import THREAD_SETTINGS, Began, Died, Finished, Job, 
 from onegen.job import Made, Task
 from onegen.sample import ConfigError, Resources
 
+CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Only reports and manifests travel through it: pixels stay on the worker that reads them."""
 
@@ -36,6 +38,8 @@ def ray_session(address: str | None, num_cpus: float) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
+        if address is not None:
+            _check_reachable(address)
         if address is None:
             os.environ.update(THREAD_SETTINGS)
             ray.init(
@@ -47,15 +51,22 @@ def ray_session(address: str | None, num_cpus: float) -> Iterator[None]:
             )
         else:
             ray.init(address=address, runtime_env={"env_vars": THREAD_SETTINGS}, **common)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"--address must be a running Ray cluster, got {address!r}: {error} "
+            f"--address must be a running Ray cluster, got {address!r}: {error}. "
             f"Start one with `ray start --head`, or leave --address out."
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError at once where nobody listens; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
 class _Worker:

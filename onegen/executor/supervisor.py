@@ -130,9 +130,10 @@ class Supervisor:
             case Loaded():
                 worker.is_loading = False
             case Began(column, _, positions):
-                worker.in_flight = (column, positions)
+                worker.in_flight = (column, positions) if positions else None
             case Finished(made):
                 worker.task = worker.in_flight = None
+                self._load_deaths = 0
                 self._commit(made)
             case Died(how):
                 del self._workers[number]
@@ -158,6 +159,8 @@ class Supervisor:
         """Draw the conclusions of a death: suspects, blame, or a stage that cannot start."""
         task = worker.task
         if task is None:
+            if not worker.is_loading:
+                return
             self._load_deaths += 1
             if self._load_deaths >= WORKER_TRIES:
                 raise Stopped(
@@ -170,8 +173,11 @@ class Supervisor:
         column, positions = worker.in_flight
         suspects = dict.fromkeys([*((column, position) for position in positions), *task.suspects])
         blamed = dict(task.blamed)
-        if len(positions) == 1:
-            row = (column, positions[0])
+        row = (column, positions[0])
+        if row in blamed:
+            blamed[row] = replace(blamed[row], is_readable=False)
+            del suspects[row]
+        elif len(positions) == 1:
             deaths = self._case(task).deaths_alone
             deaths[row] += 1
             if deaths[row] >= DEATHS_ALONE:
@@ -220,7 +226,7 @@ def _doing(worker: _Worker) -> str:
     if worker.task is None:
         return "idle"
     if worker.in_flight is None:
-        return f"reading shard {worker.task.shard:06d}"
+        return f"reading or writing shard {worker.task.shard:06d}"
     column, positions = worker.in_flight
     span = f"row {positions[0]}" if len(positions) == 1 else f"rows {positions[0]}-{positions[-1]}"
     return f"on {column} of shard {worker.task.shard:06d}, {span}"

@@ -193,9 +193,9 @@ def _flex(
 
 @functools.lru_cache(maxsize=1)
 def _compiled_flex() -> Callable[..., torch.Tensor]:
-    # uncompiled, flex_attention would hold every score in memory
+    # uncompiled, flex_attention would hold every score in memory; fullgraph makes a compiler that gives up an error
     flex = importlib.import_module("torch.nn.attention.flex_attention")
-    return torch.compile(flex.flex_attention)
+    return torch.compile(flex.flex_attention, fullgraph=True)
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,10 +1,8 @@
-"""The parts of the network around attention: time embedding, feed-forward, the sandwich block and the final layer.
+"""The parts of the network around attention: feed-forward, the sandwich block and the final layer.
 
 Modulation belongs to a view, not to a token: `condition` (V,A) is SiLU(time + pooled text), made once per forward, and
 every projection of it has V rows.
 """
-
-import math
 
 import torch
 from torch import nn
@@ -12,28 +10,6 @@ from torch.nn import functional
 
 from onegen.model.attention import Attention, Frame
 from onegen.model.norm import RMSNorm
-
-_FREQUENCIES = 256
-
-
-class TimestepEmbedder(nn.Module):
-    """Embeds timesteps (1000 x sigma): 256 sinusoids, cosines first, then an MLP to (V,A)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-
-    def forward(self, timesteps: torch.Tensor) -> torch.Tensor:
-        """Return (V,A) for timesteps (V,). The argument stays in float32: in bf16 it would lose the time itself."""
-        half = _FREQUENCIES // 2
-        frequencies = torch.exp(
-            -math.log(10000.0) * torch.arange(half, device=timesteps.device, dtype=torch.float32) / half
-        )
-        angles = timesteps.float()[:, None] * frequencies
-        sinusoids = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        weight = next(self.mlp.parameters())
-        embedded: torch.Tensor = self.mlp(sinusoids.to(weight.dtype))
-        return embedded
 
 
 class FeedForward(nn.Module):
@@ -92,13 +68,14 @@ class Block(nn.Module):
 
         Keys and values of states are made here, so that sharding and checkpointing per block cover their weights too.
         """
-        keys, values = self.text_keys_values(text) if isinstance(text, torch.Tensor) else text
+        # not by way of `self.text_keys_values`: FSDP2, told of that method, would drop the gathered weights after it
+        text = self.attention.text_keys_values(self.attention_y_norm(text)) if isinstance(text, torch.Tensor) else text
         modulation = self.adaLN_modulation[1](condition)
         scale1, gate1, scale2, gate2 = modulation.to(torch.promote_types(modulation.dtype, torch.float32)).chunk(
             4, dim=-1
         )
         view = frame.view_of_token
-        h = self.attention(self.attention_norm1.by_view(x, 1 + scale1, view), keys, values, frame)
+        h = self.attention(self.attention_norm1.by_view(x, 1 + scale1, view), *text, frame)
         x = x + self.attention_norm2.by_view(h, gate1.tanh(), view)
         h = self.feed_forward(self.ffn_norm1.by_view(x, 1 + scale2, view))
         return x + self.ffn_norm2.by_view(h, gate2.tanh(), view)

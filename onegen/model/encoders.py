@@ -12,6 +12,7 @@ Text follows the released model (spec section 6.2): special tokens, at most 300 
 too: a sample of the posterior times the scaling factor; the SD3 autoencoder's shift is applied in neither direction.
 """
 
+import importlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,8 @@ def load_text_encoder(name: str, source: str = "", dtype: torch.dtype = torch.fl
     Raises ConfigError as `load_codec` does.
     """
     if name == "minilm":
-        return MiniLM.from_package().to(dtype), minilm_tokenizer()
+        encoder = MiniLM.from_package()
+        return encoder if dtype == torch.float32 else encoder.to(dtype), minilm_tokenizer()
     if name != "t5":
         raise ConfigError(f"text encoder {name!r} is unknown; {nearest(name, list(TEXT_ENCODERS))}")
     from transformers import AutoTokenizer, T5EncoderModel
@@ -82,8 +84,29 @@ def load_text_encoder(name: str, source: str = "", dtype: torch.dtype = torch.fl
         "unexpected_keys": [k for k in info["unexpected_keys"] if not k.startswith(("decoder.", "lm_head."))],
     }
     check_loaded(f"text encoder of {source}", encoder, info)
-    tokenizer = _load(AutoTokenizer, source, **({"subfolder": "tokenizer"} if released else {}))
-    return encoder.eval(), tokenizer
+    return encoder.eval(), _load_tokenizer(AutoTokenizer, source, {"subfolder": "tokenizer"} if released else {})
+
+
+def _load_tokenizer(cls: Any, source: str, options: dict[str, Any]) -> Any:
+    try:
+        return _load(cls, source, **options)
+    except ConfigError as error:
+        # without these two packages transformers asks for a third one that would not help
+        lacking = [name for name in ("sentencepiece", "google.protobuf") if not _is_installed(name)]
+        if not lacking:
+            raise
+        raise ConfigError(
+            f"tokenizer of {source!r} must be read with sentencepiece and protobuf, and {lacking[0]} is not installed. "
+            f"Run pip install sentencepiece protobuf."
+        ) from error
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
 
 
 def minilm_tokenizer() -> Any:

@@ -17,12 +17,13 @@ from torch.nn import functional
 
 from onegen.model.attention import make_frame
 from onegen.model.backends import resolve_backend
-from onegen.model.blocks import Block, FinalLayer, TimestepEmbedder
+from onegen.model.blocks import Block, FinalLayer
 from onegen.model.checkpoint import load_checked
 from onegen.model.packing import Layout, PackedViews, patchify, unpatchify
 from onegen.model.presets import PRESETS
 from onegen.model.rope import rotation
 from onegen.model.text import TextContext, pack_text
+from onegen.model.timesteps import TimestepEmbedder, view_times
 from onegen.sample import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -182,7 +183,12 @@ class NextDiT(ModelMixin, ConfigMixin):  # type: ignore[misc]
         multiplied by it.
         """
         packed = samples if isinstance(samples, PackedViews) else self._pack(samples)
-        times = _view_times(timesteps, samples, packed.layout)
+        if packed.tokens.shape != (packed.layout.num_tokens, self.x_embedder.in_features):
+            raise ConfigError(
+                f"tokens must be ({packed.layout.num_tokens}, {self.x_embedder.in_features}) by layout and network, "
+                f"got {tuple(packed.tokens.shape)}. Pack the views with patch={self.patch}."
+            )
+        times = view_times(timesteps, samples, packed.layout)
         if (text is None) == (encoder_hidden_states is None):
             raise ConfigError(
                 "text must be given once, got both or neither of encoder_hidden_states and text. Pass one."
@@ -258,35 +264,6 @@ def _text_keys_values(block: Any, states: torch.Tensor) -> tuple[torch.Tensor, t
     # a block may have been wrapped from outside (checkpointing, compilation), hence no type
     keys, values = block.text_keys_values(states)
     return keys, values
-
-
-def _view_times(timesteps: torch.Tensor, samples: torch.Tensor | PackedViews, layout: Layout) -> torch.Tensor:
-    """Return float32 times (V,), from any of the shapes `NextDiT.forward` takes."""
-    times = timesteps.to(layout.view_of_token.device, torch.float32)
-    if times.ndim == 0:
-        return times.expand(layout.num_views)
-    if isinstance(samples, PackedViews):
-        if times.shape == (layout.num_views,):
-            return times
-        raise ConfigError(
-            f"timesteps of packed views must be ({layout.num_views},), got {tuple(times.shape)}. Give one per view."
-        )
-    batch, views = layout.num_samples, layout.num_views // layout.num_samples
-    if times.shape == (batch,):
-        return times.repeat_interleave(views)
-    if times.shape == (batch, views):
-        return times.flatten()
-    if times.shape == samples.shape:
-        maps = times.reshape(layout.num_views, -1)
-        if bool((maps != maps[:, :1]).any()):
-            raise ConfigError(
-                "timesteps must be constant inside a view, got a map that varies. Give one time per view (B,N)."
-            )
-        return maps[:, 0]
-    raise ConfigError(
-        f"timesteps must be (), ({batch},), ({batch}, {views}) or {tuple(samples.shape)}, got {tuple(times.shape)}. "
-        f"Give one time per view."
-    )
 
 
 def _ffn_width(width: int, multiple_of: int, multiplier: float | None) -> int:

@@ -13,7 +13,7 @@ __all__ = ["OneDiffusionPipeline", "OneDiffusionPipelineOutput"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from onegen.sampler import pipeline_onediffusion
+        import onegen.sampler.pipeline_onediffusion as pipeline
 
-        return getattr(pipeline_onediffusion, name)
+        return getattr(pipeline, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

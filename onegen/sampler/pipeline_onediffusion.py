@@ -13,7 +13,7 @@ faults.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from onegen.sampler.inputs import Prompts, Request, View, choose_size, make_requ
 from onegen.sampler.schedule import num_generated_tokens, set_timesteps
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-Generators = torch.Generator | list[torch.Generator] | None
+Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 
 
 @dataclass

@@ -44,5 +44,6 @@ def set_timesteps(
         raise ConfigError(f"number of steps must be at least 1, got {num_steps}.")
     mu = dynamic_mu(num_tokens, scheduler.config) if scheduler.config.use_dynamic_shifting else None
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / num_steps, num_steps), mu=mu, device=device)
+    scheduler.set_begin_index(0)  # or each first step would look its timestep up on the device
     timesteps: torch.Tensor = scheduler.timesteps
     return timesteps

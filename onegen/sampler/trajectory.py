@@ -12,7 +12,7 @@ from PIL import Image
 
 from onegen.geometry.cameras import Camera
 from onegen.sample import ConfigError
-from onegen.sampler.images import Picture
+from onegen.sampler.images import Picture, prepare, to_pil
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def sample_trajectory(
     rope_scale_watershed: float = 1.0,
     generator: Any = None,
 ) -> list[Image.Image]:
-    """Return one image per camera, in order; the first is `image` itself or, without one, drawn from the prompt.
+    """Return one image per camera, in order; the first is `image` (at the size of the others) or drawn from the prompt.
 
     The other arguments are those of `OneDiffusionPipeline.__call__`.
     """
@@ -89,4 +89,7 @@ def sample_trajectory(
             generator=generator,
         )
         frames.update(zip(batch.generated, drawn.images, strict=True))
+    if image is not None:
+        across, down = frames[1].size
+        frames[0] = to_pil((prepare(image, down, across, center_crop)[None] + 1) / 2)[0]
     return [frames[index] for index in range(len(cameras))]

@@ -39,33 +39,33 @@ _MANIFEST = re.compile(r"\d{6}\.json")
 class PlanSummary(Record):
     """The pinned plan: number of shards and items, and a digest over its rows."""
 
-    shards: int
-    items: int
-    digest: str
+    shards: int = Field(description="number of shards")
+    items: int = Field(description="number of items")
+    digest: str = Field(description="SHA-256 over item ids, files, sizes and versions, one item a line")
 
 
 class ColumnSummary(Record):
     """A column as of the last finished build: rows by status and what made it."""
 
-    counts: Counts
-    producer: str
+    counts: Counts = Field(description="rows by status, over all shards")
+    producer: str = Field(description="name@version+weights of what made it")
 
 
 class Card(Record):
     """`dataset.json`: what this dataset is. `digest` is its version; null while a build is under way."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    name: str
-    kind: Kind
-    state: Literal["building", "complete"]
-    recipe: dict[str, Any]
-    recipe_digest: str
-    source: dict[str, Any]
-    source_root: str
-    limit: int | None = None
-    plan: PlanSummary
-    columns: dict[str, ColumnSummary] = Field({})
-    digest: str | None = None
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="of everything in the dataset")
+    name: str = Field(description="the recipe's name")
+    kind: Kind = Field(description="what one sample is")
+    state: Literal["building", "complete"] = Field(description="complete: the last build finished")
+    recipe: dict[str, Any] = Field(description="the recipe of the last build, with its defaults filled in")
+    recipe_digest: str = Field(description="SHA-256 of its canonical JSON")
+    source: dict[str, Any] = Field(description="the source as the recipe describes it")
+    source_root: str = Field(description="where the uris of the plan start from")
+    limit: int | None = Field(None, description="--limit, pinned with the plan")
+    plan: PlanSummary = Field(description="what the dataset is made from, fixed before work starts")
+    columns: dict[str, ColumnSummary] = Field({}, description="columns as of the last finished build")
+    digest: str | None = Field(None, description="the dataset's version, over the columns and not the packed view")
 
     def to_json(self) -> bytes:
         """Return the card as the bytes of its file."""
@@ -91,12 +91,15 @@ class Dataset:
         except ValidationError as error:
             found = re.search(rb'"schema_version"\s*:\s*(\d+)', data)
             version = int(found.group(1)) if found else None
-            if version != SCHEMA_VERSION:
+            if version is not None and version != SCHEMA_VERSION:
                 raise ConfigError(
                     f"dataset must have schema version {SCHEMA_VERSION}, got {version} in {self.store.url}. "
                     f"Use the onegen that made it, or another OUT."
                 ) from error
-            raise ConfigError(f"{self.store.url}/{CARD} is not a dataset card: {error}") from error
+            raise ConfigError(
+                f"{self.store.url}/{CARD} must be the card of a dataset, and does not read as one "
+                f"({error.errors()[0]['msg']}). Restore it from a copy, or build into another OUT."
+            ) from error
 
     def require_card(self) -> Card:
         """Return the identity card; raises ConfigError where there is no dataset."""
@@ -142,7 +145,7 @@ class Dataset:
         """Return the index rows of a committed shard."""
         name = f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}"
         with self.store.open(name) as file:
-            return from_table(pq.read_table(file))
+            return from_table(pq.ParquetFile(file).read(use_threads=False))
 
     def commit(self, manifest: Manifest) -> None:
         """Write the manifest, which is the commit, and delete the files that only its predecessor named."""

@@ -20,18 +20,18 @@ class Record(BaseModel):
 class FileRecord(Record):
     """Size in bytes and SHA-256 of a file the manifest names."""
 
-    size: int
-    sha256: str
+    size: int = Field(description="bytes")
+    sha256: str = Field(description="of the whole file, 64 hex digits; the first eight are in a column file's name")
 
 
 class Counts(Record):
     """Rows by status. Rows in = ok + skipped + filtered + failed, or the manifest does not exist."""
 
-    rows: int
-    ok: int = 0
-    skipped: int = 0
-    filtered: int = 0
-    failed: int = 0
+    rows: int = Field(description="rows in, one per plan item")
+    ok: int = Field(0, description="has its values and parts")
+    skipped: int = Field(0, description="not run: an earlier column is not ok, or `where` is not true")
+    filtered: int = Field(0, description="left out by rule")
+    failed: int = Field(0, description="went wrong; may be retried by reason")
 
     @model_validator(mode="after")
     def _balance(self) -> "Counts":
@@ -44,31 +44,31 @@ class Counts(Record):
 class FailureRecord(Record):
     """Why one row failed: its position and item, the reason code, the message, and how often it was tried."""
 
-    position: int
-    item: str
-    reason: str
-    message: str
-    attempts: int = 1
+    position: int = Field(description="row of the shard")
+    item: str = Field(description="item id of the plan")
+    reason: str = Field(description="short code, as in the index; what `onegen retry --reason` matches")
+    message: str = Field(description="what went wrong, for people")
+    attempts: int = Field(1, description="how often it was tried")
 
 
 class Run(Record):
     """How the shard was made. No digest covers it: it may differ between runs that made the same bytes."""
 
-    started: str
-    seconds: float
-    host: str
+    started: str = Field(description="UTC, ISO 8601")
+    seconds: float = Field(description="wall time of the shard")
+    host: str = Field(description="machine and process")
     peak_rss: int = Field(description="peak resident memory of the worker, bytes")
     computed: int = Field(description="rows computed in this run; the others were copied")
-    libraries: dict[str, str]
-    failures: list[FailureRecord] = []
+    libraries: dict[str, str] = Field(description="package to version")
+    failures: list[FailureRecord] = Field([], description="one per failed row, in position order")
 
 
 class Producer(Record):
     """What made the column: name and version of the annotator or source, its weights and their licences."""
 
-    name: str
-    version: int
-    weights: list[dict[str, str]] = []
+    name: str = Field(description="annotator, source stage, select or pack")
+    version: int = Field(description="bumped by hand when results change")
+    weights: list[dict[str, str]] = Field([], description="name, revision, sha256 and licence of each model file")
 
     def label(self) -> str:
         """Return the short form the index rows carry."""
@@ -79,21 +79,21 @@ class Producer(Record):
 class Manifest(Record):
     """The commit of one shard of one column, or of the packed view (column `shards`)."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    column: str
-    shard: int
-    kind: Kind
-    counts: Counts
-    files: dict[str, FileRecord]
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="of everything in the dataset")
+    column: str = Field(description="name of the column, or `shards` for the packed view")
+    shard: int = Field(description="number of the shard, from 0")
+    kind: Kind = Field(description="what one sample is")
+    counts: Counts = Field(description="rows by status")
+    files: dict[str, FileRecord] = Field(description="every file of this shard, by name in this folder")
     digest: str = Field(description="SHA-256 over the canonical rows")
     inputs: dict[str, str] = Field(description="digest of each column shard this one was made from")
     input_digest: str = Field(description="SHA-256 over inputs and `where`")
-    where: str | None = None
+    where: str | None = Field(None, description="duckdb boolean that chose the rows")
     fingerprint: str = Field(description="SHA-256 over settings")
     settings: dict[str, Any] = Field(description="name, version, options that change results, weights")
-    producer: Producer
-    seed_rule: str = SEED_RULE
-    run: Run
+    producer: Producer = Field(description="what made the column")
+    seed_rule: str = Field(SEED_RULE, description="how an annotator that draws seeds itself")
+    run: Run = Field(description="how it was made; no digest covers it")
 
     def to_json(self) -> bytes:
         """Return the manifest as the bytes of its file."""

@@ -5,7 +5,7 @@ Parts are copied as raw bytes with the digests their columns committed; everythi
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from onegen.shards.run import describe_run
 from onegen.shards.store import Store
 
 IMAGE, SELECT = "image", "select"
+BEAT_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class PackJob:
         return tuple(dict.fromkeys(("image", "select", *self.columns, *self.require, *self.where_columns)))
 
 
-def pack_shard(job: PackJob, shard: int) -> tuple[Manifest, dict[str, str]]:
-    """Write the packed tar and index of one shard under content names.
+def pack_shard(job: PackJob, shard: int, beat: Callable[[], None]) -> tuple[Manifest, dict[str, str]]:
+    """Write the packed tar and index of one shard under content names; `beat` is called now and then on the way.
 
     Returns the manifest, which names the files plainly, and the content name each plain one has until it is committed.
     """
@@ -75,6 +76,8 @@ def pack_shard(job: PackJob, shard: int) -> tuple[Manifest, dict[str, str]]:
         writer.open()
         outcomes = _where(job, readers)
         for position in range(len(readers[IMAGE].rows)):
+            if position % BEAT_ROWS == 0:
+                beat()
             rows = {column: reader.rows[position] for column, reader in readers.items()}
             _add(job, writer, readers, rows, outcomes[position] if outcomes else True)
         content, counts, digest = writer.finish()
@@ -146,15 +149,22 @@ def _about(
     job: PackJob, readers: Mapping[str, ColumnReader], rows: Mapping[str, Row], present: Sequence[str]
 ) -> dict[str, Any]:
     """Return what `key.json` says of a sample: origin, rights, annotations, who made them, and what is missing."""
+    facts = _known(rows[IMAGE])
+    if "phash" in facts:
+        # As hex digits: half of all hashes are over 2**63, which readers that want a signed number refuse.
+        facts["phash"] = f"{facts['phash']:016x}"
     missing = [column for column in job.columns if column not in present]
-    return {
+    about = {
         "key": rows[IMAGE].key,
         "kind": job.kind,
-        **{name: value for name, value in rows[IMAGE].values.items() if value is not None},
+        **facts,
         "annotations": {c: _known(rows[c]) for c in present if c not in (IMAGE, SELECT)},
         "producers": {column: readers[column].manifest.producer.label() for column in present},
-        "missing": [{"column": c, "status": rows[c].status, "reason": rows[c].reason} for c in missing],
     }
+    if missing:
+        # Left out otherwise: readers that take types from the first samples cannot give an empty list one.
+        about["missing"] = [{"column": c, "status": rows[c].status, "reason": rows[c].reason} for c in missing]
+    return about
 
 
 def _known(row: Row) -> dict[str, Any]:

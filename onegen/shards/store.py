@@ -7,6 +7,7 @@ first, so that a test can kill the process at each of them. A file appears under
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -128,7 +129,7 @@ class LocalStore(Store):
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._root = os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
+        self._root = os.path.abspath(os.path.expanduser(re.sub(r"^(file|local)://", "", url)))
 
     def exists(self, name: str) -> bool:
         """Say whether a file of this name is there."""
@@ -276,4 +277,5 @@ def explain(error: OSError, store: Store) -> str:
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"output must be writable, got {where}: {error.strerror}. Choose another OUT or change its permissions."
-    return f"output could not be written: {where}: {error.strerror or error}. Mend it, then run the same command again."
+    said = str(error.strerror or error).removesuffix(".")
+    return f"output could not be written or read back: {where}: {said}. Mend it, then run the same command again."

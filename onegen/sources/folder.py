@@ -18,9 +18,10 @@ import fsspec
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import ConfigError, SampleError, SourceItem
+from onegen.sample import Annotation, ConfigError, Provides, SampleError, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.shards.spill import BATCH_ROWS, Spill
+from onegen.sources._files import local_state, remote_state, state
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SIDECARS = (".txt", ".json")
@@ -57,6 +58,8 @@ class Folder:
 
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
+    annotation_options: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[Mapping[str, Provides]] = {}
 
     @cached_property
     def _fs(self) -> fsspec.AbstractFileSystem:
@@ -66,13 +69,17 @@ class Folder:
     def _path(self) -> str:
         return str(fsspec.url_to_fs(self.folder)[1]).rstrip("/")
 
+    @property
+    def _is_local(self) -> bool:
+        return "local" in self._fs.protocol
+
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "sidecars": self.sidecars}
 
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
-        return str(self._fs.unstrip_protocol(self._path)) if "local" not in self._fs.protocol else self._path
+        return self._path if self._is_local else str(self._fs.unstrip_protocol(self._path))
 
     def listing(self) -> Iterator[pa.RecordBatch]:
         """Yield what there is, unsorted, as LISTING batches; raises ConfigError for a folder that cannot be read."""
@@ -99,10 +106,14 @@ class Folder:
             facts.update(_facts(file.uri, self._checked(file)))
         return SourceItem(images, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
 
+    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
+        """Return nothing: all a folder says goes into the image column."""
+        return {}
+
     def _checked(self, file: PlannedFile) -> bytes:
         path = f"{self._path}/{file.uri}"
         try:
-            size, etag = _state(self._fs.info(path))
+            size, etag = state(self._fs, path)
             data = bytes(self._fs.cat_file(path))
         except FileNotFoundError:
             raise SampleError(
@@ -143,7 +154,7 @@ class Folder:
                 f"source folder must exist, got {self._path}. Paths in a recipe start from where you run onegen."
             )
         try:
-            for path, size, etag in _scan(self._path) if "local" in self._fs.protocol else self._scan_remote():
+            for path, size, etag in _scan(self._path) if self._is_local else self._scan_remote():
                 path.encode()
                 yield path, size, etag
         except OSError as error:
@@ -162,7 +173,7 @@ class Folder:
                 del folders[name]
             for name, info in files.items():
                 if not name.startswith("."):
-                    yield os.path.relpath(f"{folder}/{name}", self._path), *_state(info)
+                    yield os.path.relpath(f"{folder}/{name}", self._path), *remote_state(info)
 
 
 def _scan(root: str) -> Iterator[tuple[str, int, str]]:
@@ -179,22 +190,10 @@ def _scan(root: str) -> Iterator[tuple[str, int, str]]:
                     pending.append(path)
                 elif entry.is_file() or entry.is_symlink():
                     try:
-                        stat = entry.stat()
-                        yield path, stat.st_size, f"mtime:{stat.st_mtime_ns}"
+                        yield path, *local_state(entry.stat())
                     except FileNotFoundError:
                         # A link to nothing is planned, so that it fails by name instead of vanishing.
                         yield path, 0, "mtime:none"
-
-
-def _state(info: Mapping[str, Any]) -> tuple[int, str]:
-    """Return size and version of a file: the store's etag where it has one, else the modification time."""
-    size = int(info["size"])
-    for name in ("ETag", "etag", "md5Hash"):
-        if info.get(name):
-            return size, f"etag:{info[name]}"
-    if "mtime" in info:
-        return size, f"mtime:{os.stat(str(info['name'])).st_mtime_ns}"
-    return size, f"time:{info.get('created') or info.get('LastModified') or ''}"
 
 
 def _is_licence(path: str) -> bool:
@@ -224,7 +223,7 @@ def _facts(uri: str, data: bytes) -> dict[str, str]:
         said = json.loads(text)
         if not isinstance(said, dict):
             raise ValueError("an object is needed")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SampleError(
             "bad_sidecar", f"{uri} must be UTF-8 text or a JSON object: {error}. Mend it, then build into a new OUT."
         ) from error

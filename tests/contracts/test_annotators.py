@@ -45,7 +45,7 @@ def pictures() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(7)
     grey = np.repeat(small("chelsea.png", 160).mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
     return {
-        "bus": small("bus.jpg", 480),
+        "bus": small("bus.jpg", 400),
         "coffee": small("coffee.png", 256),
         "obama": small("obama.jpg", 320),
         "grey": grey,
@@ -53,7 +53,7 @@ def pictures() -> dict[str, np.ndarray]:
         "one_wide": rng.integers(0, 256, (120, 1, 3), dtype=np.uint8),
         "one_high": rng.integers(0, 256, (1, 120, 3), dtype=np.uint8),
         "tiny": rng.integers(0, 256, (3, 2, 3), dtype=np.uint8),
-        "strip": cv2.resize(photo("rocket.jpg"), (1200, 9), interpolation=cv2.INTER_AREA),
+        "strip": cv2.resize(photo("rocket.jpg"), (700, 6), interpolation=cv2.INTER_AREA),
         "black": np.zeros((64, 48, 3), np.uint8),
         "white": np.full((40, 64, 3), 255, np.uint8),
         "noise": rng.integers(0, 256, (96, 128, 3), dtype=np.uint8),

@@ -1,5 +1,6 @@
 """Encoders: a codec that loses nothing, MiniLM against transformers' BERT, the 300-token rule, damaged checkpoints."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,14 @@ def test_a_damaged_text_encoder_is_refused(t5, damage, says):
     damage(state)
     save_file(state, file, metadata={"format": "pt"})
     with pytest.raises(ConfigError, match=says):
+        load_text_encoder("t5", str(t5))
+
+
+def test_a_sentencepiece_tokenizer_without_sentencepiece_names_the_package(t5, monkeypatch):
+    (t5 / "tokenizer" / "tokenizer.json").unlink()
+    (t5 / "tokenizer" / "spiece.model").write_bytes(b"what the released folder has")
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(ConfigError, match="pip install sentencepiece protobuf"):
         load_text_encoder("t5", str(t5))
 
 

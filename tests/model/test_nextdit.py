@@ -107,6 +107,24 @@ def test_padding_anywhere_is_ignored():
     assert distance(found, trimmed) < 1e-6
 
 
+def test_time_and_modulation_are_computed_per_view_and_text_per_real_token():
+    network, rows = random_network(), {}
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda _, inputs, out, name=name: rows.update({name: out[..., 0].numel()}))
+    states, mask = random_text(2)
+    network(draw(2, 3, 4, 4, 6), draw_times(2, 3), states, mask)
+    for name, count in rows.items():
+        if "adaLN_modulation" in name or name.startswith("t_embedder"):
+            assert count == 6, name  # 2 samples of 3 views
+        elif name.endswith("_y"):
+            assert count == mask.sum(), name
+        elif name == "y_embedder.1":
+            assert count == 2, name
+        else:
+            assert count == 36, name  # 6 tokens of each view
+
+
 def test_a_sample_without_text_attends_to_none_and_leaves_its_neighbour_alone():
     network, samples, times = random_network(), draw(2, 2, 4, 4, 4), draw_times(2, 2)
     states, mask = random_text(2)
@@ -256,6 +274,12 @@ def test_time_is_not_rounded_in_half_precision():
     assert distance(near[0], near[1]) > 0.05
 
 
+def test_times_rounded_before_they_arrive_are_refused():
+    network, (states, mask) = random_network(depth=1), random_text(1)
+    with pytest.raises(ConfigError, match="must be float32"):
+        network(draw(1, 1, 4, 4, 4), torch.tensor(998.0).bfloat16(), states, mask)
+
+
 def test_half_precision_stays_near_full_precision():
     network = random_network()
     samples, times, (states, mask) = draw(2, 2, 4, 4, 4), draw_times(2, 2), random_text(2)
@@ -344,6 +368,36 @@ def test_checkpointing_from_outside_keeps_gradients_and_frees_memory(apply):
     assert_same_gradients(found, dict(zip(names, gradients(plain).values(), strict=True)), 1e-6)
 
 
+@pytest.fixture
+def process_group(tmp_path):
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.usefixtures("process_group")
+def test_sharding_from_outside_keeps_the_velocity_and_reaches_every_weight(dtype):
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+    network, sharded = random_network(), random_network()
+    policy = MixedPrecisionPolicy(param_dtype=dtype, cast_forward_inputs=False)
+    for block in sharded.layers:
+        fully_shard(block, mp_policy=policy)
+        register_fsdp_forward_method(block, "text_keys_values")
+    fully_shard(sharded, mp_policy=policy)
+    register_fsdp_forward_method(sharded, "encode_text")
+    samples, times, states, mask = mixed_batch()
+    wanted = network(pack(samples), torch.cat(times), states, mask)
+    found = sharded(pack(samples), torch.cat(times), states, mask)
+    assert distance(found.float(), wanted) < (1e-6 if dtype == torch.float32 else 0.03)
+    found.float().square().sum().backward()
+    assert all(torch.isfinite(weight.grad.full_tensor()).all() for weight in sharded.parameters())
+    with torch.no_grad():
+        reused = sharded(pack(samples), torch.cat(times), text=sharded.encode_text(states, mask))
+    assert distance(reused.float(), wanted) < (1e-6 if dtype == torch.float32 else 0.03)
+
+
 @pytest.mark.slow
 def test_a_compiled_block_gives_the_same_velocity_and_gradients():
     network, compiled = random_network(), random_network()
@@ -387,6 +441,7 @@ def test_a_fresh_network_is_the_zero_velocity_and_learns():
         ({"encoder_attention_mask": torch.ones(1, 6)}, "mask"),
         ({"encoder_hidden_states": None}, "text must be given once"),
         ({"scale_factor": 0.0}, "scale_factor"),
+        ({"samples": pack([[torch.zeros(5, 4, 4)]]), "timesteps": torch.zeros(1)}, "tokens must be"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -15,7 +15,7 @@ from tests.plugins.poison import act
 @register("annotators", "stillborn")
 @dataclass(frozen=True)
 class Stillborn:
-    """Dies as `poison.act` says, or as `config` or `missing` says, while it loads; notes each try in the file `tries`."""
+    """Dies while it loads, as `poison.act` or the words `config` and `missing` say; notes each try in `tries`."""
 
     how: str
     tries: str

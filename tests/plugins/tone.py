@@ -15,9 +15,10 @@ from tests.calls import note_calls
 @register("annotators", "tone")
 @dataclass(frozen=True)
 class Tone:
-    """The grey picture (`tone.png`) times `gain`, and its mean."""
+    """The grey picture (`tone.png`) times `gain`, its mean, and the caption, in capitals where it is `loud`."""
 
     gain: float = 1.0
+    loud: str = ""
     calls: str = ""
 
     name: ClassVar[str] = "tone"
@@ -41,4 +42,5 @@ class Tone:
     def _one(self, item: Item) -> Annotation:
         assert item.pixels is not None
         grey = np.clip(item.pixels.mean(axis=2) * self.gain, 0, 255).astype(np.uint8)
-        return Annotation({"mean": float(grey.mean()), "text": item.caption}, {"tone.png": grey})
+        text = self.loud.upper() if self.loud and item.caption == self.loud else item.caption
+        return Annotation({"mean": float(grey.mean()), "text": text}, {"tone.png": grey})

@@ -1,0 +1,98 @@
+"""A long build whose whole process group is killed again and again loses nothing and makes nothing twice."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import dataset, encoded, make_recipe, packed, picture, run, strays
+
+IMAGES, PER_SHARD, KILLS = 10_000, 400, 20
+DUPLICATES = 40
+
+
+def write_many(root: Path) -> Counter[str]:
+    """Write the photos, some of them twice and some broken; return how often each good key comes."""
+    keys: Counter[str] = Counter()
+    for number in range(IMAGES):
+        path = root / f"{number % 10}" / f"{number:05d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_broken = number % 500 == 7
+        twin = number % 250 if number >= IMAGES - DUPLICATES else number
+        data = b"broken" if is_broken else encoded(picture(twin, (32, 32)))
+        path.write_bytes(data)
+        if not is_broken:
+            keys[hashlib.sha256(data).hexdigest()[:20]] += 1
+    return keys
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_kills_of_the_process_group_lose_and_double_nothing(tmp_path: Path) -> None:
+    expected = write_many(tmp_path / "photos")
+    stages = [
+        {"name": "look", "annotators": {"tests.plugins.tone": {}}},
+        {"name": "again", "annotators": {"tests.plugins.echo": {}}, "where": "tone.mean > 128"},
+    ]
+    recipe = make_recipe(tmp_path / "photos", stages, samples_per_shard=PER_SHARD)
+    undisturbed = run(recipe, tmp_path / "undisturbed", workers=2)
+    orders = json.dumps(
+        {
+            "recipe": recipe.model_dump(mode="json"),
+            "store": str(tmp_path / "out"),
+            "options": {"workers": 2},
+            "ears": "tell",
+        }
+    )
+    (tmp_path / "temporary").mkdir()
+    rng = random.Random(20)
+    commits: Counter[str] = Counter()
+    for kill in range(KILLS):
+        # In commits, so that every run gets further, plus a few looks at the workers, so that it dies in between.
+        last, looks = rng.randint(1, 9), rng.randint(0, 3)
+        with subprocess.Popen(
+            [sys.executable, "-m", "tests.driver"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+            start_new_session=True,
+        ) as driver:
+            assert driver.stdin is not None
+            assert driver.stdout is not None
+            driver.stdin.write(orders)
+            driver.stdin.close()
+            for line in driver.stdout:
+                assert not line.startswith("digest"), f"the build ended before kill {kill}"
+                if line.startswith("commit"):
+                    commits[line] += 1
+                    last -= 1
+                elif last <= 0:
+                    looks -= 1
+                if last <= 0 and looks <= 0:
+                    break
+            os.killpg(driver.pid, signal.SIGKILL)
+    finished = run(recipe, tmp_path / "out", workers=2)
+    assert finished == undisturbed
+    assert packed(tmp_path / "out") == packed(tmp_path / "undisturbed")
+    assert strays(tmp_path / "out") == []
+    assert set(commits.values()) == {1}, "a commit that was heard of was made again"
+
+    found = dataset(tmp_path / "out")
+    assert len(found.shards("image")) == IMAGES // PER_SHARD
+    keys = Counter(row.key for manifest in found.manifests("image") for row in found.rows(manifest) if row.key)
+    broken = hashlib.sha256(b"broken").hexdigest()[:20]
+    assert keys == expected + Counter({broken: IMAGES // 500})
+    members: Counter[str] = Counter()
+    for tar in sorted((tmp_path / "out" / "shards").glob("*.tar")):
+        with tarfile.open(tar) as archive:
+            members.update(name.partition(".")[0] for name in archive.getnames() if name.endswith(".json"))
+    assert members == Counter(dict.fromkeys(expected, 1))

@@ -1,0 +1,201 @@
+"""The supervisor's judgement, on workers that do what a test says."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from onegen.config import LimitsConfig
+from onegen.executor.supervisor import Stopped, Supervisor
+from onegen.executor.worker import Began, Broke, Died, Finished, Loaded, Message
+from onegen.job import Made, Task
+from onegen.sample import ConfigError
+
+Script = Callable[[Task], Sequence[Message]]
+DEAD = Died("killed by SIGKILL")
+
+
+@dataclass(frozen=True)
+class Told(Made):
+    """What a scripted worker made: the task as it was when it ended well."""
+
+    task: Task | None = None
+
+
+@dataclass
+class ScriptedPool:
+    """Workers that load as `loads` says, one answer each and then Loaded, and answer a task as `script` says."""
+
+    script: Script
+    loads: list[Message] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    started: int = 0
+    alive: set[int] = field(default_factory=set)
+    said: list[tuple[int, Message]] = field(default_factory=list)
+
+    def start(self) -> int:
+        self.started += 1
+        self.alive.add(self.started)
+        self.said.append((self.started, self.loads.pop(0) if self.loads else Loaded()))
+        return self.started
+
+    def run(self, worker: int, task: Task) -> None:
+        self.tasks.append(task)
+        self.said += [(worker, message) for message in self.script(task)]
+
+    def wait(self, timeout: float) -> list[tuple[int, Message]]:
+        said, self.said = self.said, []
+        self.alive -= {worker for worker, message in said if isinstance(message, Died)}
+        return said
+
+    def kill(self, worker: int) -> None:
+        self.alive.discard(worker)
+
+    def close(self) -> None:
+        self.alive.clear()
+
+
+def done(task: Task) -> Finished:
+    return Finished(Told((), task=task))
+
+
+def supervise(pool: ScriptedPool, tasks: Sequence[Task], workers: int = 1, **limits: float) -> list[Task]:
+    """Run tasks and return them as they were when they were committed."""
+    finished: list[Task] = []
+
+    def commit(made: Made) -> None:
+        assert isinstance(made, Told)
+        assert made.task is not None
+        finished.append(made.task)
+
+    Supervisor(pool, LimitsConfig(**limits), workers, commit).run(tasks)
+    assert pool.alive == set()
+    return finished
+
+
+TASK = Task(7, ("hed",))
+
+
+def test_each_task_is_committed_once() -> None:
+    tasks = [Task(shard, ("hed",)) for shard in range(5)]
+    pool = ScriptedPool(lambda task: [Began("hed", task.shard, (0, 1)), Began("hed", task.shard, ()), done(task)])
+    assert sorted(supervise(pool, tasks, 3), key=lambda task: task.shard) == tasks
+    assert pool.started == 3
+
+
+def test_rows_in_flight_at_a_death_are_run_alone_and_found_innocent() -> None:
+    def script(task: Task) -> list[Message]:
+        return [done(task)] if task.suspects else [Began("hed", 7, (4, 5)), DEAD]
+
+    pool = ScriptedPool(script)
+    (finished,) = supervise(pool, [TASK])
+    assert finished.suspects == (("hed", 4), ("hed", 5))
+    assert finished.blamed == {}
+    assert pool.started == 2
+
+
+def test_two_deaths_alone_blame_the_row_and_no_other() -> None:
+    def script(task: Task) -> list[Message]:
+        if ("hed", 5) in task.blamed:
+            return [done(task)]
+        if task.suspects:
+            return [Began("hed", 7, (4,)), Began("hed", 7, (5,)), DEAD]
+        return [Began("hed", 7, (4, 5)), DEAD]
+
+    (finished,) = supervise(ScriptedPool(script), [TASK])
+    assert set(finished.blamed) == {("hed", 5)}
+    blame = finished.blamed["hed", 5]
+    assert (blame.reason, blame.attempts) == ("crash", 3)
+    assert "killed by SIGKILL" in blame.message
+    assert finished.suspects == (("hed", 4),)
+
+
+def test_a_blamed_row_that_cannot_even_be_read_is_left_unread() -> None:
+    def script(task: Task) -> list[Message]:
+        blame = task.blamed.get(("image", 5))
+        return [done(task)] if blame and not blame.is_readable else [Began("image", 7, (5,)), DEAD]
+
+    (finished,) = supervise(ScriptedPool(script), [Task(7, ("image",))])
+    assert finished.suspects == ()
+    assert finished.blamed["image", 5].attempts == 3
+
+
+def test_a_death_while_files_are_written_blames_no_row() -> None:
+    pool = ScriptedPool(lambda task: [Began("hed", 7, (5,)), Began("look", 7, ()), DEAD])
+    with pytest.raises(Stopped, match="shard 000007 failed on 3 fresh workers, blaming no sample") as stopped:
+        supervise(pool, [TASK])
+    assert "killed by SIGKILL" in str(stopped.value)
+    assert [task.suspects for task in pool.tasks] == [()] * 3
+
+
+def test_a_death_before_the_first_row_blames_no_row() -> None:
+    pool = ScriptedPool(lambda task: [DEAD])
+    with pytest.raises(Stopped, match="blaming no sample"):
+        supervise(pool, [TASK])
+    assert len(pool.tasks) == 3
+
+
+def test_a_worker_that_hears_nothing_in_time_is_killed_and_its_row_blamed() -> None:
+    def script(task: Task) -> list[Message]:
+        return [done(task)] if task.blamed else [Began("hed", 7, (2,))]
+
+    (finished,) = supervise(ScriptedPool(script), [TASK], batch_seconds=1e-6)
+    assert finished.blamed["hed", 2].reason == "deadline"
+
+
+def test_a_load_that_never_ends_stops_the_stage() -> None:
+    silent = Began("hed", 0, ())
+    with pytest.raises(Stopped, match="workers must start, and 3 did not"):
+        supervise(ScriptedPool(lambda task: [done(task)], loads=[silent] * 9), [TASK], load_seconds=1e-6)
+
+
+def test_three_deaths_in_a_row_while_loading_stop_the_stage() -> None:
+    with pytest.raises(Stopped, match="workers must start, and 3 did not: worker killed by SIGKILL"):
+        supervise(ScriptedPool(lambda task: [done(task)], loads=[DEAD] * 3), [TASK])
+
+
+def test_deaths_while_loading_are_forgiven_once_work_gets_done() -> None:
+    def script(task: Task) -> list[Message]:
+        return [done(task), DEAD]
+
+    pool = ScriptedPool(script, loads=[DEAD, DEAD, Loaded(), DEAD, DEAD, Loaded(), DEAD, DEAD])
+    assert len(supervise(pool, [Task(shard, ("hed",)) for shard in range(3)])) == 3
+
+
+def test_the_death_of_an_idle_worker_is_not_a_failed_start() -> None:
+    tasks = [Task(shard, ("hed",)) for shard in range(12)]
+    pool = ScriptedPool(lambda task: [done(task), DEAD])
+    assert len(supervise(pool, tasks)) == 12
+
+
+def test_a_tripped_breaker_gets_one_fresh_worker() -> None:
+    answers: list[Message] = [Broke("breaker", "most of a shard failed")]
+    pool = ScriptedPool(lambda task: [answers.pop()] if answers else [done(task)])
+    assert supervise(pool, [TASK]) == [TASK]
+    assert pool.started == 2
+    with pytest.raises(Stopped, match="most of a shard failed\nA fresh worker had the same"):
+        supervise(ScriptedPool(lambda task: [Broke("breaker", "most of a shard failed")]), [TASK])
+
+
+def test_a_worker_error_is_tried_on_three_fresh_workers() -> None:
+    pool = ScriptedPool(lambda task: [Broke("error", "Traceback: MemoryError")])
+    with pytest.raises(Stopped, match="failed on 3 fresh workers, blaming no sample:\nTraceback: MemoryError"):
+        supervise(pool, [TASK])
+    assert pool.started == 3
+
+
+def test_a_lost_cuda_context_suspects_the_rows_in_flight() -> None:
+    def script(task: Task) -> list[Message]:
+        if ("hed", 3) in task.blamed:
+            return [done(task)]
+        return [Began("hed", 7, (3,)), Broke("error", "RuntimeError: CUDA error: device-side assert")]
+
+    (finished,) = supervise(ScriptedPool(script), [TASK])
+    assert "CUDA error" in finished.blamed["hed", 3].message
+
+
+def test_a_refused_configuration_and_a_full_disk_end_the_stage_at_once() -> None:
+    with pytest.raises(ConfigError, match="weights"):
+        supervise(ScriptedPool(lambda task: [done(task)], loads=[Broke("config", "weights must be there")]), [TASK])
+    with pytest.raises(Stopped, match="disk must have room"):
+        supervise(ScriptedPool(lambda task: [Broke("store", "disk must have room")]), [TASK])

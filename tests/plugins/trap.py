@@ -1,0 +1,41 @@
+"""A source whose read kills its process, or never ends, for some files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+import pyarrow as pa
+
+from onegen.registry import register
+from onegen.sample import SourceItem
+from onegen.shards.plan import PlannedItem
+from onegen.sources.folder import Folder
+from tests.plugins.poison import act
+
+
+@register("sources", "trap")
+@dataclass(frozen=True)
+class Trap:
+    """The folder `trap`; reading a file whose name is a word that `poison.act` knows does what it says."""
+
+    trap: str
+
+    name: ClassVar[str] = "trap"
+    version: ClassVar[int] = 1
+
+    @cached_property
+    def _folder(self) -> Folder:
+        return Folder(self.trap)
+
+    @property
+    def root(self) -> str:
+        return self._folder.root
+
+    def listing(self) -> Iterator[pa.RecordBatch]:
+        return self._folder.listing()
+
+    def read(self, item: PlannedItem) -> SourceItem:
+        act(PurePosixPath(item.item).stem)
+        return self._folder.read(item)

@@ -1,0 +1,102 @@
+"""From a command line to views and prompts, without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onegen.sample import ConfigError
+from onegen.sampler.arrange import Given, arrange_views, make_prompt, parse_entity, parse_numbers, spread
+from onegen.tasks import find_tasks
+
+A, B, C, D = (Path(f"{letter}.png") for letter in "abcd")
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "predict", "views"),
+    [
+        ("text2image", Given(), "", (None,)),
+        ("depth2image", Given(images=(A,)), "", (A, None)),
+        ("depth2image", Given(images=(A,)), "depth", (A, None)),
+        ("depth2image", Given(conditions=(A,)), "image", (None, A)),
+        ("depth2image", Given(), "image,depth", (None, None)),
+        ("image_editing", Given(references=(A,)), "", (None, A)),
+        ("image_editing", Given(conditions=(A,)), "", (None, A)),
+        ("subject_driven", Given(references=(A,)), "", (None, A)),
+        ("faceid", Given(references=(A, B, C)), "", (None, A, B, C)),
+        ("image_inpainting+faceid", Given(conditions=(A,), references=(B, C)), "", (None, A, B, C)),
+        ("faceid+image_inpainting", Given(conditions=(A,), references=(B, C)), "", (None, B, C, A)),
+        ("pose2image+semanticmap2image", Given(conditions=(A, B)), "", (None, A, B)),
+    ],
+)
+def test_pictures_find_their_views(task, given, predict, views):
+    assert arrange_views(find_tasks(task), given, predict) == views
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "predict", "says"),
+    [
+        ("text2image", Given(images=(A,)), "image", "must name the views that are not given"),
+        ("text2image", Given(conditions=(A,)), "", "--condition of 'text2image' .* got a.png too many"),
+        ("depth2image", Given(), "", "images of 'depth2image' must be given for all views but one"),
+        ("depth2image", Given(conditions=(A, B)), "", "got b.png too many"),
+        ("depth2image", Given(images=(A,)), "hed", "--predict of 'depth2image' must be of image, depth, got 'hed'"),
+        ("depth2image", Given(images=(A,)), "image", r"not given \(depth\), got image"),
+        ("faceid", Given(references=(A, B, C, D, A)), "", "must be 2 to 5"),
+        ("faceid", Given(), "", "must be given for all views but one"),
+        ("image_inpainting+faceid", Given(references=(A,)), "", "must be given for all views but one"),
+    ],
+)
+def test_a_wrong_number_of_pictures_is_refused(task, given, predict, says):
+    with pytest.raises(ConfigError, match=says):
+        arrange_views(find_tasks(task), given, predict)
+
+
+def test_prompts_are_put_together():
+    faceid, semantic, subject = (find_tasks(name) for name in ("faceid", "semanticmap2image", "subject_driven"))
+    assert make_prompt(faceid, "a man", [], [], "", 3) == "a man"
+    assert str(make_prompt(faceid, "a man sails", ["smiles"], [], "", 3)) == (
+        "[[faceid]] [[img0]] a man sails [[img1]] smiles [[img2]]"
+    )
+    assert str(make_prompt(semantic, "a cat", [], ["red: cat", "#00ff00: grass"], "", 2)) == (
+        "[[semanticmap2image]] <#FF0000 red mask: cat> <#00FF00 lime mask: grass> a cat"
+    )
+    assert str(make_prompt(subject, "a mug on snow", ["a mug"], [], "mug", 2)) == (
+        "[[subject_driven]] <item: mug> [[img0]] a mug on snow [[img1]] a mug"
+    )
+    both = find_tasks("image_inpainting+faceid")
+    assert str(make_prompt(both, "a man", ["reads"], [], "", 3)) == (
+        "[[image_inpainting]] [[faceid]] [[img0]] a man [[img1]] a man [[img2]] reads"
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "says"),
+    [
+        ("depth2image", ("a", ["b"], [], "", 2), "--caption must go with"),
+        ("depth2image", ("a", [], ["red: cat"], "", 2), "entities must go with"),
+        ("faceid", ("a", ["b", "c"], [], "", 2), "at most 1 times"),
+        ("faceid", ("[[faceid]] a", ["b"], [], "", 2), "must be a bare caption"),
+        ("semanticmap2image", ("a", [], ["cat"], "", 2), "'colour: label'"),
+        ("semanticmap2image", ("a", [], ["mauve: cat"], "", 2), "colour must be one of the 20"),
+    ],
+)
+def test_prompts_without_sense_are_refused(task, arguments, says):
+    with pytest.raises(ConfigError, match=says):
+        make_prompt(find_tasks(task), *arguments)
+
+
+def test_numbers():
+    assert parse_numbers("-45, 0,60", 0, "--azimuth") == (-45, 0, 60)
+    assert parse_numbers("1.5", 3, "--distance") == (1.5, 1.5, 1.5)
+    assert spread(-45, 60, 4) == (-45, -10, 25, 60)
+    assert parse_entity("Red : a cat").colour == "red"
+    for text in ("1,2", "one"):
+        with pytest.raises(ConfigError, match="--distance must be"):
+            parse_numbers(text, 3, "--distance")
+
+
+def test_the_command_is_imported_without_torch():
+    code = "import sys, onegen.sampler.command; sys.exit(bool({'torch', 'diffusers', 'PIL'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

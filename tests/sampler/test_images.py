@@ -1,0 +1,70 @@
+"""Pictures in: colour modes, the crop, the resize without antialiasing; pictures out."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from onegen.sample import ConfigError
+from onegen.sampler.images import prepare, read_image, to_pil, to_rgb
+
+pytestmark = pytest.mark.torch
+
+
+def test_black_and_white_are_minus_one_and_one():
+    assert prepare(Image.new("RGB", (16, 16), 0), 16, 16).unique().tolist() == [-1.0]
+    assert prepare(np.full((20, 30, 3), 255, np.uint8), 16, 16).unique().tolist() == [1.0]
+
+
+def test_the_middle_is_kept_and_the_sides_are_cut():
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 255
+    assert prepare(pixels, 16, 16).min() == 1.0
+    assert prepare(pixels, 16, 16, crop=False).min() == -1.0  # stretched: the sides are still there
+
+
+def test_cropped_images_are_shrunk_without_antialiasing():
+    # one-pixel stripes, three times smaller: the taps 1, 4, 7 and 10 hit them or miss them; antialiasing mixes them
+    stripes = np.zeros((12, 12, 3), np.uint8)
+    stripes[:, [1, 7]] = 255
+    row = (prepare(stripes, 4, 4)[0, 0] + 1) / 2
+    assert row.tolist() == [1.0, 0.0, 1.0, 0.0]
+    mixed = (prepare(stripes, 4, 4, crop=False)[0, 0] + 1) / 2
+    assert mixed.max() < 0.5
+
+
+def test_other_modes_become_rgb():
+    assert to_rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
+    assert to_rgb(Image.new("L", (1, 1), 7)).getpixel((0, 0)) == (7, 7, 7)
+    deep = Image.fromarray(np.array([[257 * 200]], np.uint16))
+    assert to_rgb(deep).getpixel((0, 0)) == (200, 200, 200)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((3, 4, 4), np.uint8)]
+)
+def test_arrays_of_another_kind_are_refused(array):
+    with pytest.raises(ConfigError, match=r"uint8 \(H, W, 3\)"):
+        to_rgb(array)
+
+
+def test_files_are_read_upright(tmp_path):
+    image = Image.new("RGB", (4, 2))
+    exif = image.getexif()
+    exif[0x0112] = 6  # turn by a quarter
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    assert read_image(tmp_path / "turned.jpg").size == (2, 4)
+
+
+def test_what_is_no_picture_is_refused(tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    for name in ("text.png", "absent.png"):
+        with pytest.raises(ConfigError, match="readable picture"):
+            read_image(tmp_path / name)
+
+
+def test_out_come_the_pixels_that_went_in():
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    back = to_pil((prepare(pixels, 16, 16)[None] + 1) / 2)
+    np.testing.assert_array_equal(np.asarray(back[0]), pixels)
+    assert torch.equal(torch.from_numpy(np.asarray(back[0]).copy()), torch.from_numpy(pixels))

@@ -1,0 +1,210 @@
+"""PYTHONPATH=. python -m pytest tests/sources/test_folder.py"""
+
+import json
+import os
+
+import pytest
+
+from onegen.sample import ConfigError, SampleError
+from onegen.shards.plan import PlannedItem, make_plan, read_plan
+from onegen.sources.folder import IMAGES, Folder
+from tests.fabricated import memory_store
+from tests.pictures import png
+
+
+def write(folder, **files: bytes | str) -> None:
+    """Write files by their names."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def plan(folder, **options: object) -> dict[str, PlannedItem]:
+    """List a folder as a build does, and return its items by id."""
+    source = Folder(str(folder), **options)
+    with memory_store("folder") as store:
+        summary = make_plan(store, source.listing(), 1000)
+        return {row.item: row for shard in range(summary.shards) for row in read_plan(store, shard)}
+
+
+def test_images_are_found_at_any_depth_and_others_are_not(tmp_path):
+    write(tmp_path, **{"a.jpg": b"1", "b/c.PNG": b"2", "b/d/e.webp": b"3", "b/movie.mp4": b"4", "b/noext": b"5"})
+    found = plan(tmp_path)
+    assert sorted(found) == ["a.jpg", "b/c.PNG", "b/d/e.webp"]
+    assert [(file.uri, file.size) for file in found["b/c.PNG"].images] == [("b/c.PNG", 1)]
+
+
+def test_every_extension_is_an_image(tmp_path):
+    write(tmp_path, **{f"x{extension}": b"1" for extension in IMAGES})
+    assert sorted(plan(tmp_path)) == sorted(f"x{extension}" for extension in IMAGES)
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.jpg", "ü ñ.jpg", "日本.png", "a.b.c.jpg", 'it\'s "q".jpg', "100%.jpg", "a#b?.jpg", "[a]*.jpg"]
+)
+def test_any_name_is_listed_and_read(tmp_path, name):
+    write(tmp_path, **{f"in {name}/{name}": b"data", f"in {name}/{name}.txt": "said"})
+    (item,) = plan(tmp_path).values()
+    assert item.item == f"in {name}/{name}"
+    source = Folder(str(tmp_path)).read(item)
+    assert (source.images, source.caption) == ((b"data",), "said")
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path):
+    write(tmp_path, **{".hidden.jpg": b"1", ".git/a.jpg": b"2", "b/._a.jpg": b"3", "b/a.jpg": b"4"})
+    assert sorted(plan(tmp_path)) == ["b/a.jpg"]
+
+
+def test_an_empty_folder_lists_nothing(tmp_path):
+    assert plan(tmp_path) == {}
+
+
+def facts(folder, item: str) -> tuple[str | None, str | None, str | None]:
+    source = Folder(str(folder)).read(plan(folder)[item])
+    return source.caption, source.licence, source.attribution
+
+
+def test_captions_stand_beside_an_image_under_its_stem_or_its_name(tmp_path):
+    write(tmp_path, **{"a.jpg": b"1", "a.txt": " a cat \n", "b.jpg": b"2", "b.jpg.txt": "a dog", "c.jpg": b"3"})
+    assert [facts(tmp_path, f"{name}.jpg")[0] for name in "abc"] == ["a cat", "a dog", None]
+
+
+def test_the_item_s_own_json_wins_over_text_and_licence(tmp_path):
+    write(
+        tmp_path,
+        **{
+            "LICENSE": "CC-BY-4.0\nThe crawl\n",
+            "a.jpg": b"1",
+            "a.txt": "from text",
+            "a.json": json.dumps({"caption": "from json", "license": "CC0-1.0", "other": 5}),
+            "b.jpg": b"2",
+            "b.txt": "from text",
+            "c.jpg": b"3",
+            "c.json": json.dumps({"text": "called text", "attribution": "me"}),
+        },
+    )
+    assert facts(tmp_path, "a.jpg") == ("from json", "CC0-1.0", "The crawl")
+    assert facts(tmp_path, "b.jpg") == ("from text", "CC-BY-4.0", "The crawl")
+    assert facts(tmp_path, "c.jpg") == ("called text", "CC-BY-4.0", "me")
+
+
+@pytest.mark.parametrize("name", ["LICENCE", "license.txt", "Licence.md", "LICENSE"])
+def test_the_nearest_licence_file_holds(tmp_path, name):
+    write(tmp_path, **{name: "outer\n", f"a/{name}": "inner\n\nSomebody", "a/b/x.jpg": b"1", "y.jpg": b"2"})
+    assert facts(tmp_path, "a/b/x.jpg") == (None, "inner", "Somebody")
+    assert facts(tmp_path, "y.jpg") == (None, "outer", None)
+
+
+def test_sidecars_can_be_ignored(tmp_path):
+    write(tmp_path, **{"a.jpg": b"1", "a.txt": "x", "LICENSE": "CC0-1.0"})
+    (item,) = plan(tmp_path, sidecars=False).values()
+    assert item.sidecars == ()
+    assert Folder(str(tmp_path), sidecars=False).read(item).caption is None
+
+
+def test_a_sidecar_goes_to_every_image_of_its_stem(tmp_path):
+    write(tmp_path, **{"a.jpg": b"1", "a.png": b"2", "a.txt": "both"})
+    assert facts(tmp_path, "a.jpg")[0] == facts(tmp_path, "a.png")[0] == "both"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.txt", b"\xff\xfe broken"), ("a.json", b"{"), ("a.json", b"[1]"), ("a.json", b"\xff"), ("LICENSE", b"\xff")],
+)
+def test_a_broken_sidecar_names_its_file(tmp_path, name, data):
+    write(tmp_path, **{"a.jpg": b"1", name: data})
+    with pytest.raises(SampleError, match=rf"{name} must be UTF-8 text or a JSON object") as caught:
+        facts(tmp_path, "a.jpg")
+    assert caught.value.reason == "bad_sidecar"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_caption(tmp_path):
+    write(tmp_path, **{"a.jpg": b"1", "a.txt": b"\xef\xbb\xbfa cat"})
+    assert facts(tmp_path, "a.jpg")[0] == "a cat"
+
+
+def test_a_sidecar_that_changed_is_a_changed_item(tmp_path):
+    write(tmp_path, **{"a.jpg": b"1", "a.txt": "one"})
+    (item,) = plan(tmp_path).values()
+    write(tmp_path, **{"a.txt": "another"})
+    with pytest.raises(SampleError, match=r"a\.txt must be as planned") as caught:
+        Folder(str(tmp_path)).read(item)
+    assert caught.value.reason == "source_changed"
+
+
+def test_the_same_size_at_another_time_is_a_changed_item(tmp_path):
+    write(tmp_path, **{"a.jpg": b"1"})
+    (item,) = plan(tmp_path).values()
+    os.utime(tmp_path / "a.jpg", ns=(1, 1))
+    with pytest.raises(SampleError) as caught:
+        Folder(str(tmp_path)).read(item)
+    assert caught.value.reason == "source_changed"
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_a_changed_item(tmp_path, monkeypatch):
+    write(tmp_path, **{"a.jpg": b"whole"})
+    (item,) = plan(tmp_path).values()
+    source = Folder(str(tmp_path))
+    monkeypatch.setattr(source._fs, "cat_file", lambda path: b"who")
+    with pytest.raises(SampleError) as caught:
+        source.read(item)
+    assert caught.value.reason == "source_changed"
+
+
+def test_links_are_followed_to_files_and_not_to_folders(tmp_path):
+    write(tmp_path, **{"real/a.jpg": b"1"})
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").symlink_to(tmp_path / "real/a.jpg")
+    (tmp_path / "in/loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in/gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    found = plan(tmp_path / "in")
+    assert sorted(found) == ["a.jpg", "gone.jpg"]
+    assert Folder(str(tmp_path / "in")).read(found["a.jpg"]).images == (b"1",)
+    with pytest.raises(SampleError) as caught:
+        Folder(str(tmp_path / "in")).read(found["gone.jpg"])
+    assert caught.value.reason == "source_gone"
+
+
+def test_a_folder_that_is_not_there_says_so(tmp_path):
+    for path in (tmp_path / "none", tmp_path / "file.jpg"):
+        (tmp_path / "file.jpg").write_bytes(png())
+        with pytest.raises(ConfigError, match="source folder must exist, got .*Paths in a recipe start from"):
+            list(Folder(str(path)).listing())
+
+
+def test_a_name_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"1")
+    with pytest.raises(ConfigError, match=r"must be valid UTF-8, got 'caf\\udce9\.jpg'"):
+        list(Folder(str(tmp_path)).listing())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path):
+    write(tmp_path, **{"a/b.jpg": b"1"})
+    (tmp_path / "a").chmod(0)
+    with pytest.raises(ConfigError, match=r"must be readable, got .*/a: Permission denied"):
+        list(Folder(str(tmp_path)).listing())
+
+
+def test_an_unreadable_folder_stops_the_listing(tmp_path, monkeypatch):
+    # Root reads everything, so the refusal is the system call's.
+    write(tmp_path, **{"a/b.jpg": b"1"})
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("/a"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ConfigError, match=r"must be readable, got .*/a: Permission denied.*move it out"):
+        list(Folder(str(tmp_path)).listing())
+
+
+def test_the_root_is_absolute(tmp_path, monkeypatch):
+    write(tmp_path, **{"photos/a.jpg": b"1"})
+    monkeypatch.chdir(tmp_path)
+    assert Folder("photos").root == Folder("./photos/").root == Folder(str(tmp_path / "photos")).root
+    assert Folder("photos").root == str(tmp_path / "photos")
+    assert Folder("memory://a/b").root == "memory:///a/b"
