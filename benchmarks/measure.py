@@ -16,11 +16,15 @@ BUSY_LOAD = 2.5
 
 @dataclass(frozen=True)
 class Timing:
-    """What one run of one arm took: CPU-seconds (user and system), seconds of wall time, and the load at its end."""
+    """What one run of one arm took: CPU-seconds (user and system), seconds of wall time, and the load at its end.
+
+    `daemons` are the CPU-seconds of a cluster's own daemons, part of `cpu`.
+    """
 
     cpu: float
     wall: float
     load: float
+    daemons: float = 0.0
 
 
 def time_here(run: Callable[[], object]) -> Timing:

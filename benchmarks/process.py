@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 from benchmarks.measure import Timing
 
 POLL_SECONDS = 0.1
+_DAEMONS = ("raylet", "gcs_server", "log_monitor.py", "monitor.py", "dashboard.py", "agent.py", "main.py")
+"""How the programs end that every Ray cluster runs, busy or idle; its agents also go by `ray::...Agent`."""
 _TICK = os.sysconf("SC_CLK_TCK")
 _ROOT = Path(__file__).parents[1]
 
@@ -40,6 +41,7 @@ class _Tree:
     root: int
     cpu_seen: dict[int, float] = field(default_factory=dict)
     peaks: dict[int, int] = field(default_factory=dict)
+    daemons: set[int] = field(default_factory=set)
 
     def look(self) -> float:
         """Return the CPU-seconds of the tree so far."""
@@ -48,9 +50,15 @@ class _Tree:
             self.cpu_seen[pid] = own
             self.peaks[pid] = max(self.peaks.get(pid, 0), _peak_rss(pid))
             alive += own + reaped
+            if _is_daemon(pid):
+                self.daemons.add(pid)
         # A parent that waits for its children inherits their time; one that ignores them (the raylet) does not, and
         # then what was last seen of them is all there is. Neither sum is ever too high.
         return max(alive, sum(self.cpu_seen.values()))
+
+    def look_at_daemons(self) -> float:
+        """Return the part of what was last seen that a cluster's daemons took."""
+        return sum(self.cpu_seen[pid] for pid in self.daemons)
 
 
 def run_child(module: str, orders: Mapping[str, Any]) -> Watched:
@@ -82,7 +90,7 @@ def run_child(module: str, orders: Mapping[str, Any]) -> Watched:
             for line in child.stdout:
                 if line == "mark\n":
                     with lock:
-                        marks.append((tree.look(), time.perf_counter()))
+                        marks.append((tree.look(), tree.look_at_daemons()))
                     child.stdin.write("go\n")
                     child.stdin.flush()
                 elif line.startswith("{"):
@@ -95,7 +103,7 @@ def run_child(module: str, orders: Mapping[str, Any]) -> Watched:
     if code or said is None:
         raise subprocess.CalledProcessError(code, command, stderr="".join(errors))
     cpu = marks[-1][0] - marks[0][0] + said.get("cpu_after", 0.0)
-    timing = Timing(cpu, said["wall"], os.getloadavg()[0])
+    timing = Timing(cpu, said["wall"], os.getloadavg()[0], marks[-1][1] - marks[0][1])
     others = [peak for pid, peak in tree.peaks.items() if pid != child.pid]
     return Watched(timing, tree.peaks.get(child.pid, 0), max(others, default=0), said)
 
@@ -137,6 +145,16 @@ def _descendants(root: int) -> dict[int, tuple[float, float]]:
         found |= below
         grown = bool(below)
     return {pid: times[pid] for pid in found}
+
+
+def _is_daemon(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    if words[0].startswith("ray::"):
+        return words[0].strip().endswith("Agent")
+    return any(os.path.basename(word) in _DAEMONS for word in words[:4])
 
 
 def _peak_rss(pid: int) -> int:
