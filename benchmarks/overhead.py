@@ -39,8 +39,8 @@ class Size:
 
     noop: tuple[int, int] = (2000, 20000)
     noop_shard: int = 1000
-    busy: tuple[int, int] = (200, 1200)
-    busy_shard: int = 100
+    busy: tuple[int, int] = (500, 1500)
+    busy_shard: int = 250
     rounds: int = 5
     workers: int = 2
     executors: tuple[str, ...] = ("local", "ray")
