@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "cli", "schemas", "report", "dry_run", "build", "trainer", "eval", "sampler", "audit", "loader", "executor",
     "progress", "verify", "status", "show",
-    "pending", "steps", "stage", "feed", "select", "refresh", "job", "ingest", "sources", "annotators",
+    "pending", "steps", "stage", "feed", "select", "refresh", "job", "ingest", "sources", "depth_head", "annotators",
     "shards", "conditions", "sheet", "photos", "tasks", "geometry", "model", "flow",
     "where", "recipes", "pixels", "phash", "outcome", "config", "inference", "weights", "hed_graph", "pinned", "wheels",
     "registry", "sample",
