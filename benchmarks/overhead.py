@@ -26,7 +26,6 @@ from benchmarks.table import Row, Table, version
 from onegen.sample import Item
 
 BATCH = 16
-WORKERS = 2
 BARS_MS = {"local": 0.3, "ray": 0.6}
 BUSY_SECONDS = 0.02
 BUSY_BAR = 0.97
@@ -43,11 +42,11 @@ class Size:
     busy: tuple[int, int] = (200, 600)
     busy_shard: int = 100
     rounds: int = 5
+    workers: int = 2
     executors: tuple[str, ...] = ("local", "ray")
-    warm_up: bool = True
 
 
-TINY = Size(noop=(16, 48), noop_shard=16, busy=(4, 8), busy_shard=4, rounds=1, executors=("local",), warm_up=False)
+TINY = Size(noop=(16, 48), noop_shard=16, busy=(4, 8), busy_shard=4, rounds=1, workers=0, executors=("local",))
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Base:
 
     samples: int
     shard: int
+    workers: int
     photos: Path
     out: Path
 
@@ -85,20 +85,21 @@ def run(size: Size = Size()) -> list[Table]:
     """Make the datasets, run every arm at both sizes, and return the two tables."""
     with tempfile.TemporaryDirectory(prefix="onegen-bench-") as folder:
         scratch = Path(folder)
-        bases = [make_base(scratch, samples, size.noop_shard) for samples in size.noop]
+        bases = [make_base(scratch, samples, size.noop_shard, size.workers) for samples in size.noop]
         noop = _measure(_noop_arms(size), bases, scratch, size)
-        bases = [make_base(scratch, samples, size.busy_shard) for samples in size.busy]
+        bases = [make_base(scratch, samples, size.busy_shard, size.workers) for samples in size.busy]
         busy = _measure(_busy_arms(size), bases, scratch, size)
         bare = _bare(max(size.busy) - min(size.busy), size.rounds)
     return [_noop_table(size, noop), _busy_table(size, busy, bare)]
 
 
-def make_base(scratch: Path, samples: int, shard: int) -> Base:
+def make_base(scratch: Path, samples: int, shard: int, workers: int) -> Base:
     """Build a dataset of generated photos, image and select and packed view."""
-    base = Base(samples, shard, scratch / f"photos-{samples}-{shard}", scratch / f"base-{samples}-{shard}")
+    name = f"{samples}-{shard}"
+    base = Base(samples, shard, workers, scratch / f"photos-{name}", scratch / f"base-{name}")
     write_photos(base.photos, samples)
     recipe = make_recipe(base.photos, shard, pack=["image"])
-    done = run_child("benchmarks.build", {"recipe": recipe, "out": str(base.out), "options": {"workers": WORKERS}})
+    done = run_child("benchmarks.build", {"recipe": recipe, "out": str(base.out), "options": {"workers": workers}})
     assert done.said["counts"]["image"]["ok"] == samples, "every generated photo is good"
     return base
 
@@ -127,7 +128,11 @@ def _ours(executor: str, options: Mapping[str, Any], packs: bool = False) -> Cal
         shutil.copytree(base.out, out, copy_function=os.link, ignore=shutil.ignore_patterns(".lease", "log"))
         stage = {"name": "stage", "annotators": {"benchmarks.noop": dict(options)}, "batch_size": BATCH}
         recipe = make_recipe(base.photos, base.shard, [stage], ["image", "noop"] if packs else None)
-        options_of_build = {"workers": WORKERS, "executor": executor, "only": ["stage", *(["pack"] if packs else [])]}
+        options_of_build = {
+            "workers": base.workers,
+            "executor": executor,
+            "only": ["stage", *(["pack"] if packs else [])],
+        }
         done = run_child("benchmarks.build", {"recipe": recipe, "out": str(out), "options": options_of_build})
         assert done.said["counts"]["noop"]["ok"] == base.samples, "the stage must have run over every sample"
         return done
@@ -137,7 +142,9 @@ def _ours(executor: str, options: Mapping[str, Any], packs: bool = False) -> Cal
 
 def _ray_data(base: Base, out: Path) -> Watched:
     shards = base.out / "shards"
-    return run_child("benchmarks.ray_data", {"shards": str(shards), "out": str(out), "workers": WORKERS})
+    done = run_child("benchmarks.ray_data", {"shards": str(shards), "out": str(out), "workers": base.workers})
+    assert done.said["keys"] == base.samples, "Ray Data must have written every sample"
+    return done
 
 
 def _measure(
@@ -155,7 +162,8 @@ def _measure(
 
     runs = {(name, base.samples): timed(name, base) for name in arms for base in bases}
     labels = {f"{name} {samples}": (name, samples) for name, samples in runs}
-    found = interleave({label: runs[of] for label, of in labels.items()}, size.rounds, warm_up=size.warm_up)
+    # Every run is a fresh process and the files lie in the page cache already: a warm-up round would warm nothing.
+    found = interleave({label: runs[of] for label, of in labels.items()}, size.rounds, warm_up=False)
     slopes = {name: Slopes() for name in arms}
     for label, (name, samples) in labels.items():
         slopes[name].cpu[samples] = [timing.cpu for timing in found[label]]
@@ -190,7 +198,7 @@ def _noop_table(size: Size, found: Mapping[str, Slopes]) -> Table:
         )
     small, large = size.noop
     return Table(
-        title=f"overhead: marginal cost of a no-op stage, batch {BATCH}, {WORKERS} workers",
+        title=f"overhead: marginal cost of a no-op stage, batch {BATCH}, {size.workers} workers",
         unit="CPU-ms per sample",
         reference="Ray Data",
         rows=rows,
@@ -229,8 +237,8 @@ def _busy_table(size: Size, found: Mapping[str, Slopes], bare: list[Timing]) -> 
         reference="speed of the bare loop",
         rows=rows,
         notes=[
-            f"({large} - {small} samples) in shards of {size.busy_shard}, images decoded; wall as above, {WORKERS} "
-            f"workers at once"
+            f"({large} - {small} samples) in shards of {size.busy_shard}, images decoded; wall as above, "
+            f"{size.workers} workers at once"
         ],
         loads=[load for slopes in found.values() for load in slopes.loads],
     )

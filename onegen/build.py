@@ -141,6 +141,9 @@ def check_output(dataset: Dataset, recipe: Recipe, source: Source, options: Opti
         return
     pinned: dict[str, Any] = {"name": card.name, "source": card.source, "source root": card.source_root}
     asked: dict[str, Any] = {"name": recipe.name, "source": recipe.source, "source root": source.root}
+    for side in (pinned, asked):
+        # What only the source's own columns depend on is in their fingerprints, and may change by --recompute.
+        side["source"] = {k: v for k, v in side["source"].items() if k not in source.annotation_options}
     pinned["samples_per_shard"] = card.recipe["samples_per_shard"]
     asked["samples_per_shard"] = recipe.samples_per_shard
     if options.limit is not None:

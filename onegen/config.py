@@ -14,8 +14,8 @@ from onegen.sample import Annotator, ConfigError, Kind
 
 T = TypeVar("T")
 
-RESERVED = ("image", "select", "pack", "shards")
-"""Names of what every build has: no stage and no annotator may take them."""
+RESERVED = ("image", "source", "select", "pack", "shards")
+"""Names of what every build has: no stage, no annotator and no column of a source may take them."""
 
 
 class Config(BaseModel):

@@ -1,15 +1,17 @@
-"""Give annotators their items: for ingest what the source reads, for the others the stored image and other columns.
+"""Give annotators their items: for ingest and the columns of a source what the source reads, for the others the stored
+image and other columns.
 
 Only rows that are about to be computed are read, each image decoded once for all columns of the stage.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 from onegen.job import ColumnJob, StageJob
 from onegen.outcome import Outcome, failed
 from onegen.pixels import decode_image, decode_part
 from onegen.refresh import IMAGE
-from onegen.sample import Annotation, Item, Provides, SampleError
+from onegen.sample import Annotation, Item, Provides, SampleError, SourceItem
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row, sha256
@@ -38,7 +40,9 @@ class Feed:
 
     def read(self, position: int) -> Item | Outcome:
         """Read one row, or say why it cannot be read. For ingest the item's key is the whole SHA-256 of its bytes."""
-        return self._read_source(position) if self._job.source else self._read_image(position)
+        if self._job.source is None:
+            return self._read_image(position)
+        return self._read_bytes(position) if self._job.name == IMAGE else self._read_beside(position)
 
     def annotations(self, job: ColumnJob, position: int) -> dict[str, Annotation]:
         """Return what the required columns say of a row."""
@@ -47,7 +51,7 @@ class Feed:
             for column in job.annotator.requires
         }
 
-    def _read_source(self, position: int) -> Item | Outcome:
+    def _read_bytes(self, position: int) -> Item | Outcome:
         assert self._job.source is not None
         try:
             source = self._job.source.read(self._plan[position])
@@ -55,14 +59,25 @@ class Feed:
             return failed(None, error)
         return Item(sha256(source.images[0]), None, source.caption, source=source)
 
+    def _read_beside(self, position: int) -> Item | Outcome:
+        """Read what the source says of a row whose image is stored already: no image is read or decoded again."""
+        assert self._job.source is not None
+        row = self._reader(IMAGE).rows[position]
+        try:
+            said = self._job.source.annotations(self._plan[position])
+        except SampleError as error:
+            return failed(row.key, error)
+        source = SourceItem(annotations=said)
+        return Item(row.key or "", None, row.values["caption"], source=source, size=_size(row))
+
     def _read_image(self, position: int) -> Item | Outcome:
         reader = self._reader(IMAGE)
         row = reader.rows[position]
         key, caption = row.key or "", row.values["caption"]
         if not self._needs_pixels:
-            return Item(key, None, caption)
+            return Item(key, None, caption, size=_size(row))
         try:
-            return Item(key, decode_image(reader.part(row.parts[0])), caption)
+            return Item(key, decode_image(reader.part(row.parts[0])), caption, size=_size(row))
         except SampleError as error:
             return failed(key, error)
 
@@ -91,7 +106,11 @@ class Batch:
         item = self._held[position]
         if isinstance(item, Outcome) or not job.annotator.requires:
             return item
-        return Item(item.key, item.pixels, item.caption, self._feed.annotations(job, position))
+        return dataclasses.replace(item, annotations=self._feed.annotations(job, position))
+
+
+def _size(image: Row) -> tuple[int, int]:
+    return image.values["height"], image.values["width"]
 
 
 def _annotation(reader: ColumnReader, row: Row, provides: Provides) -> Annotation:

@@ -7,6 +7,7 @@ source was lossless, else JPEG of quality 95 without chroma subsampling.
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from onegen.phash import phash
 from onegen.sample import Annotation, Item, Provides, Rejected, Resources, SampleError, Weights
 from onegen.shards.index import IMAGE_FIELDS
+from onegen.text import storable
 
 # Pillow's own limit warns at one size and raises at another; `max_pixels` is checked here, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -36,6 +38,8 @@ _BROKEN = (
     zlib.error,
 )
 """What Pillow's decoders raise for malformed bytes."""
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+"""What is opened. Pillow knows more: it would run Ghostscript on PostScript that calls itself photo.jpg."""
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 _LOSSLESS = {"PNG", "BMP", "GIF", "TIFF", "PPM", "TGA"}
 _UPRIGHT = {
@@ -80,7 +84,8 @@ class Ingest:
         return ()
 
     def load(self) -> None:
-        """Do nothing: there is no model to load."""
+        """Silence Pillow's warnings of odd metadata: a crawl has thousands, and what matters of it fails by name."""
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the stored image (part jpg, png or webp) and its facts, or Rejected `too_small`.
@@ -109,9 +114,9 @@ class Ingest:
                 "width": pixels.shape[1],
                 "height": pixels.shape[0],
                 "phash": phash(pixels),
-                "caption": source.caption,
-                "licence": source.licence or self.licence,
-                "attribution": source.attribution or self.attribution,
+                "caption": _text(source.caption),
+                "licence": _text(source.licence or self.licence),
+                "attribution": _text(source.attribution or self.attribution),
             },
             parts={extension: stored},
         )
@@ -123,10 +128,12 @@ class Ingest:
         try:
             deep = _is_16_bit(image, data)
             # Counting frames reads the file, and fails like decoding where it is damaged.
-            plain = image.mode == "RGB" and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
+            is_single = getattr(image, "n_frames", 1) == 1
             # Before the orientation: asking a PNG for its EXIF decodes it too, and what breaks is reported only once.
             image.load()
             orientation = _orientation(image)
+            # After decoding: a PNG may name its transparent colour behind the picture.
+            plain = image.mode == "RGB" and "transparency" not in image.info and is_single
             if format_ in _EXTENSIONS and plain and fits and orientation == 1 and not deep:
                 return _EXTENSIONS[format_], data, np.asarray(image)
             upright = _to_rgb(_from_16_bit(data) if deep else image)
@@ -143,13 +150,19 @@ class Ingest:
         return *_encode(upright, lossless, profile), np.asarray(upright)
 
 
+def _text(said: str | None) -> str | None:
+    return storable(said) if said is not None else None
+
+
 def _open(data: bytes) -> Image.Image:
     if not data:
         raise SampleError("empty_file", "image file must hold bytes, got 0.")
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise SampleError("not_an_image", f"file must be an image, it begins with {data[:12]!r}.") from None
+        raise SampleError(
+            "not_an_image", f"file must be one of {', '.join(_FORMATS)}, it begins with {data[:12]!r}."
+        ) from None
     except _BROKEN as error:
         raise SampleError("undecodable", f"image header must be readable: {error}.") from error
 
@@ -181,7 +194,9 @@ def _is_lossless_webp(data: bytes) -> bool:
 
 def _is_16_bit(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
-        return len(data) > 24 and data[24] == 16
+        if data[12:16] != b"IHDR":
+            raise ValueError("IHDR must be the first chunk")
+        return data[24] == 16
     if image.format == "TIFF":
         bits = image.tag_v2.get(_BITS_TAG, 8)  # type: ignore[attr-defined]
         return (bits[0] if isinstance(bits, tuple) else bits) == 16
@@ -201,7 +216,7 @@ def _from_16_bit(data: bytes) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("F", "I"):
+    if image.mode == "F" or image.mode.startswith("I"):
         raise SampleError(
             "unsupported_pixels", f"pixels must have 8 or 16 bits, got mode {image.mode}. Convert the file first."
         )

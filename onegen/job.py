@@ -102,7 +102,8 @@ class Task:
 
 @dataclass(frozen=True)
 class StageJob:
-    """A stage: columns that share one decode. `source` is set for the image stage alone."""
+    """A stage: columns that share one decode. `source` is set for the image stage and that of the
+    source's own columns."""
 
     name: str
     store: Store

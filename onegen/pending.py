@@ -135,7 +135,8 @@ def _names(job: ColumnJob) -> tuple[str, ...]:
 
 def _input_digests(dataset: Dataset, job: StageJob, shard: int) -> dict[str, str]:
     """Return the digest of every input of a stage's shard, each manifest read once for all its columns."""
-    names = {name for column in job.columns for name in _names(column)}
+    # In order, so that what is missing is named from the beginning of the flow.
+    names = dict.fromkeys(name for column in job.columns for name in _names(column))
     return {
         name: plan_digest(dataset.store, shard) if name == "plan" else _require(dataset, name, shard).digest
         for name in names

@@ -39,12 +39,18 @@ class SampleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SourceItem:
-    """What a source read for one plan item: the original bytes of its images in order, and what stands beside them."""
+    """What a source read for one plan item: the original bytes of its images in order, and what stands beside them.
 
-    images: tuple[bytes, ...]
+    `annotations` holds what the source itself says in each column it provides; a SampleError in place of one that is
+    there and cannot be read, nothing where it has none. A source is asked for bytes and for annotations at different
+    times: an item has one or the other.
+    """
+
+    images: tuple[bytes, ...] = ()
     caption: str | None = None
     licence: str | None = None
     attribution: str | None = None
+    annotations: "Mapping[str, Annotation | SampleError]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,9 @@ class Item:
 
     `key` is the content key; `pixels` the stored image, upright RGB uint8 (H,W,3), or None where the annotator sets
     `needs_pixels = False`; `caption` the caption that came with it; `annotations` holds, for each column named in
-    `requires`, what that column says of this row (parts decoded back to arrays). `source` is set for ingest alone,
-    which has no pixels yet.
+    `requires`, what that column says of this row (parts decoded back to arrays). `source` is set for ingest, which
+    has no pixels yet, and for the columns a source brings. `size` is the (height, width) of the stored image, known
+    also where its pixels are not given; None for ingest.
     """
 
     key: str
@@ -62,6 +69,7 @@ class Item:
     caption: str | None = None
     annotations: Mapping[str, "Annotation"] = field(default_factory=dict)
     source: SourceItem | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,9 +91,10 @@ def _outcome(job: ColumnJob, item: Item, said: Annotation | Rejected) -> Outcome
     provides = job.annotator.provides
     encodings = {part.name: part.encoding for part in provides.parts}
     parts: dict[str, bytes] = {}
+    size = item.size if item.pixels is None else item.pixels.shape[:2]
     for name, value in said.parts.items():
-        if isinstance(value, np.ndarray) and item.pixels is not None and value.shape != item.pixels.shape[:2]:
-            height, width = item.pixels.shape[:2]
+        if isinstance(value, np.ndarray) and size is not None and value.shape != size:
+            height, width = size
             raise SampleError(
                 "bad_annotation",
                 f"{job.column} map must have the size of its image: key {item.key}, "

@@ -1,4 +1,7 @@
-"""From a recipe to the ordered steps of a build: ingest, what select's rules need, select, the other stages, pack."""
+"""From a recipe to the ordered steps of a build.
+
+Ingest, the source's own columns, what select's rules need, select, the other stages, pack.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,10 +20,11 @@ from onegen.select import SELECT_PROVIDES, SelectJob
 from onegen.shards.manifest import Producer
 from onegen.shards.pack import PackJob
 from onegen.shards.store import Store
+from onegen.source_column import source_job
 from onegen.sources import Source
 from onegen.where import columns_in
 
-PACK = "pack"
+SOURCE, PACK = "source", "pack"
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,19 @@ def make_steps(recipe: Recipe, store: Store) -> list[Step]:
         stage.name: [make_annotator(name, options) for name, options in stage.annotators.items()]
         for stage in recipe.stages
     }
-    columns = [annotator.name for stage in recipe.stages for annotator in annotators[stage.name]]
-    _refuse_clashes(columns)
-    provides = {IMAGE: Ingest.provides, **{a.name: a.provides for made in annotators.values() for a in made}}
+    brought = dict(source.provides)
+    columns = [*brought, *(annotator.name for stage in recipe.stages for annotator in annotators[stage.name])]
+    _refuse_clashes(columns, [stage.name for stage in recipe.stages if stage.name in brought])
+    made = {annotator.name: annotator.provides for group in annotators.values() for annotator in group}
+    provides = {IMAGE: Ingest.provides, **brought, **made}
     fields = {name: provided.fields for name, provided in provides.items()}
     select = _select_job(recipe, fields)
-    before, after = _around_select(recipe, annotators, set(select.columns))
+    before, after = _around_select(recipe, annotators, fields, set(select.columns))
     steps = [_ingest_step(recipe, store, source)]
+    if brought:
+        steps.append(_source_step(recipe, store, source, brought))
     gates: tuple[str, ...] = (IMAGE,)
-    known = [IMAGE]
+    known = [IMAGE, *brought]
     for stage in before:
         steps.append(_stage_step(recipe, store, stage, annotators[stage.name], gates, known, provides))
         known += [annotator.name for annotator in annotators[stage.name]]
@@ -120,14 +128,24 @@ def column_job(
     )
 
 
-def _refuse_clashes(columns: list[str]) -> None:
-    """Raise ConfigError for columns that would be one: a recipe's dotted names hide the names their classes have."""
-    twice = [column for column in columns if column in RESERVED or columns.count(column) > 1]
+def _refuse_clashes(columns: list[str], stages: list[str]) -> None:
+    """Raise ConfigError for columns that would be one.
+
+    A recipe's dotted names hide the names their classes have, and a source brings columns the recipe does not name;
+    `stages` are those that share a name with one of these.
+    """
+    twice = [*(column for column in columns if column in RESERVED or columns.count(column) > 1), *stages]
     if twice:
         raise ConfigError(
             f"columns must be unique and none of {', '.join(RESERVED)}, got {twice[0]!r}. "
-            f"Give one of the annotators another name."
+            f"Give one of the annotators or stages another name, or let the source bring no column of this name."
         )
+
+
+def _source_step(recipe: Recipe, store: Store, source: Source, brought: Mapping[str, Provides]) -> Step:
+    jobs = tuple(source_job(source, name, provides) for name, provides in brought.items())
+    job = StageJob(SOURCE, store, recipe.kind, jobs, recipe.image.batch_size, recipe.limits, source)
+    return Step(SOURCE, job, tuple(brought), recipe.image.workers)
 
 
 def _ingest_step(recipe: Recipe, store: Store, source: Source) -> Step:
@@ -180,7 +198,10 @@ def _select_job(recipe: Recipe, fields: Mapping[str, Mapping[str, pa.DataType]])
 
 
 def _around_select(
-    recipe: Recipe, annotators: Mapping[str, list[Annotator]], needed: set[str]
+    recipe: Recipe,
+    annotators: Mapping[str, list[Annotator]],
+    fields: Mapping[str, Mapping[str, pa.DataType]],
+    needed: set[str],
 ) -> tuple[list[StageConfig], list[StageConfig]]:
     """Split the stages into those select's rules need, with what these need in turn, and the rest; order is kept."""
     needed = set(needed)
@@ -190,8 +211,7 @@ def _around_select(
             before.insert(0, stage)
             needed |= {name for annotator in annotators[stage.name] for name in annotator.requires}
             if stage.where is not None:
-                every = {a.name: a.provides.fields for made in annotators.values() for a in made}
-                needed |= columns_in(stage.where, {IMAGE: Ingest.provides.fields, **every})
+                needed |= columns_in(stage.where, fields)
     return before, [stage for stage in recipe.stages if stage not in before]
 
 

@@ -1,6 +1,5 @@
 """A build in a process of its own, for tests that kill it: `python -m tests.driver`, its orders as JSON on stdin."""
 
-import importlib
 import json
 import os
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Mapping
 from onegen.build import Options, build
 from onegen.config import Recipe
 from onegen.shards.manifest import Manifest
-from onegen.shards.store import LocalStore, Store
+from onegen.shards.store import LocalStore, Store, open_store
 from tests.broken_stores import KillingStore
 from tests.tiny import Ears
 
@@ -46,8 +45,9 @@ def main() -> None:
     options = Options(**{"workers": 0, **{k: _frozen(v) for k, v in orders.get("options", {}).items()}})
     ears = {"log": LoggingEars(store), "tell": TellingEars()}.get(orders.get("ears", ""), Ears())
     if orders.get("as_nobody") and os.geteuid() == 0:
-        # Here and not before: nobody may be unable to read this interpreter and its packages.
-        importlib.import_module("tests.plugins.tone")
+        # Here and not before: nobody may be unable to read this interpreter and its packages, so all that a build
+        # imports on its way is imported by one.
+        build(Recipe.model_validate(orders["recipe"]), open_store("memory://warm"), Options(workers=0), Ears())
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)

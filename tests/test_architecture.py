@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = [
     "cli", "schemas", "report", "dry_run", "build", "trainer", "eval", "sampler", "audit", "loader", "executor",
-    "progress", "verify", "status", "show",
-    "pending", "steps", "stage", "feed", "select", "refresh", "job", "ingest", "sources", "depth_head", "annotators",
+    "progress", "verify", "status", "show", "depth_head",
+    "pending", "steps", "source_column", "stage", "feed", "select", "refresh", "job", "ingest", "sources", "annotators",
     "shards", "conditions", "sheet", "photos", "tasks", "geometry", "model", "flow",
-    "where", "recipes", "pixels", "phash", "outcome", "config", "inference", "weights", "hed_graph", "pinned", "wheels",
-    "registry", "sample",
+    "where", "recipes", "pixels", "phash", "text", "outcome", "config", "inference", "weights", "hed_graph", "pinned",
+    "wheels", "registry", "sample",
 ]  # fmt: skip
 """Modules and packages of onegen, from the command line down to the records; each may import what stands after it."""
 

@@ -120,6 +120,18 @@ def committed(out: Path) -> dict[str, tuple[str, int]]:
     return {name: (_sha256(out / name), os.stat(out / name).st_mtime_ns) for name in names}
 
 
+def damaged(out: Path) -> list[str]:
+    """Return files that a committed manifest names and that are not there with the bytes it says."""
+    found = dataset(out)
+    named = {
+        f"{folder(column)}/{name}": record.sha256
+        for column in (*found.columns(), PACKED)
+        for manifest in found.manifests(column)
+        for name, record in manifest.files.items()
+    }
+    return [name for name, sha256 in named.items() if not (out / name).is_file() or _sha256(out / name) != sha256]
+
+
 def packed(out: Path) -> dict[str, str]:
     """Return SHA-256 of the packed view's tars and indexes, by name."""
     return {path.name: _sha256(path) for path in sorted((out / PACKED).iterdir()) if path.suffix != ".json"}

@@ -13,6 +13,7 @@ import cv2
 
 from onegen.job import Made, Report, StageJob, Task
 from onegen.sample import ConfigError
+from onegen.shards.dataset import PACKED
 from onegen.shards.pack import PackJob, pack_shard
 from onegen.shards.store import Store, explain
 from onegen.stage import Breaker, run_task
@@ -80,7 +81,8 @@ def perform(job: Job, task: Task, report: Report) -> Made:
     """Make one shard."""
     if isinstance(job, StageJob):
         return run_task(job, task, report)
-    manifest, pending = pack_shard(job, task.shard)
+    # No row is to blame for a death while bytes are copied; the report only says that there is life.
+    manifest, pending = pack_shard(job, task.shard, lambda: report(PACKED, task.shard, ()))
     return Made((manifest,), pending)
 
 
@@ -95,9 +97,13 @@ class Telling:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, Exception):
-            self._tell(describe(error, self._job.store))
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        told = describe(error, self._job.store)
+        self._tell(told)
+        # What has a message of its own needs no traceback on the terminal; a bug does.
+        return told.kind != "error"
 
 
 def describe(error: Exception, store: Store) -> Broke:

@@ -5,7 +5,7 @@ Parts are copied as raw bytes with the digests their columns committed; everythi
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from onegen.shards.run import describe_run
 from onegen.shards.store import Store
 
 IMAGE, SELECT = "image", "select"
+BEAT_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class PackJob:
         return tuple(dict.fromkeys(("image", "select", *self.columns, *self.require, *self.where_columns)))
 
 
-def pack_shard(job: PackJob, shard: int) -> tuple[Manifest, dict[str, str]]:
-    """Write the packed tar and index of one shard under content names.
+def pack_shard(job: PackJob, shard: int, beat: Callable[[], None]) -> tuple[Manifest, dict[str, str]]:
+    """Write the packed tar and index of one shard under content names; `beat` is called now and then on the way.
 
     Returns the manifest, which names the files plainly, and the content name each plain one has until it is committed.
     """
@@ -75,6 +76,8 @@ def pack_shard(job: PackJob, shard: int) -> tuple[Manifest, dict[str, str]]:
         writer.open()
         outcomes = _where(job, readers)
         for position in range(len(readers[IMAGE].rows)):
+            if position % BEAT_ROWS == 0:
+                beat()
             rows = {column: reader.rows[position] for column, reader in readers.items()}
             _add(job, writer, readers, rows, outcomes[position] if outcomes else True)
         content, counts, digest = writer.finish()

@@ -3,8 +3,12 @@
 Used wherever a listing, a sort or a join over the whole dataset would otherwise be a list in the driver.
 """
 
+import contextlib
+import fcntl
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
@@ -12,15 +16,20 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+PREFIX = "onegen-spill-"
+JUST_MADE_SECONDS = 60
 MEMORY_LIMIT = "512MB"
-BATCH_ROWS = 8192
+BATCH_ROWS = 2048
+"""Rows held as Python objects at a time: 8192 of them are 20 MB, a tenth of a small build's peak memory."""
 
 
 class Spill:
     """A temporary set of tables. Close it, or use it as a context manager, to delete them."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="onegen-spill-")
+        _remove_left_over(tempfile.gettempdir())
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX)
+        self._lock = _lock(self._folder.name)
         self._connection = duckdb.connect(
             config={
                 "memory_limit": MEMORY_LIMIT,
@@ -61,3 +70,28 @@ class Spill:
         """Delete the tables."""
         self._connection.close()
         self._folder.cleanup()
+        os.close(self._lock)
+
+
+def _lock(folder: str) -> int:
+    """Return a descriptor whose lock on the folder ends with this process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _remove_left_over(root: str) -> None:
+    """Delete the tables of processes that were killed: nothing else would."""
+    for name in os.listdir(root):
+        folder = os.path.join(root, name)
+        # Another user's folder cannot be opened, and one may vanish meanwhile.
+        with contextlib.suppress(OSError):
+            # One made this very moment may not be locked yet.
+            if not name.startswith(PREFIX) or time.time() - os.stat(folder).st_mtime < JUST_MADE_SECONDS:
+                continue
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)

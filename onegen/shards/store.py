@@ -277,4 +277,5 @@ def explain(error: OSError, store: Store) -> str:
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"output must be writable, got {where}: {error.strerror}. Choose another OUT or change its permissions."
-    return f"output could not be written: {where}: {error.strerror or error}. Mend it, then run the same command again."
+    said = str(error.strerror or error).removesuffix(".")
+    return f"output could not be written or read back: {where}: {said}. Mend it, then run the same command again."

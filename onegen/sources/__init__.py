@@ -1,9 +1,9 @@
 """Sources: where items come from, one file per kind; sources/NAME.py is imported only when a recipe names NAME."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from onegen.sample import SourceItem
+from onegen.sample import Annotation, Provides, SampleError, SourceItem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -13,14 +13,28 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Source(Protocol):
-    """The contract of a source: a frozen dataclass whose fields are its options, one of them named like the source."""
+    """The contract of a source: a frozen dataclass whose fields are its options, one of them named like the source.
+
+    A dataset pins its source's options with its plan, but for `annotation_options`: those only change the columns the
+    source provides, and are part of their fingerprints instead. `version` is bumped by hand when what it says of an
+    item changes.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]
+    annotation_options: ClassVar[tuple[str, ...]]
 
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
+        ...
+
+    @property
+    def provides(self) -> Mapping[str, Provides]:
+        """What the source brings with its images: columns by name, none for most. Raises ConfigError.
+
+        It may look at the source, and is asked once per build, in the driver.
+        """
         ...
 
     def listing(self) -> "Iterator[pa.RecordBatch]":
@@ -28,5 +42,16 @@ class Source(Protocol):
         ...
 
     def read(self, item: "PlannedItem") -> SourceItem:
-        """Return an item's bytes; raises SampleError where it is gone, changed or unreadable since the plan."""
+        """Return an item's bytes, and what the `image` column says of them.
+
+        Raises SampleError where it is gone, changed or unreadable since the plan.
+        """
+        ...
+
+    def annotations(self, item: "PlannedItem") -> Mapping[str, Annotation | SampleError]:
+        """Return what the source says of an item in each column it provides, without reading its images again.
+
+        A SampleError stands for an annotation that cannot be read, so that the others are kept; raises SampleError
+        where the item is gone, changed or unreadable as a whole.
+        """
         ...

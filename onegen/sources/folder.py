@@ -6,7 +6,6 @@ and those below: its first line is the licence's name, its second line, if any, 
 folders are passed over.
 """
 
-import datetime
 import json
 import os
 import re
@@ -19,9 +18,10 @@ import fsspec
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import ConfigError, SampleError, SourceItem
+from onegen.sample import Annotation, ConfigError, Provides, SampleError, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.shards.spill import BATCH_ROWS, Spill
+from onegen.sources._files import local_state, remote_state, state
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SIDECARS = (".txt", ".json")
@@ -58,6 +58,8 @@ class Folder:
 
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
+    annotation_options: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[Mapping[str, Provides]] = {}
 
     @cached_property
     def _fs(self) -> fsspec.AbstractFileSystem:
@@ -104,10 +106,14 @@ class Folder:
             facts.update(_facts(file.uri, self._checked(file)))
         return SourceItem(images, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
 
+    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
+        """Return nothing: all a folder says goes into the image column."""
+        return {}
+
     def _checked(self, file: PlannedFile) -> bytes:
         path = f"{self._path}/{file.uri}"
         try:
-            size, etag = _local_state(os.stat(path)) if self._is_local else _state(self._fs.info(path))
+            size, etag = state(self._fs, path)
             data = bytes(self._fs.cat_file(path))
         except FileNotFoundError:
             raise SampleError(
@@ -167,7 +173,7 @@ class Folder:
                 del folders[name]
             for name, info in files.items():
                 if not name.startswith("."):
-                    yield os.path.relpath(f"{folder}/{name}", self._path), *_state(info)
+                    yield os.path.relpath(f"{folder}/{name}", self._path), *remote_state(info)
 
 
 def _scan(root: str) -> Iterator[tuple[str, int, str]]:
@@ -184,26 +190,10 @@ def _scan(root: str) -> Iterator[tuple[str, int, str]]:
                     pending.append(path)
                 elif entry.is_file() or entry.is_symlink():
                     try:
-                        yield path, *_local_state(entry.stat())
+                        yield path, *local_state(entry.stat())
                     except FileNotFoundError:
                         # A link to nothing is planned, so that it fails by name instead of vanishing.
                         yield path, 0, "mtime:none"
-
-
-def _local_state(stat: os.stat_result) -> tuple[int, str]:
-    """Return size and version of a file of this machine: its modification time to the nanosecond."""
-    return stat.st_size, f"mtime:{stat.st_mtime_ns}"
-
-
-def _state(info: Mapping[str, Any]) -> tuple[int, str]:
-    """Return size and version of a remote file: the store's etag where it has one, else a time."""
-    size = int(info["size"])
-    for name in ("ETag", "etag", "md5Hash"):
-        if info.get(name):
-            return size, f"etag:{info[name]}"
-    moment = next((info[name] for name in ("mtime", "LastModified", "last_modified", "created") if info.get(name)), "")
-    # A listing and a look at one file may give the same moment as seconds and as a date.
-    return size, f"time:{moment.timestamp() if isinstance(moment, datetime.datetime) else moment}"
 
 
 def _is_licence(path: str) -> bool:
@@ -233,7 +223,7 @@ def _facts(uri: str, data: bytes) -> dict[str, str]:
         said = json.loads(text)
         if not isinstance(said, dict):
             raise ValueError("an object is needed")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SampleError(
             "bad_sidecar", f"{uri} must be UTF-8 text or a JSON object: {error}. Mend it, then build into a new OUT."
         ) from error

@@ -1,9 +1,13 @@
 """What every source keeps, whatever it reads from. A new source adds its way of being filled to `FILL`.
 
+Each holds the first picture in a file of its own (`FIRST`), so that one item can be changed and the others not.
+
 PYTHONPATH=. python -m pytest tests/contracts/test_sources.py
 """
 
 import inspect
+import itertools
+import json
 import pickle
 import re
 import subprocess
@@ -18,14 +22,17 @@ import pytest
 from onegen.config import make_source
 from onegen.registry import available
 from onegen.sample import SampleError, SourceItem
+from onegen.shards.index import BASE
 from onegen.shards.plan import LISTING, PlannedItem, make_plan, read_plan
 from onegen.shards.store import open_store
 from onegen.sources import Source
+from tests.exports import table_bytes, tar_bytes
 from tests.fabricated import memory_store
 from tests.pictures import jpeg, png
 
 NAMES = available("sources")
 PICTURES = {"a.jpg": jpeg(1), "b c/ü.png": png(2), "b c/d.e.jpg": jpeg(3)}
+CAPTION = "two \x07 men\n"
 
 Described = Mapping[str, object]
 
@@ -38,7 +45,43 @@ def fill_folder(url: str, pictures: Mapping[str, bytes]) -> Described:
     return {"folder": url}
 
 
-FILL: dict[str, Callable[[str, Mapping[str, bytes]], Described]] = {"folder": fill_folder}
+def fill_parquet(url: str, pictures: Mapping[str, bytes]) -> Described:
+    """Write the first picture into one table and the others into another."""
+    store = open_store(url)
+    for name, chosen in _halves(pictures):
+        columns = {
+            "jpg": list(chosen.values()),
+            "said": [CAPTION] * len(chosen),
+            "size": [len(d) for d in chosen.values()],
+        }
+        store.write(f"{name}.parquet", table_bytes(columns))
+    return {"parquet": f"{url}/*.parquet", "image": "jpg", "caption": "said", "keep": ["size"]}
+
+
+def fill_webdataset(url: str, pictures: Mapping[str, bytes]) -> Described:
+    """Write the first picture into one tar and the others into another."""
+    store = open_store(url)
+    for name, chosen in _halves(pictures):
+        members = []
+        for number, (path, data) in enumerate(chosen.items()):
+            about = json.dumps({"size": len(data), "path": path}).encode()
+            members += [(f"é/{number}{path[path.rindex('.') :]}", data), (f"é/{number}.json", about)]
+            members.append((f"é/{number}.txt", CAPTION.encode()))
+        store.write(f"{name}.tar", tar_bytes(members))
+    return {"webdataset": url}
+
+
+def _halves(pictures: Mapping[str, bytes]) -> list[tuple[str, dict[str, bytes]]]:
+    items = list(pictures.items())
+    return [("one", dict(items[:1])), ("two", dict(items[1:]))] if items else []
+
+
+FILL: dict[str, Callable[[str, Mapping[str, bytes]], Described]] = {
+    "folder": fill_folder,
+    "parquet": fill_parquet,
+    "webdataset": fill_webdataset,
+}
+FIRST = {"folder": "a.jpg", "parquet": "one.parquet", "webdataset": "one.tar"}
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -94,7 +137,9 @@ def test_reading_gives_the_bytes_that_are_there(name, url):
     assert all(isinstance(found, SourceItem) for found in said)
     assert sorted(data for found in said for data in found.images) == sorted(PICTURES.values())
     for item, found in zip(items, said, strict=True):
-        assert [len(data) for data in found.images] == [file.size for file in item.images]
+        assert len(found.images) == len(item.images)
+        assert found.caption == (CAPTION if name != "folder" else None), "captions are kept in full"
+        assert found.annotations == {}, "what a source provides is asked for by itself"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,19 +164,50 @@ def test_travels_to_a_worker_before_and_after_use(name, url):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_item_that_changed_or_went_after_the_plan_fails_with_its_reason(name, url):
     source = filled(name, url)
-    items = {item.item: item for item in listed(source)}
-    item = items["a.jpg"]
+    items = listed(source)
+    (item,) = (item for item in items if source.read(item).images == (PICTURES["a.jpg"],))
+    others = {other.item: source.read(other) for other in items if other != item}
     fs, root = fsspec.url_to_fs(url)
-    for data in (PICTURES["a.jpg"] + b"longer", PICTURES["a.jpg"][:-1] + b"?"):
-        fs.pipe_file(f"{root}/a.jpg", data)
-        with pytest.raises(SampleError, match=r"a\.jpg must be as planned") as caught:
-            source.read(item)
-        assert caught.value.reason == "source_changed"
-    fs.rm_file(f"{root}/a.jpg")
-    with pytest.raises(SampleError, match=r"a\.jpg must still be there.*onegen retry") as caught:
-        source.read(item)
-    assert caught.value.reason == "source_gone"
-    assert source.read(items["b c/d.e.jpg"]).images == (PICTURES["b c/d.e.jpg"],)
+    path = f"{root}/{FIRST[name]}"
+    before = fs.cat_file(path)
+    asked = [source.read, *([source.annotations] if source.provides else [])]
+    for data in (before + b"longer", before[:-1] + b"?"):
+        fs.pipe_file(path, data)
+        for read, again in itertools.product(asked, range(2)):
+            with pytest.raises(SampleError, match=f"{re.escape(FIRST[name])} must be as planned") as caught:
+                read(item)
+            assert caught.value.reason == "source_changed", again
+    fs.rm_file(path)
+    for read in asked:
+        with pytest.raises(SampleError, match=f"{re.escape(FIRST[name])} must still be there.*onegen retry") as caught:
+            read(item)
+        assert caught.value.reason == "source_gone"
+    assert {other.item: source.read(other) for other in items if other != item} == others
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_source_says_of_an_item_fits_what_it_declares(name, url):
+    source = filled(name, url)
+    provides = source.provides
+    assert pickle.loads(pickle.dumps(source)).provides == provides
+    assert set(source.annotation_options) <= set(source.__dataclass_fields__)
+    for column, provided in provides.items():
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", column)
+        assert not set(provided.fields) & set(BASE), "a field must not hide one every index has"
+    for item in listed(source):
+        for column, said in source.annotations(item).items():
+            assert not isinstance(said, SampleError)
+            assert set(said.values) <= set(provides[column].fields)
+            for field, value in said.values.items():
+                pa.array([value], provides[column].fields[field])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "folder"])
+def test_an_annotation_belongs_to_its_image(name, url):
+    source = filled(name, url)
+    for item in listed(source):
+        (data,) = source.read(item).images
+        assert source.annotations(item)["metadata"].values["size"] == len(data)
 
 
 @pytest.mark.parametrize("name", NAMES)

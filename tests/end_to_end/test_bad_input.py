@@ -166,7 +166,7 @@ def test_another_limit_is_refused_and_none_keeps_the_pinned_one(recipe: Recipe, 
     ("card", "message"),
     [
         ({"schema_version": 2}, "must have schema version 1, got 2 in .*Use the onegen that made it, or another OUT"),
-        ({"kind": "film"}, "dataset.json is not a dataset card"),
+        ({"kind": "film"}, "dataset.json must be the card of a dataset, and does not read as one"),
     ],
 )
 def test_an_output_of_another_schema_is_refused(recipe: Recipe, out: Path, card: dict, message: str) -> None:
@@ -234,7 +234,7 @@ def test_a_stored_file_cut_short_is_named(recipe: Recipe, out: Path, built: Path
 @pytest.fixture
 def public(built: Path) -> Iterator[Path]:
     """A folder that another user can reach, with the photos in it."""
-    root = Path(tempfile.mkdtemp())
+    root = Path(tempfile.mkdtemp(dir="/tmp"))
     root.chmod(0o755)
     shutil.copytree(built / "photos", root / "photos")
     yield root
@@ -246,7 +246,9 @@ def public(built: Path) -> Iterator[Path]:
 def drive_as_nobody(recipe: Recipe, out: Path) -> subprocess.CompletedProcess[str]:
     """Build as a user whom permissions bind."""
     orders = json.dumps({"recipe": recipe.model_dump(mode="json"), "store": str(out), "as_nobody": True})
-    return subprocess.run([sys.executable, "-m", "tests.driver"], input=orders, text=True, capture_output=True)
+    command = [sys.executable, "-m", "tests.driver"]
+    environment = {**os.environ, "TMPDIR": "/tmp"}
+    return subprocess.run(command, input=orders, text=True, capture_output=True, env=environment)
 
 
 def test_an_unreadable_folder_is_refused(public: Path) -> None:

@@ -1,6 +1,7 @@
 """Whatever stops a build, wherever: the same command again ends with the bytes of a build that was never stopped."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.broken_stores import Crash, CrashingStore, KillingStore
 from tests.calls import count_calls
 from tests.tiny import (
     committed,
+    damaged,
     dataset,
     encoded,
     make_recipe,
@@ -76,12 +79,17 @@ def test_the_undisturbed_build_has_rows_of_every_kind(undisturbed: Undisturbed) 
     assert strays(undisturbed.out) == []
 
 
-def test_a_crash_at_every_change_loses_and_repeats_nothing(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_a_crash_at_every_change_loses_and_repeats_nothing(
+    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An exception is no power cut: waiting for the disk thousands of times would prove nothing here.
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
     for at in range(1, len(undisturbed.changes) + 1):
         out = tmp_path / str(at)
         with pytest.raises(Crash):
             run(undisturbed.recipe, CrashingStore(str(out), at))
         where = f"crash at change {at}, {' '.join(undisturbed.changes[at - 1])}"
+        assert damaged(out) == [], where
         before = committed(out)
         undisturbed.calls.unlink(missing_ok=True)
         summary = run(undisturbed.recipe, out)
@@ -102,6 +110,33 @@ def test_a_crash_at_every_change_loses_and_repeats_nothing(undisturbed: Undistur
         shutil.rmtree(out)
 
 
+@pytest.mark.slow
+def test_a_crash_at_every_change_of_a_recompute_leaves_whole_shards_and_goes_on(
+    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replacing is where a manifest could name bytes that are not there: files go, and plain names change hands."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    plain = undisturbed.recipe.model_dump(mode="json")
+    plain["stages"][0]["annotators"]["tests.plugins.tone"]["gain"] = 2.0
+    recipe = Recipe.model_validate(plain)
+    fresh = run(recipe, tmp_path / "fresh")
+    shutil.copytree(undisturbed.out, tmp_path / "0")
+    whole = CrashingStore(str(tmp_path / "0"))
+    assert run(recipe, whole, recompute=("tone",)) == fresh
+    assert {kind for kind, _ in whole.changes} == {"write", "spool", "publish", "rename", "delete"}
+    for at in range(1, len(whole.changes) + 1):
+        out = tmp_path / str(at)
+        shutil.copytree(undisturbed.out, out)
+        with pytest.raises(Crash):
+            run(recipe, CrashingStore(str(out), at), recompute=("tone",))
+        where = f"crash at change {at}, {' '.join(whole.changes[at - 1])}"
+        assert damaged(out) == [], where
+        assert run(recipe, out, recompute=("tone",)) == fresh, where
+        assert packed(out) == packed(tmp_path / "fresh"), where
+        assert strays(out) == [], where
+        shutil.rmtree(out)
+
+
 def test_a_finished_build_is_left_alone(undisturbed: Undisturbed, tmp_path: Path) -> None:
     shutil.copytree(undisturbed.out, tmp_path / "out")
     before = committed(tmp_path / "out")
@@ -111,6 +146,14 @@ def test_a_finished_build_is_left_alone(undisturbed: Undisturbed, tmp_path: Path
     assert committed(tmp_path / "out") == before
     assert {name for _, name in store.changes} == {"dataset.json"}
     assert not undisturbed.calls.exists()
+
+
+def drive_to_death(orders: dict[str, Any], tmp_path: Path) -> None:
+    """Run a build that kills itself, with a folder of its own for the temporary files it cannot delete."""
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    ended = subprocess.run([sys.executable, "-m", "tests.driver"], input=json.dumps(orders), text=True, env=environment)
+    assert ended.returncode == -signal.SIGKILL
 
 
 DRIVER_POINTS = [
@@ -131,8 +174,7 @@ def test_a_driver_killed_at_each_kind_of_change_goes_on(
 ) -> None:
     store = KillingStore(str(tmp_path / "out"), kind, part, str(tmp_path / "marker"))
     orders = {"recipe": undisturbed.recipe.model_dump(mode="json"), "store": store.__reduce__()[1], "ears": "log"}
-    ended = subprocess.run([sys.executable, "-m", "tests.driver"], input=json.dumps(orders), text=True)
-    assert ended.returncode == -signal.SIGKILL
+    drive_to_death(orders, tmp_path)
     assert (tmp_path / "marker").exists()
     before = committed(tmp_path / "out")
     summary = run(undisturbed.recipe, tmp_path / "out")
@@ -155,8 +197,7 @@ def test_a_driver_killed_while_it_deletes_a_replaced_file_goes_on(undisturbed: U
         "store": [*store.__reduce__()[1][:2], "columns/image/000001", *store.__reduce__()[1][3:]],
         "options": {"recompute": ["image"]},
     }
-    ended = subprocess.run([sys.executable, "-m", "tests.driver"], input=json.dumps(orders), text=True)
-    assert ended.returncode == -signal.SIGKILL
+    drive_to_death(orders, tmp_path)
     recipe = Recipe.model_validate(orders["recipe"])
     summary = run(recipe, out, recompute=("image",))
     fresh = run(recipe, tmp_path / "fresh")

@@ -1,6 +1,7 @@
 """Any number of workers of either kind makes the same dataset, and a dataset has one driver at a time."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,8 +63,24 @@ def test_local_workers_make_the_bytes_of_a_build_in_process(
 
 @pytest.mark.usefixtures("ray_session")
 def test_ray_actors_make_the_bytes_of_a_build_in_process(reference: Reference, tmp_path: Path) -> None:
+    run(reference.recipe, tmp_path / "out", executor="ray", workers=2, only=("image", "select", "look"))
+    run(reference.recipe, tmp_path / "out", only=("again",))
     assert run(reference.recipe, tmp_path / "out", executor="ray", workers=2) == reference.summary
     assert packed(tmp_path / "out") == packed(reference.out)
+    assert strays(tmp_path / "out") == []
+
+
+def test_ctrl_c_ends_the_workers_and_the_next_run_goes_on(reference: Reference, tmp_path: Path) -> None:
+    class Interrupted(Ears):
+        def committed(self, step: str, manifest: Manifest) -> None:
+            if step == "look":
+                raise KeyboardInterrupt
+
+    run(reference.recipe, tmp_path / "out", only=("image", "select"))
+    with pytest.raises(KeyboardInterrupt):
+        run(reference.recipe, tmp_path / "out", Interrupted(), workers=2)
+    assert multiprocessing.active_children() == []
+    assert run(reference.recipe, tmp_path / "out") == reference.summary
     assert strays(tmp_path / "out") == []
 
 
@@ -71,22 +88,21 @@ def test_a_second_driver_is_refused_while_the_first_works(reference: Reference, 
     out = tmp_path / "out"
 
     class Rival(Ears):
-        refused = 0
-
         def committed(self, step: str, manifest: Manifest) -> None:
+            super().committed(step, manifest)
+            if manifest.shard != 1:
+                return
             with pytest.raises(LeaseHeld, match=r"one driver at a time, and .* is being built by process \d+ on .+"):
                 run(reference.recipe, out)
-            if not self.refused:
+            if step == "image":
                 orders = json.dumps({"recipe": reference.recipe.model_dump(mode="json"), "store": str(out)})
-                ended = subprocess.run(
-                    [sys.executable, "-m", "tests.driver"], input=orders, text=True, capture_output=True
-                )
+                command = [sys.executable, "-m", "tests.driver"]
+                ended = subprocess.run(command, input=orders, text=True, capture_output=True)
                 assert ended.returncode == 1
                 assert "LeaseHeld: dataset must have one driver at a time" in ended.stderr
-            self.refused += 1
 
     rival = Rival()
     assert run(reference.recipe, out, rival) == reference.summary
-    assert rival.refused == 4 * 6
+    assert len(rival.commits) == len(set(rival.commits)) == 4 * 6
     assert strays(out) == []
     assert run(reference.recipe, out) == reference.summary

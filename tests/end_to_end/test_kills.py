@@ -52,6 +52,7 @@ def test_twenty_kills_of_the_process_group_lose_and_double_nothing(tmp_path: Pat
             "ears": "tell",
         }
     )
+    (tmp_path / "temporary").mkdir()
     rng = random.Random(20)
     commits: Counter[str] = Counter()
     for kill in range(KILLS):
@@ -62,6 +63,7 @@ def test_twenty_kills_of_the_process_group_lose_and_double_nothing(tmp_path: Pat
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
             start_new_session=True,
         ) as driver:
             assert driver.stdin is not None

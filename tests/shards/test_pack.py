@@ -56,7 +56,7 @@ def write(store: Store) -> None:
 def pack(store: Store, require: tuple[str, ...] = ("image",), where: str | None = None) -> Manifest:
     named = ("scores",) if where else ()
     job = PackJob(store, "image", ("image", "scores", "hed"), require, SCOPE, where, named)
-    manifest, pending = pack_shard(job, 0)
+    manifest, pending = pack_shard(job, 0, lambda: None)
     Dataset(store).commit_packed(manifest, pending)
     return manifest
 

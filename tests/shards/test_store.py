@@ -169,7 +169,7 @@ def test_an_unknown_protocol_is_a_configuration_error():
         (errno.ENOSPC, ["room", "Free space", "nothing committed is lost"]),
         (errno.EROFS, ["must be writable", "Choose another OUT"]),
         (errno.EACCES, ["must be writable", "permissions"]),
-        (errno.EIO, ["could not be written", "run the same command again"]),
+        (errno.EIO, ["could not be written or read back", "run the same command again"]),
     ],
 )
 def test_an_explanation_names_thing_rule_and_way_out(store, number, said):

@@ -1,0 +1,276 @@
+"""WebDataset tars, one image a key: what img2dataset downloads, and any other tar of `key.jpg`, `key.txt`, `key.json`.
+
+Keys end at the first dot of the file name, as in webdataset: `a/b.c.jpg` is the part `c.jpg` of the key `a/b`. The plan
+is made from the tars' headers alone, an item is `tar#key`, and its members are read at their offsets; a tar that has
+changed since fails its rows. Nothing vanishes: img2dataset's table beside a tar (`00007.parquet`) names what could not
+be downloaded, and each such row is planned and fails as `download_failed`; a tar that breaks off adds one row that
+fails as `damaged_tar`. Files without a key (no extension, hidden) are passed over, as webdataset does.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, BinaryIO, ClassVar, cast
+
+import pyarrow as pa
+
+from onegen.registry import nearest, register
+from onegen.sample import Annotation, ConfigError, Provides, SampleError, SourceItem
+from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.shards.spill import BATCH_ROWS, Spill
+from onegen.sources._downloads import Downloads
+from onegen.sources._files import Files, unreadable
+from onegen.sources._metadata import METADATA, field_name, json_types, json_value, provided
+from onegen.sources._tar import DamagedTar, key_and_part, member_uri, members, split_member
+
+IMAGES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff")
+_SAMPLES = 32
+"""How many of the first tar's JSON members stand for all, where no table says their types."""
+_SAID_ELSEWHERE = ("caption", "status", "error_message")
+"""Not kept unless asked for: the caption is in the image column, the others in what became of the row."""
+_PARTS = pa.schema(
+    [
+        ("tar", pa.string()),
+        ("key", pa.string()),
+        ("part", pa.string()),
+        ("start", pa.int64()),
+        ("uri", pa.string()),
+        ("size", pa.int64()),
+        ("etag", pa.string()),
+    ]
+)
+_ROW, _END = "/row", "/end"
+"""Parts that are no members, whose parts have no slash: a row of the table beside a tar, the end of a damaged tar."""
+
+
+@register("sources", "webdataset")
+@dataclass(frozen=True)
+class WebDataset:
+    """Images in `webdataset`: a tar, a glob, a folder or a range ({00000..00041}.tar), local or any fsspec URL.
+
+    `image` names the part that is the image (such as `image.jpg`; null: the one part that is jpg, png, webp, ...),
+    `caption` the part that is its caption. `key.json` may say caption, licence and attribution. `keep` lists what else
+    of it becomes the column `metadata`; null keeps all. Its types are those of the table beside the first tar, else
+    those of its first samples, so the first tar must be there whenever a build starts, unless `keep` is empty.
+    """
+
+    webdataset: str
+    image: str | None = None
+    caption: str = "txt"
+    keep: tuple[str, ...] | None = None
+
+    name: ClassVar[str] = "webdataset"
+    version: ClassVar[int] = 1
+    annotation_options: ClassVar[tuple[str, ...]] = ("keep",)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What it provides travels to the workers, who would have to look at the first tar again.
+        held = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | held
+
+    @property
+    def root(self) -> str:
+        """Where the uris of the plan start from, absolute."""
+        return self._files.root
+
+    @cached_property
+    def provides(self) -> Mapping[str, Provides]:
+        """What is kept of each `key.json`: the column `metadata`; raises ConfigError for a kept name nobody says."""
+        if self.keep is not None and not self.keep:
+            return {}
+        types = self._types()
+        unknown = [name for name in self.keep or () if name not in types]
+        if unknown:
+            raise ConfigError(
+                f"keep must name what the JSON in {self.webdataset} says, got {unknown[0]!r}; "
+                f"{nearest(unknown[0], list(types))}"
+            )
+        names = self.keep if self.keep is not None else [name for name in types if name not in _SAID_ELSEWHERE]
+        return provided({name: types[name] for name in names})
+
+    def listing(self) -> Iterator[pa.RecordBatch]:
+        """Yield an item per key, per failed download and per damaged tar, as LISTING batches; raises ConfigError."""
+        with Spill() as spill:
+            spill.store("parts", _PARTS, _batched(self._parts(), _PARTS))
+            batches = spill.query("SELECT * FROM parts ORDER BY tar, key, start, part")
+            rows = (row for batch in batches for row in batch.to_pylist())
+            groups = itertools.groupby(rows, key=lambda row: (row["tar"], row["key"]))
+            yield from _batched((self._item(tar, key, list(parts)) for (tar, key), parts in groups), LISTING)
+
+    def read(self, item: PlannedItem) -> SourceItem:
+        """Return an item's bytes, and what its caption and JSON say.
+
+        Raises SampleError: source_gone, source_changed or source_unreadable; download_failed or not_in_tar for a row of
+        the table beside a tar; damaged_tar for the place where one breaks off; two_images or no_image for a key with
+        another number of images than one; bad_sidecar.
+        """
+        found = split_member(item.images[0].uri)
+        if found is None:
+            raise self._downloads.failure(item.images[0], item.item)
+        tar, offset, name = found
+        if not name:
+            raise self._damage(item.images[0], tar, offset)
+        if len(item.images) > 1:
+            names = ", ".join(_name(file) for file in item.images)
+            raise SampleError("two_images", f"key must have one image, got {names} in {tar}. Name the one in `image`.")
+        if not self._is_image(key_and_part(name)[1]):
+            raise SampleError("no_image", f"key must have an image, got {name} and none in {tar}.")
+        data = self._member(item.images[0])
+        facts = self._facts(item)
+        return SourceItem((data,), facts.get("caption"), facts.get("licence"), facts.get("attribution"))
+
+    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
+        """Return what is kept of an item's JSON, nothing where it has none; raises SampleError as `read` does."""
+        said = self._json(item) if self.provides else None
+        if said is None:
+            return {}
+        known = {field_name(name): value for name, value in said.items()}
+        fields = self.provides[METADATA].fields
+        return {METADATA: Annotation({name: json_value(known.get(name), kind) for name, kind in fields.items()})}
+
+    @cached_property
+    def _files(self) -> Files:
+        return Files(self.webdataset, (".tar",), "source webdataset")
+
+    @cached_property
+    def _downloads(self) -> Downloads:
+        return Downloads(self._files)
+
+    def _is_image(self, part: str) -> bool:
+        return part == self.image.lower() if self.image is not None else part in IMAGES
+
+    def _types(self) -> dict[str, pa.DataType]:
+        """Return names and types of what the JSON of the first tar says."""
+        first = self._files.first()
+        table = self._downloads.beside(first.uri)
+        if table is not None:
+            return self._downloads.types(table)
+        return json_types(list(itertools.islice(self._objects(first), _SAMPLES)))
+
+    def _objects(self, tar: PlannedFile) -> Iterator[dict[str, Any]]:
+        with contextlib.suppress(DamagedTar), self._open(tar) as file:
+            for member in members(file, tar.size):
+                if key_and_part(member.name)[1] == "json":
+                    end = member.offset + member.size
+                    data = self._files.fs.cat_file(self._files.path(tar.uri), start=member.offset, end=end)
+                    with contextlib.suppress(SampleError):
+                        yield _object(member.name, data)
+
+    def _open(self, tar: PlannedFile) -> BinaryIO:
+        try:
+            return cast(BinaryIO, self._files.fs.open(self._files.path(tar.uri), "rb"))
+        except OSError as error:
+            raise ConfigError(
+                f"{self._files.path(tar.uri)} must be readable: {error}. Give yourself permission, or move it away."
+            ) from error
+
+    def _parts(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what there is of every key as rows of `_PARTS`, one tar after the other."""
+        for tar in self._files.listed():
+            etag = f"{tar.size}:{tar.etag}"
+            try:
+                with self._open(tar) as file:
+                    for member in members(file, tar.size):
+                        key, part = key_and_part(member.name)
+                        uri = member_uri(tar.uri, member.offset, member.name)
+                        if key:
+                            yield tar.uri, key, part, member.offset, uri, member.size, etag
+            except DamagedTar as damage:
+                yield tar.uri, "", _END, damage.offset, member_uri(tar.uri, damage.offset, ""), 0, etag
+            table = self._downloads.beside(tar.uri)
+            if table is not None:
+                for key, uri in self._downloads.rows(table):
+                    yield tar.uri, key, _ROW, 0, uri, table.size, table.etag
+
+    def _item(self, tar: str, key: str, rows: list[dict[str, Any]]) -> tuple[Any, ...]:
+        """Return the row of `LISTING` of a key, given what there is of it, in the order of the tar."""
+        parts = [row for row in rows if row["part"] != _ROW] or rows
+        images = [row for row in parts if self._is_image(row["part"])]
+        beside = [row for row in parts if images and row["part"] in (self.caption.lower(), "json")]
+        # A key without an image is planned by its first part, so that it fails by name.
+        planned = ([{n: row[n] for n in ("uri", "size", "etag")} for row in of] for of in (images or parts[:1], beside))
+        return f"{tar}#{key}" if key else tar, *planned
+
+    def _member(self, file: PlannedFile) -> bytes:
+        """Return the bytes of a member, if its tar is still the planned one."""
+        tar, offset, name = split_member(file.uri) or (file.uri, 0, "")
+        self._check(file, tar)
+        try:
+            data = bytes(self._files.fs.cat_file(self._files.path(tar), start=offset, end=offset + file.size))
+        except (OSError, ValueError) as error:
+            raise unreadable(self._files.path(tar), error) from error
+        if len(data) != file.size:
+            said = f"{name} must have {file.size} bytes, got {len(data)}"
+            raise unreadable(self._files.path(tar), EOFError(said))
+        return data
+
+    def _check(self, part: PlannedFile, tar: str) -> None:
+        size, _, etag = part.etag.partition(":")
+        self._files.check(PlannedFile(tar, int(size), etag))
+
+    def _facts(self, item: PlannedItem) -> dict[str, str]:
+        """Return caption, licence and attribution; a caption of its own part goes before what the JSON says.
+
+        JSON that cannot be read fails the image: it may hold a licence.
+        """
+        said = self._json(item) or {}
+        names = {"text": "caption", "license": "licence", "caption": "caption", "licence": "licence"}
+        names["attribution"] = "attribution"
+        facts = {fact: said[name] for name, fact in names.items() if isinstance(said.get(name), str) and said[name]}
+        for file in item.sidecars:
+            if key_and_part(_name(file))[1] == self.caption.lower():
+                text = _text(_name(file), self._member(file))
+                facts |= {"caption": text} if text.strip() else {}
+        return facts
+
+    def _json(self, item: PlannedItem) -> dict[str, Any] | None:
+        for file in item.sidecars:
+            if key_and_part(_name(file))[1] == "json":
+                return _object(_name(file), self._member(file))
+        return None
+
+    def _damage(self, end: PlannedFile, tar: str, offset: int) -> SampleError:
+        self._check(end, tar)
+        return SampleError(
+            "damaged_tar",
+            f"{self._files.path(tar)} must be a whole, uncompressed tar, it breaks off at byte {offset:,}. What stands "
+            f"before was planned; for the rest, mend it and build into a new OUT.",
+        )
+
+
+def _batched(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield rows as record batches."""
+    rows = iter(rows)
+    while held := list(itertools.islice(rows, BATCH_ROWS)):
+        columns = zip(*held, strict=True)
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+        )
+
+
+def _name(file: PlannedFile) -> str:
+    """Return the name of a planned member in its tar."""
+    found = split_member(file.uri)
+    return found[2] if found else file.uri
+
+
+def _text(name: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SampleError("bad_sidecar", f"{name} must be UTF-8 text: {error}.") from error
+
+
+def _object(name: str, data: bytes) -> dict[str, Any]:
+    """Return a JSON object; NaN and infinities, which JSON does not have, are null."""
+    try:
+        said = json.loads(_text(name, data), parse_constant=lambda constant: None)
+    except (ValueError, RecursionError) as error:
+        raise SampleError("bad_sidecar", f"{name} must be a JSON object: {error}.") from error
+    if not isinstance(said, dict):
+        raise SampleError("bad_sidecar", f"{name} must be a JSON object, got {type(said).__name__}.")
+    return said

@@ -1,0 +1,326 @@
+"""PYTHONPATH=. python -m pytest tests/sources/test_parquet.py"""
+
+import datetime
+import decimal
+import math
+import os
+import pickle
+import shutil
+import tracemalloc
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from onegen.config import make_source
+from onegen.sample import ConfigError, SampleError
+from onegen.shards.plan import PlannedItem, make_plan, read_plan
+from onegen.sources.parquet import Parquet
+from tests.exports import table_bytes
+from tests.fabricated import memory_store
+from tests.pictures import jpeg, png
+
+PICTURES = [jpeg(seed) for seed in range(8)]
+
+
+def write(path, rows_per_group: int = 3, types: dict[str, pa.DataType] | None = None, **columns: list) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(table_bytes(columns, rows_per_group, **(types or {})))
+    return str(path)
+
+
+def plan(source: Parquet) -> list[PlannedItem]:
+    """List a source as a build does, and return its items in order."""
+    with memory_store("parquet") as store:
+        summary = make_plan(store, source.listing(), 1000)
+        return [row for shard in range(summary.shards) for row in read_plan(store, shard)]
+
+
+def refused(source: Parquet) -> str:
+    with pytest.raises(ConfigError) as caught:
+        plan(source)
+    return str(caught.value)
+
+
+def failed(source: Parquet, item: PlannedItem) -> tuple[str, str]:
+    with pytest.raises(SampleError) as caught:
+        source.read(item)
+    return caught.value.reason, str(caught.value)
+
+
+def test_an_item_is_a_row_of_a_file_in_the_order_of_the_table(tmp_path):
+    path = write(tmp_path / "a.parquet", image=PICTURES * 2)
+    items = plan(Parquet(path))
+    assert [item.item for item in items] == [f"a.parquet#{row:010d}" for row in range(16)]
+    (file,) = items[3].images
+    assert (file.uri, file.size) == ("a.parquet#0000000003", os.stat(path).st_size)
+    assert file.etag == f"mtime:{os.stat(path).st_mtime_ns}"
+    assert [Parquet(path).read(item).images[0] for item in items] == PICTURES * 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("a0.parquet", ["a0"]),
+        ("*.parquet", ["a0", "a1", "a2"]),
+        ("a{0..1}.parquet", ["a0", "a1"]),
+        ("", ["a0", "a1", "a2", "in/b"]),
+        ("**/*.parquet", ["a0", "a1", "a2", "in/b"]),
+        ("in", ["b"]),
+    ],
+)
+def test_files_are_named_by_path_glob_range_or_folder(tmp_path, pattern, found):
+    for name in ("a0.parquet", "a1.parquet", "a2.parquet", "in/b.parquet", "in/.c.parquet", ".d/e.parquet", "f.txt"):
+        write(tmp_path / name, image=PICTURES[:1])
+    source = Parquet(str(tmp_path / pattern))
+    assert sorted(item.item.partition(".")[0] for item in plan(source)) == found
+    assert source.root == str(tmp_path / "in" if pattern == "in" else tmp_path)
+
+
+def test_the_root_is_said_by_the_pattern_even_when_the_files_are_gone(tmp_path):
+    roots = {}
+    for pattern in ("in/a.parquet", "in/*.parquet", "in", "in/{00..01}.parquet"):
+        write(tmp_path / "in/a.parquet", image=PICTURES[:1])
+        before = Parquet(str(tmp_path / pattern)).root
+        shutil.rmtree(tmp_path / "in")
+        roots[pattern] = (before, Parquet(str(tmp_path / pattern)).root)
+    assert set(roots.values()) == {(str(tmp_path / "in"), str(tmp_path / "in"))}
+
+
+def test_texts_come_from_the_columns_the_recipe_names(tmp_path):
+    path = write(
+        tmp_path / "a.parquet",
+        image=PICTURES[:2],
+        TEXT=["  two\x00 lines\n\x1b of it ", None],
+        rights=["CC0-1.0", ""],
+        author=["Ann", "Bo"],
+    )
+    source = Parquet(path, caption="TEXT", licence="rights", attribution="author")
+    first, second = (source.read(item) for item in plan(source))
+    assert (first.caption, first.licence, first.attribution) == ("  two\x00 lines\n\x1b of it ", "CC0-1.0", "Ann")
+    assert (second.caption, second.licence, second.attribution) == (None, None, "Bo")
+
+
+def test_a_caption_of_100_kb_is_kept_in_full(tmp_path):
+    long = "é" * 100_000
+    source = Parquet(write(tmp_path / "a.parquet", image=PICTURES[:1], text=[long]), caption="text")
+    assert source.read(plan(source)[0]).caption == long
+
+
+def test_a_datasets_export_is_read(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    held = datasets.Dataset.from_dict(
+        {"image": [{"bytes": data, "path": None} for data in PICTURES], "text": [f"picture {n}" for n in range(8)]}
+    )
+    held = held.cast_column("image", datasets.Image())
+    held.to_parquet(str(tmp_path / "train-00000-of-00001.parquet"), batch_size=3)
+    source = Parquet(str(tmp_path), caption="text")
+    said = [source.read(item) for item in plan(source)]
+    assert [one.images for one in said] == [(data,) for data in PICTURES]
+    assert [one.caption for one in said] == [f"picture {n}" for n in range(8)]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_bytes_of_any_width_are_read(tmp_path, kind):
+    source = Parquet(write(tmp_path / "a.parquet", types={"image": kind}, image=PICTURES[:2]))
+    assert [source.read(item).images[0] for item in plan(source)] == PICTURES[:2]
+
+
+def test_paths_start_from_the_folder_of_their_file_or_from_image_root(tmp_path):
+    for name in ("in/a.jpg", "in/deep/b.jpg", "elsewhere/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    path = write(tmp_path / "in/t.parquet", image=["a.jpg", "deep/../deep/b.jpg", str(tmp_path / "in/a.jpg")])
+    near = Parquet(path)
+    assert [near.read(item).images[0] for item in plan(near)] == [b"in/a.jpg", b"in/deep/b.jpg", b"in/a.jpg"]
+    far = Parquet(path, image_root=str(tmp_path / "elsewhere"))
+    assert far.read(plan(far)[0]).images == (b"elsewhere/a.jpg",)
+    assert failed(far, plan(far)[2])[0] == "outside_root"
+    everywhere = Parquet(path, image_root="/")
+    assert everywhere.read(plan(everywhere)[2]).images == (b"in/a.jpg",)
+
+
+@pytest.mark.parametrize(
+    "outside", ["../secret.jpg", "/etc/passwd", "a/../../secret.jpg", "https://pictures.example/a.jpg"]
+)
+def test_nothing_above_the_root_is_read(tmp_path, outside):
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    source = Parquet(write(tmp_path / "in/t.parquet", image=[outside]))
+    reason, message = failed(source, plan(source)[0])
+    assert reason == "outside_root"
+    assert "img2dataset" in message
+    assert outside in message
+
+
+def test_a_path_to_nothing_fails_by_its_name(tmp_path):
+    source = Parquet(write(tmp_path / "t.parquet", image=["gone.jpg", "folder"]))
+    (tmp_path / "folder").mkdir()
+    gone, folder = plan(source)
+    reason, message = failed(source, gone)
+    assert reason == "source_gone"
+    assert str(tmp_path / "gone.jpg") in message
+    assert failed(source, folder)[0] == "source_unreadable"
+
+
+def test_an_image_that_is_null_fails_alone(tmp_path):
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    nothing = [None, {"bytes": None, "path": None}, {"bytes": b"", "path": ""}]
+    source = Parquet(
+        write(tmp_path / "t.parquet", types={"image": struct}, image=[*nothing, {"bytes": b"1", "path": "x"}])
+    )
+    items = plan(source)
+    assert [failed(source, item)[0] for item in items[:3]] == ["no_image"] * 3
+    assert source.read(items[3]).images == (b"1",)
+    plain = Parquet(write(tmp_path / "p.parquet", image=[None, PICTURES[0]]))
+    assert failed(plain, plan(plain)[0]) == (
+        "no_image", "image must hold an image, got null in p.parquet#0000000000.",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["image", "caption", "licence", "attribution", "url", "keep"])
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, option):
+    path = write(tmp_path / "a.parquet", image=PICTURES[:1], captions=["x"], size=[1])
+    said = refused(make_source({"parquet": path, option: ["captoin"] if option == "keep" else "captoin"}))
+    assert said.startswith(f"{option} must name a column of {path}, got 'captoin'; it has image, captions, size;")
+    assert "did you mean 'captions'?" in said
+
+
+def test_every_file_must_have_the_columns(tmp_path):
+    write(tmp_path / "a.parquet", image=PICTURES[:1])
+    write(tmp_path / "b.parquet", picture=PICTURES[:1])
+    assert f"{tmp_path}/b.parquet, got 'image'; it has picture" in refused(Parquet(str(tmp_path)))
+
+
+def test_columns_of_no_use_are_refused(tmp_path):
+    path = write(tmp_path / "a.parquet", image=PICTURES[:1], number=[1], raw=[b"1"], texts=[["a", "b"]])
+    assert "image column must hold bytes, paths or {bytes, path} structs, got int64" in refused(
+        Parquet(path, image="number")
+    )
+    assert "caption column must hold text, got list" in refused(Parquet(path, caption="texts"))
+    with pytest.raises(ConfigError, match="kept columns must hold text, numbers.*got binary in 'raw'"):
+        Parquet(path, keep=("raw",)).provides  # noqa: B018
+
+
+def test_no_file_and_no_parquet_file_are_refused(tmp_path):
+    assert "must name files that exist" in refused(Parquet(str(tmp_path / "none.parquet")))
+    assert "which means none" in refused(Parquet(str(tmp_path / "*.parquet")))
+    write(tmp_path / "00.parquet", image=PICTURES[:1])
+    assert "no " in refused(Parquet(str(tmp_path / "{00..01}.parquet")))
+    (tmp_path / "bad.parquet").write_bytes(b"not a table")
+    assert f"{tmp_path}/bad.parquet must be a readable Parquet file" in refused(Parquet(str(tmp_path)))
+
+
+def test_a_table_without_rows_lists_nothing(tmp_path):
+    assert plan(Parquet(write(tmp_path / "a.parquet", types={"image": pa.binary()}, image=[]))) == []
+
+
+def test_damage_inside_a_file_fails_its_rows_and_says_so(tmp_path):
+    path = tmp_path / "a.parquet"
+    write(path, image=PICTURES, rows_per_group=4)
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[start : start + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    source = Parquet(str(path))
+    items = plan(source)
+    assert [source.read(item).images[0] for item in items[:4]] == PICTURES[:4]
+    assert [failed(source, item)[0] for item in items[4:]] == ["source_unreadable"] * 4
+    assert source.read(items[0]).images == (PICTURES[0],), "what is sound can still be read afterwards"
+
+
+def count_groups(monkeypatch) -> list[tuple[int, tuple[str, ...]]]:
+    """Return a list that notes each row group that is read, with its columns."""
+    seen: list[tuple[int, tuple[str, ...]]] = []
+    plain = pq.ParquetFile.iter_batches
+
+    def iter_batches(self, *args, row_groups, columns, **kwargs):
+        seen.append((row_groups[0], tuple(columns)))
+        return plain(self, *args, row_groups=row_groups, columns=columns, **kwargs)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
+    return seen
+
+
+def test_a_shard_reads_each_row_group_once(tmp_path, monkeypatch):
+    pictures = [png(seed, 8, 8) for seed in range(100)]
+    source = Parquet(write(tmp_path / "a.parquet", image=pictures, rows_per_group=40))
+    items = plan(source)
+    seen = count_groups(monkeypatch)
+    assert [source.read(item).images[0] for item in items] == pictures
+    assert [group for group, _ in seen] == [0, 1, 2]
+    for row in (79, 41, 45, 60):
+        assert source.read(items[row]).images == (pictures[row],), "going back reads the group again"
+    assert [group for group, _ in seen] == [0, 1, 2, 1, 1]
+
+
+def test_the_plan_reads_no_row_and_annotations_read_no_image(tmp_path, monkeypatch):
+    source = Parquet(write(tmp_path / "a.parquet", image=PICTURES, url=["u"] * 8, n=[1] * 8), url="url", keep=("n",))
+    seen = count_groups(monkeypatch)
+    items = plan(source)
+    assert source.provides
+    assert seen == []
+    for item in items:
+        source.annotations(item)
+    assert [columns for _, columns in seen] == [("n", "url")] * 3
+    source.read(items[0])
+    assert seen[-1] == (0, ("image",))
+
+
+def test_what_is_kept_has_types_the_index_can_hold(tmp_path):
+    path = write(
+        tmp_path / "a.parquet",
+        image=PICTURES[:2],
+        n=[2**63 - 1, None],
+        ratio=[0.25, math.nan],
+        flag=[True, False],
+        day=[datetime.date(2024, 2, 29), None],
+        price=[decimal.Decimal("1.50"), None],
+        tags=[["a", "b"], []],
+        box=[{"x": 1, "at": datetime.datetime(2024, 1, 2)}, None],
+        key=["k0", "k1"],
+        types={"flag": pa.bool_(), "tags": pa.list_(pa.dictionary(pa.int8(), pa.string()))},
+    )
+    names = ("n", "ratio", "flag", "day", "price", "tags", "box", "key")
+    source = Parquet(path, keep=names)
+    fields = source.provides["metadata"].fields
+    assert list(fields) == ["n", "ratio", "flag", "day", "price", "tags", "box", "key_"]
+    assert [str(kind) for kind in fields.values()] == [
+        "int64", "double", "bool", "string", "string", "list<item: string>", "struct<x: int64, at: string>", "string",
+    ]  # fmt: skip
+    items = plan(source)
+    assert source.annotations(items[0])["metadata"].values == {
+        "n": 2**63 - 1, "ratio": 0.25, "flag": True, "day": "2024-02-29", "price": "1.50", "tags": ["a", "b"],
+        "box": {"x": 1, "at": "2024-01-02T00:00:00"}, "key_": "k0",
+    }  # fmt: skip
+    assert source.annotations(items[1])["metadata"].values["box"] is None
+
+
+def test_the_url_is_kept_and_nothing_is_by_default(tmp_path):
+    path = write(tmp_path / "a.parquet", image=PICTURES[:1], link=["https://pictures.example/1"], URL=["x"], url=["y"])
+    assert Parquet(path).provides == {}
+    source = Parquet(path, url="link")
+    assert list(source.provides["metadata"].fields) == ["url"]
+    assert source.annotations(plan(source)[0])["metadata"].values == {"url": "https://pictures.example/1"}
+    with pytest.raises(ConfigError, match="must differ by more than case, got 'url' twice"):
+        Parquet(path, keep=("URL", "url")).provides  # noqa: B018
+
+
+def test_options_travel_and_open_files_do_not(tmp_path):
+    source = Parquet(write(tmp_path / "a.parquet", image=PICTURES), keep=())
+    items = plan(source)
+    source.read(items[0])
+    again = pickle.loads(pickle.dumps(source))
+    assert again == source
+    assert again.read(items[7]).images == (PICTURES[7],)
+
+
+def test_planning_streams(tmp_path):
+    columns = {"image": pa.array([b"1"] * 400_000), "number": pa.array(range(400_000))}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", row_group_size=10_000)
+    source = Parquet(str(tmp_path))
+    tracemalloc.start()
+    rows = sum(batch.num_rows for batch in source.listing())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows == 400_000
+    assert peak < 20e6, "a list of all rows would take ten times this"
