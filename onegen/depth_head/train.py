@@ -97,7 +97,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m onegen.depth_head.train", description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--scenes", type=int, default=1500)
+    parser.add_argument("--scenes", type=int, default=1250)
     parser.add_argument("--epochs", type=int, default=10)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
