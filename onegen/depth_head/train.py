@@ -2,8 +2,9 @@
 
     python -m onegen.depth_head.train WORK depth_head.onnx [--scenes N] [--epochs N]
 
-WORK keeps the tokens of the scenes (0.8 MB each), so that a broken run goes on where it stopped. Needs torch. A new
-head needs its hash in onegen/annotators/depth.py.
+WORK keeps the tokens of the scenes (0.8 MB each, 1 GB in all), so that a broken run goes on where it stopped; they
+depend on scenes.py and its like, so a changed one asks for another folder. Needs torch. A new head needs its hash in
+onegen/annotators/depth.py.
 """
 
 import argparse
@@ -94,7 +95,7 @@ def _loss(found: "torch.Tensor", truth: "torch.Tensor") -> "torch.Tensor":
 
 def main() -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m onegen.depth_head.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m onegen.depth_head.train", description="Train the depth head.")
     parser.add_argument("work", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--scenes", type=int, default=1250)
