@@ -60,7 +60,8 @@ def main() -> None:
 def run_network(console: Console) -> None:
     """Run the network's benchmark as the command it is, or say what it lacks."""
     if importlib.util.find_spec("torch") is None:
-        console.print("network: needs torch, which is not installed. Install it with: pip install 'onegen[torch]'\n")
+        lacking = "network: needs torch, which is not installed. Install it with: pip install 'onegen[torch]'\n"
+        console.print(lacking, markup=False, highlight=False)
         return
     sys.stdout.flush()
     subprocess.run([sys.executable, "-m", "benchmarks.network"], check=True)

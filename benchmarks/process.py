@@ -48,7 +48,8 @@ class _Tree:
         alive = 0.0
         for pid, (own, reaped) in _descendants(self.root).items():
             self.cpu_seen[pid] = own
-            self.peaks[pid] = max(self.peaks.get(pid, 0), _peak_rss(pid))
+            # The kernel's mark only rises, but for once: between fork and exec a child still shows its parent's.
+            self.peaks[pid] = _peak_rss(pid) or self.peaks.get(pid, 0)
             alive += own + reaped
             if _is_daemon(pid):
                 self.daemons.add(pid)
