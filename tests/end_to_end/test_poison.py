@@ -75,7 +75,9 @@ def poisoned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     last = len(cases)
     captions |= {last * PER_SHARD + position: kind for position, kind in TWO_IN_ONE}
     captions[(last + 1) * PER_SHARD] = "sysexit"
-    recipe = poisoned_recipe(root, captions, (last + 2) * PER_SHARD, batch_seconds=6)
+    # Ray runs its workers at a low priority: on a busy machine an innocent row may take seconds there.
+    patience = 12 if executor == "ray" else 6
+    recipe = poisoned_recipe(root, captions, (last + 2) * PER_SHARD, batch_seconds=patience)
     run(recipe, root / "out", only=("image", "select"))
     summary = run(recipe, root / "out", executor=executor, workers=4)
     return Poisoned(executor, cases, root / "out", recipe, root, captions, summary)

@@ -1,6 +1,6 @@
 """A source whose read kills its process, or never ends, for some files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -9,7 +9,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import SourceItem
+from onegen.sample import Annotation, Provides, SampleError, SourceItem
 from onegen.shards.plan import PlannedItem
 from onegen.sources.folder import Folder
 from tests.plugins.poison import act
@@ -24,6 +24,8 @@ class Trap:
 
     name: ClassVar[str] = "trap"
     version: ClassVar[int] = 1
+    annotation_options: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[Mapping[str, Provides]] = {}
 
     @cached_property
     def _folder(self) -> Folder:
@@ -39,3 +41,6 @@ class Trap:
     def read(self, item: PlannedItem) -> SourceItem:
         act(PurePosixPath(item.item).stem)
         return self._folder.read(item)
+
+    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
+        return {}
