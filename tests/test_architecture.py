@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = [
     "cli", "schemas", "report", "dry_run", "build", "trainer", "eval", "sampler", "audit", "loader", "executor",
-    "progress", "verify", "status", "show",
+    "progress", "verify", "status", "show", "depth_head",
     "pending", "steps", "source_column", "stage", "feed", "select", "refresh", "job", "ingest", "sources", "annotators",
     "shards", "conditions", "sheet", "photos", "tasks", "geometry", "model", "flow",
     "where", "recipes", "pixels", "phash", "text", "outcome", "config", "inference", "weights", "hed_graph", "pinned",

@@ -50,6 +50,7 @@ def run(installed: Path, cwd: Path, *command: str) -> str:
 def test_the_wheel_holds_code_recipes_and_schemas_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"onegen/schemas/{name}" for name in schemas()} <= set(names)
+    assert "onegen/annotators/depth_head.onnx" in names
     assert {f"onegen/pipelines/{path.name}" for path in (ROOT / "pipelines").glob("*.yaml")} <= set(names)
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "onegen").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules

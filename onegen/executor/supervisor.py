@@ -96,9 +96,11 @@ class Supervisor:
             while self._queue or any(worker.task for worker in self._workers.values()):
                 self._staff()
                 self._assign()
-                for number, message in self._pool.wait(TICK_SECONDS):
+                messages = self._pool.wait(TICK_SECONDS)
+                listened = time.monotonic()
+                for number, message in messages:
                     self._handle(number, message)
-                self._enforce_deadlines()
+                self._enforce_deadlines(listened)
                 self._tick(self.waiting())
         finally:
             self._pool.close()
@@ -142,11 +144,14 @@ class Supervisor:
                 self._dismiss(number)
                 self._mend(worker, kind, text)
 
-    def _enforce_deadlines(self) -> None:
-        now = time.monotonic()
+    def _enforce_deadlines(self, listened: float) -> None:
+        """Bury workers silent for too long at the moment the supervisor last listened.
+
+        What it did since then, commits above all, is not their silence: their words may be waiting to be heard.
+        """
         for number, worker in list(self._workers.items()):
             limit = self._limits.load_seconds if worker.is_loading else self._limits.batch_seconds
-            if (worker.task is not None or worker.is_loading) and now - worker.heard > limit:
+            if (worker.task is not None or worker.is_loading) and listened - worker.heard > limit:
                 doing = _doing(worker)
                 self._dismiss(number)
                 self._bury(worker, "deadline", f"nothing heard for {limit:g} s from a worker {doing}")
