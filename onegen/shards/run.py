@@ -20,11 +20,26 @@ def describe_run(started: float, computed: int, failures: Iterable[FailureRecord
         started=time.strftime("%FT%TZ", time.gmtime(started)),
         seconds=round(time.time() - started, 3),
         host=f"{socket.gethostname()}:{os.getpid()}",
-        peak_rss=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_rss=_peak_rss(),
         computed=computed,
         libraries=_libraries(),
         failures=sorted(failures, key=lambda failure: failure.position),
     )
+
+
+def _peak_rss() -> int:
+    """Return this process's peak resident memory in bytes.
+
+    Linux keeps it per program run; `ru_maxrss`, the fallback elsewhere, is inherited from the driver a worker came from.
+    """
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open("/proc/self/status", encoding="ascii", errors="replace") as status,
+    ):
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @cache
