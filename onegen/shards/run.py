@@ -30,7 +30,7 @@ def describe_run(started: float, computed: int, failures: Iterable[FailureRecord
 def _peak_rss() -> int:
     """Return this process's peak resident memory in bytes.
 
-    Linux keeps it per program run; `ru_maxrss`, the fallback elsewhere, is inherited from the driver a worker came from.
+    Linux keeps it per program; `ru_maxrss`, the fallback elsewhere, is inherited from the driver a worker came from.
     """
     with (
         contextlib.suppress(FileNotFoundError),
