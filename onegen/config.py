@@ -105,7 +105,7 @@ class Recipe(Config):
     """Everything a build needs to know. DESIGN section 6 has an example."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the dataset is called")
-    kind: Kind = Field("image", description="what one sample is; only image in this version")
+    kind: Kind = Field("image", description="what one sample is: image, or pair (target and source)")
     source: dict[str, Any] = Field(description="source name to its location, beside its options: {folder: ./photos}")
     samples_per_shard: int = Field(1000, ge=1, description="images per shard")
     image: ImageConfig = Field(ImageConfig(), description="what is accepted and how it is stored")
@@ -127,8 +127,13 @@ class Recipe(Config):
         taken = sorted(set(names) & set(RESERVED))
         if taken:
             raise ValueError(f"stage and annotator names must not be {', '.join(RESERVED)}, got {taken[0]!r}")
-        if self.kind != "image":
-            raise ValueError(f"kind must be 'image' in this version, got {self.kind!r}")
+        if self.kind not in ("image", "pair"):
+            raise ValueError(f"kind must be 'image' or 'pair' in this version, got {self.kind!r}")
+        if self.kind != "image" and self.select.near_duplicates is not None:
+            raise ValueError(
+                f"select.near_duplicates must be null for kind {self.kind!r}: two edits of one picture look alike "
+                f"and are different samples. Exact duplicates are dropped in any case"
+            )
         return self
 
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from onegen import where
 from onegen.job import ColumnJob, Retry
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row, canonical
 from onegen.shards.manifest import Manifest, inputs_digest
 from onegen.shards.plan import PlannedItem, plan_digest, read_plan
+from onegen.shards.views import evaluate
 
 IMAGE, SELECT = "image", "select"
 
@@ -114,11 +114,7 @@ def _decide(
 def _where(job: ColumnJob, inputs: Inputs) -> list[bool] | None:
     if job.where is None:
         return None
-    values = {
-        column: [row.values if row.status == "ok" else None for row in inputs.rows[column]]
-        for column in job.where_scope
-    }
-    return where.evaluate(job.where, values, job.where_scope)
+    return evaluate(job.where, inputs.rows, job.where_scope)
 
 
 def _blocked(names: Sequence[str], gates: Sequence[Row], outcome: bool | None) -> str | None:

@@ -38,37 +38,58 @@ class SampleError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SourceItem:
-    """What a source read for one plan item: the original bytes of its images in order, and what stands beside them.
+class Panel:
+    """Which of `count` pictures laid side by side in one file is meant, from the left, `index` from 0.
 
-    `annotations` holds what the source itself says in each column it provides; a SampleError in place of one that is
-    there and cannot be read, nothing where it has none. A source is asked for bytes and for annotations at different
-    times: an item has one or the other.
+    The file is cut into equal parts, and `margin` pixels are taken off each side of a part.
     """
 
-    images: tuple[bytes, ...] = ()
+    index: int
+    count: int
+    margin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """One image as a source read it: its original bytes, what stands beside it, and the panel of the file it is."""
+
+    data: bytes
     caption: str | None = None
     licence: str | None = None
     attribution: str | None = None
-    annotations: "Mapping[str, Annotation | SampleError]" = field(default_factory=dict)
+    panel: Panel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceItem:
+    """What a source read for one plan item: its images in order, and what a pair of them is about.
+
+    An edit has the `instruction` that leads from source to target; a subject pair the name of the `subject` that both
+    show. The target comes first.
+    """
+
+    images: tuple[SourceImage, ...]
+    instruction: str | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """What an annotator sees of one image.
 
-    `key` is the content key; `pixels` the stored image, upright RGB uint8 (H,W,3), or None where the annotator sets
-    `needs_pixels = False`; `caption` the caption that came with it; `annotations` holds, for each column named in
-    `requires`, what that column says of this row (parts decoded back to arrays). `source` is set for ingest, which
-    has no pixels yet, and for the columns a source brings. `size` is the (height, width) of the stored image, known
-    also where its pixels are not given; None for ingest.
+    `key` is the image's own content key, also where it is one of several of a sample; `pixels` the stored image,
+    upright RGB uint8 (H,W,3), or None where the annotator sets `needs_pixels = False`; `caption` the caption that came
+    with it; `annotations` holds, for each column named in `requires`, what that column says of this image (parts
+    decoded back to arrays), and for a column a source brings what the source says. `source` is set for ingest, which
+    has no pixels yet. `size` is the (height, width) of the stored image, known also where its pixels are not given;
+    None for ingest.
     """
 
     key: str
     pixels: "np.ndarray | None"
     caption: str | None = None
     annotations: Mapping[str, "Annotation"] = field(default_factory=dict)
-    source: SourceItem | None = None
+    source: SourceImage | None = None
     size: tuple[int, int] | None = None
 
 

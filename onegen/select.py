@@ -22,6 +22,7 @@ from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, Producer, fingerprint, inputs_digest
 from onegen.shards.run import describe_run
 from onegen.shards.spill import BATCH_ROWS, Spill
+from onegen.shards.views import evaluate
 
 SELECT_PROVIDES = Provides(fields={"duplicate_of": pa.string()})
 HASH_BITS = 64
@@ -201,8 +202,7 @@ def _failed_rules(dataset: Dataset, job: SelectJob, shard: int) -> dict[int, str
         columns = where.columns_in(expression, job.scope)
         scope = {column: job.scope[column] for column in columns}
         rows = {column: _rows(dataset, column, shard) for column in columns}
-        values = {c: [row.values if row.status == "ok" else None for row in rows[c]] for c in columns}
-        for position, kept in enumerate(where.evaluate(expression, values, scope)):
+        for position, kept in enumerate(evaluate(expression, rows, scope)):
             if not kept:
                 broken.setdefault(position, name)
     return broken

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 
 from onegen.job import ColumnJob
 from onegen.refresh import IMAGE
-from onegen.sample import Annotation, Annotator, Item, Provides, Rejected, Resources, SampleError, Weights
+from onegen.sample import Annotation, Annotator, Item, Provides, Rejected, Resources, Weights
 from onegen.shards.manifest import Producer
 from onegen.sources import Source
 from onegen.text import storable
@@ -40,16 +40,13 @@ class SourceColumn:
         """Do nothing: there is no model to load."""
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
-        """Return what the source said of each item, or Rejected `absent`; raises the source's own SampleError."""
+        """Return what the source said of each item, or Rejected `absent`."""
         return [self._one(item) for item in items]
 
     def _one(self, item: Item) -> Annotation | Rejected:
-        assert item.source is not None, "the column of a source is fed by it"
-        said = item.source.annotations.get(self.name)
+        said = item.annotations.get(self.name)
         if said is None:
-            return Rejected("absent", f"the source says nothing of this image in {self.name}")
-        if isinstance(said, SampleError):
-            raise said
+            return Rejected("absent", f"the source says nothing of this sample in {self.name}")
         return Annotation({name: _storable(value) for name, value in said.values.items()}, said.parts)
 
 

@@ -6,6 +6,7 @@ section 5.
 """
 
 import contextlib
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from onegen.feed import Feed
+from onegen.feed import Fed, Feed
 from onegen.job import ColumnJob, Made, Report, StageJob, Task
 from onegen.outcome import Outcome, failed
 from onegen.pixels import encode_part
@@ -25,8 +26,7 @@ from onegen.shards.dataset import Dataset
 from onegen.shards.index import canonical
 from onegen.shards.manifest import FailureRecord, Manifest
 from onegen.shards.run import describe_run
-
-KEY_DIGITS = 20
+from onegen.shards.views import joined_parts, joined_values, stored_fields
 
 
 class Breaker(Exception):
@@ -51,18 +51,28 @@ def run_task(job: StageJob, task: Task, report: Report) -> Made:
                 wanted = [p for p in positions if p in shard.to_compute and p not in outcomes]
                 if wanted:
                     report(shard.column, task.shard, tuple(wanted))
-                    outcomes.update(zip(wanted, _answer_fed(shard.job, batch.items(shard.job, wanted)), strict=True))
+                    outcomes.update(zip(wanted, _answer_rows(shard.job, batch.rows(shard.job, wanted)), strict=True))
                 shard.write(positions, outcomes)
         # From here on no sample is to blame: a death while files are written must not fall on the last batch.
         report(job.name, task.shard, ())
         return Made(tuple(shard.finish() for shard in shards))
 
 
-def _answer_fed(job: ColumnJob, fed: Sequence[Item | Outcome]) -> list[Outcome]:
-    """Answer the rows that could be read; the others have their outcome already."""
-    items = [item for item in fed if isinstance(item, Item)]
+def _answer_rows(job: ColumnJob, rows: Sequence[Fed | Outcome]) -> list[Outcome]:
+    """Answer the images of the rows that could be read, all at once; the other rows have their outcome already."""
+    items = [item for row in rows if isinstance(row, Fed) for item in row.items]
     answers = iter(answer(job, items) if items else [])
-    return [next(answers) if isinstance(item, Item) else item for item in fed]
+    return [_joined(row, [next(answers) for _ in row.items]) if isinstance(row, Fed) else row for row in rows]
+
+
+def _joined(row: Fed, said: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of a row, given that of each of its images: the first that is not ok stands for all."""
+    for index, outcome in enumerate(said):
+        if outcome.status != "ok":
+            at = f"image {index + 1} of {len(said)}: " if len(said) > 1 else ""
+            return dataclasses.replace(outcome, key=row.key, message=f"{at}{outcome.message}", values=row.facts)
+    values = {**joined_values([outcome.values for outcome in said]), **row.facts}
+    return Outcome("ok", values=values, parts=joined_parts([outcome.parts for outcome in said]), key=row.key)
 
 
 def answer(job: ColumnJob, items: Sequence[Item]) -> list[Outcome]:
@@ -127,29 +137,41 @@ def _run_suspects(feed: Feed, shards: Sequence["_Shard"], task: Task, report: Re
     for (column, position), blame in task.blamed.items():
         if column in by_column:
             key = by_column[column].plans[position].key
+            facts: Mapping[str, Any] = {}
             if column == IMAGE and blame.is_readable:
                 # Reading the source again only names the row: its bytes are hashed, not decoded.
                 report(column, task.shard, (position,))
-                key = feed.read(position).key
+                read = feed.read(position)
+                key, facts = read.key, read.facts if isinstance(read, Fed) else {}
             early[column, position] = Outcome(
-                "failed", blame.reason, blame.message, key=key, attempts=blame.attempts, is_expected=False
+                "failed",
+                blame.reason,
+                blame.message,
+                values=facts,
+                key=key,
+                attempts=blame.attempts,
+                is_expected=False,
             )
     for column, position in task.suspects:
         if column in by_column and (column, position) not in early:
             shard = by_column[column]
             report(column, task.shard, (position,))
-            early[column, position] = _answer_fed(shard.job, feed.batch().items(shard.job, [position]))[0]
+            early[column, position] = _answer_rows(shard.job, feed.batch().rows(shard.job, [position]))[0]
     return early
 
 
 def _batches(shards: Sequence["_Shard"], batch_size: int) -> Iterator[list[int]]:
-    """Cut the shard's positions so that each run holds at most `batch_size` rows to compute."""
+    """Cut the shard's positions so that each run has at most `batch_size` images to compute, and one row at least."""
     held: list[int] = []
     computing = 0
-    for position in range(len(shards[0].plans) if shards else 0):
+    for position, item in enumerate(shards[0].inputs.plan if shards else ()):
+        images = len(item.images) * any(position in shard.to_compute for shard in shards)
+        if computing and computing + images > batch_size:
+            yield held
+            held, computing = [], 0
         held.append(position)
-        computing += any(position in shard.to_compute for shard in shards)
-        if computing == batch_size:
+        computing += images
+        if computing >= batch_size:
             yield held
             held, computing = [], 0
     if held:
@@ -178,9 +200,8 @@ class _Shard:
         self._failures = {f.position: f for f in manifest.run.failures} if manifest else {}
         self._kept_failures: list[FailureRecord] = []
         self._unexpected: Counter[str] = Counter()
-        self._writer = ColumnWriter(
-            dataset.store, job.column, task.shard, job.annotator.provides.fields, stage.kind, job.producer.label()
-        )
+        fields = stored_fields(job.column, job.annotator.provides.fields, stage.kind)
+        self._writer = ColumnWriter(dataset.store, job.column, task.shard, fields, stage.kind, job.producer.label())
 
     def __enter__(self) -> "_Shard":
         self._writer.__enter__()
@@ -235,22 +256,11 @@ class _Shard:
     def _compute(self, position: int, plan: RowPlan, outcome: Outcome) -> None:
         key, values = plan.key, dict(outcome.values)
         if self.column == IMAGE:
-            key, facts = self._image_facts(position, outcome.key)
-            values |= facts
+            item = self.inputs.plan[position]
+            key, values = outcome.key, {**values, "item": item.item, "uri": item.images[0].uri}
         self._writer.add(position, key, outcome.status, outcome.reason, plan.input_digest, values, outcome.parts)
         if outcome.status == "failed":
             self._note_failure(position, outcome)
-
-    def _image_facts(self, position: int, digest: str | None) -> tuple[str | None, dict[str, Any]]:
-        """Return key and origin of an image row, given the SHA-256 of its bytes (None where they were never read)."""
-        item = self.inputs.plan[position]
-        facts = {
-            "item": item.item,
-            "uri": item.images[0].uri,
-            "sha256": digest,
-            "members": [digest] if digest else None,
-        }
-        return digest[:KEY_DIGITS] if digest else None, facts
 
     def _note_failure(self, position: int, outcome: Outcome) -> None:
         item = self.inputs.plan[position].item

@@ -20,6 +20,7 @@ from onegen.select import SELECT_PROVIDES, SelectJob
 from onegen.shards.manifest import Producer
 from onegen.shards.pack import PackJob
 from onegen.shards.store import Store
+from onegen.shards.views import check_names
 from onegen.source_column import source_job
 from onegen.sources import Source
 from onegen.where import columns_in
@@ -41,6 +42,11 @@ class Step:
 def make_steps(recipe: Recipe, store: Store) -> list[Step]:
     """Return the steps in order; raises ConfigError for anything a recipe gets wrong beyond its own form."""
     source = make_source(recipe.source)
+    if source.kind != recipe.kind:
+        raise ConfigError(
+            f"kind must be that of the source, got {recipe.kind!r} with source {source.name!r}, whose samples are "
+            f"of kind {source.kind!r}. Write `kind: {source.kind}` in the recipe, or choose another source."
+        )
     annotators = {
         stage.name: [make_annotator(name, options) for name, options in stage.annotators.items()]
         for stage in recipe.stages
@@ -49,6 +55,8 @@ def make_steps(recipe: Recipe, store: Store) -> list[Step]:
     columns = [*brought, *(annotator.name for stage in recipe.stages for annotator in annotators[stage.name])]
     _refuse_clashes(columns, [stage.name for stage in recipe.stages if stage.name in brought])
     made = {annotator.name: annotator.provides for group in annotators.values() for annotator in group}
+    for name, provided in {**brought, **made}.items():
+        check_names(name, provided)
     provides = {IMAGE: Ingest.provides, **brought, **made}
     fields = {name: provided.fields for name, provided in provides.items()}
     select = _select_job(recipe, fields)

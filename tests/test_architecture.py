@@ -19,8 +19,8 @@ ORDER = [
     "progress", "verify", "status", "show", "depth_head",
     "pending", "steps", "source_column", "stage", "feed", "select", "refresh", "job", "ingest", "sources", "annotators",
     "shards", "conditions", "sheet", "photos", "tasks", "geometry", "model", "flow",
-    "where", "recipes", "pixels", "phash", "text", "outcome", "config", "inference", "weights", "hed_graph", "pinned",
-    "wheels", "registry", "sample",
+    "where", "recipes", "pixels", "upright", "phash", "text", "outcome", "config", "inference", "weights", "hed_graph",
+    "pinned", "wheels", "registry", "sample",
 ]  # fmt: skip
 """Modules and packages of onegen, from the command line down to the records; each may import what stands after it."""
 

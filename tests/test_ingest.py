@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from onegen.ingest import Ingest
 from onegen.phash import phash
 from onegen.pixels import decode_image
-from onegen.sample import Annotation, Annotator, Item, Rejected, SampleError, SourceItem
+from onegen.sample import Annotation, Annotator, Item, Rejected, SampleError, SourceImage
 from tests.packaged import photo
 from tests.pictures import decode, encode, jpeg, png, smooth
 from tests.properties import PROPERTY
@@ -26,8 +26,8 @@ from tests.properties import PROPERTY
 SMALL = smooth(1, 48, 32)
 
 
-def ingest(data: bytes, source: SourceItem | None = None, **options: object) -> Annotation | Rejected:
-    (answer,) = Ingest(**options).annotate([Item("0" * 64, None, source=source or SourceItem((data,)))])
+def ingest(data: bytes, source: SourceImage | None = None, **options: object) -> Annotation | Rejected:
+    (answer,) = Ingest(**options).annotate([Item("0" * 64, None, source=source or SourceImage(data))])
     return answer
 
 
@@ -349,7 +349,7 @@ def test_pixels_of_32_bits_are_refused(kind):
 
 
 def test_facts_of_the_source_come_first():
-    said = SourceItem((png(1),), "a cat", "CC0-1.0", None)
+    said = SourceImage(png(1), "a cat", "CC0-1.0", None)
     values = ingest(b"", said, licence="all rights reserved", attribution="a crawl").values
     assert (values["caption"], values["licence"], values["attribution"]) == ("a cat", "CC0-1.0", "a crawl")
 

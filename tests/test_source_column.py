@@ -13,7 +13,7 @@ import pytest
 from onegen.config import make_source
 from onegen.job import Retry
 from onegen.refresh import IMAGE
-from onegen.sample import Annotation, Annotator, ConfigError, Item, Provides, Rejected, SampleError, SourceItem
+from onegen.sample import Annotation, Annotator, ConfigError, Item, Provides, Rejected
 from onegen.shards.store import LocalStore
 from onegen.source_column import SourceColumn, source_job
 from onegen.steps import make_steps
@@ -192,7 +192,7 @@ def test_an_option_of_the_source_that_changes_its_columns_alone_may_be_changed(t
 
 
 def item(said: dict[str, Any]) -> Item:
-    return Item("k", None, source=SourceItem(annotations=said))
+    return Item("k", None, annotations=said)
 
 
 def test_is_an_annotator_of_what_the_source_said():
@@ -203,8 +203,6 @@ def test_is_an_annotator_of_what_the_source_said():
     rejected = column.annotate([item({"other": said})])[0]
     assert isinstance(rejected, Rejected)
     assert rejected.reason == "absent"
-    with pytest.raises(SampleError, match="gone"):
-        column.annotate([item({"label": SampleError("gone", "gone")})])
 
 
 def test_text_and_numbers_that_cannot_be_stored_become_what_can():

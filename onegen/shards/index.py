@@ -46,7 +46,7 @@ IMAGE_FIELDS: dict[str, pa.DataType] = {
     "attribution": pa.string(),
 }
 """Fields of the `image` column: what the source said, and the facts of the stored image. `sha256` is of the original
-bytes of a single image; `members` lists those of all images in order; width and height are of the first."""
+bytes of a single image; `members` lists those of all images in order; the rest is of the first image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from onegen import where
 from onegen.sample import Kind, Status
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import PACKED, Dataset
@@ -20,6 +19,7 @@ from onegen.shards.index import Row, canonical, sha256
 from onegen.shards.manifest import Manifest, Producer, fingerprint, inputs_digest
 from onegen.shards.run import describe_run
 from onegen.shards.store import Store
+from onegen.shards.views import OTHERS, evaluate, stored_fields
 
 IMAGE, SELECT = "image", "select"
 BEAT_ROWS = 256
@@ -70,7 +70,8 @@ def pack_shard(job: PackJob, shard: int, beat: Callable[[], None]) -> tuple[Mani
         readers = _open(dataset, job, shard)
         for reader in readers.values():
             stack.callback(reader.close)
-        values: dict[str, pa.DataType] = {c: pa.struct(list(job.scope[c].items())) for c in job.columns if job.scope[c]}
+        fields = {column: stored_fields(column, job.scope[column], job.kind) for column in job.columns}
+        values: dict[str, pa.DataType] = {c: pa.struct(list(held.items())) for c, held in fields.items() if held}
         producer = Producer(name="pack", version=1)
         writer = stack.enter_context(ColumnWriter(job.store, PACKED, shard, values, job.kind, producer.label()))
         writer.open()
@@ -115,8 +116,7 @@ def _where(job: PackJob, readers: Mapping[str, ColumnReader]) -> list[bool] | No
     if job.where is None:
         return None
     scope = {column: job.scope[column] for column in job.where_columns}
-    values = {c: [row.values if row.status == "ok" else None for row in readers[c].rows] for c in scope}
-    return where.evaluate(job.where, values, scope)
+    return evaluate(job.where, {column: readers[column].rows for column in scope}, scope)
 
 
 def _add(
@@ -149,16 +149,16 @@ def _about(
     job: PackJob, readers: Mapping[str, ColumnReader], rows: Mapping[str, Row], present: Sequence[str]
 ) -> dict[str, Any]:
     """Return what `key.json` says of a sample: origin, rights, annotations, who made them, and what is missing."""
-    facts = _known(rows[IMAGE])
-    if "phash" in facts:
+    facts = _known(rows[IMAGE].values)
+    for picture in (facts, *facts.get(OTHERS, ())):
         # As hex digits: half of all hashes are over 2**63, which readers that want a signed number refuse.
-        facts["phash"] = f"{facts['phash']:016x}"
+        picture["phash"] = f"{picture['phash']:016x}"
     missing = [column for column in job.columns if column not in present]
     about = {
         "key": rows[IMAGE].key,
         "kind": job.kind,
         **facts,
-        "annotations": {c: _known(rows[c]) for c in present if c not in (IMAGE, SELECT)},
+        "annotations": {c: _known(rows[c].values) for c in present if c not in (IMAGE, SELECT)},
         "producers": {column: readers[column].manifest.producer.label() for column in present},
     }
     if missing:
@@ -167,5 +167,9 @@ def _about(
     return about
 
 
-def _known(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.values.items() if value is not None}
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said, of each image; what is not known is left out."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if OTHERS in known:
+        known[OTHERS] = [_known(other) for other in known[OTHERS]]
+    return known

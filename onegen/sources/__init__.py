@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from onegen.sample import Annotation, Provides, SampleError, SourceItem
+from onegen.sample import Annotation, Kind, Provides, SampleError, SourceItem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,11 +17,12 @@ class Source(Protocol):
 
     A dataset pins its source's options with its plan, but for `annotation_options`: those only change the columns the
     source provides, and are part of their fingerprints instead. `version` is bumped by hand when what it says of an
-    item changes.
+    item changes; `kind` is what its items are.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
+    kind: ClassVar[Kind]
     annotation_options: ClassVar[tuple[str, ...]]
 
     @property

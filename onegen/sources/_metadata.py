@@ -14,13 +14,14 @@ import pyarrow as pa
 
 from onegen.sample import ConfigError, Provides
 from onegen.shards.index import BASE
+from onegen.shards.views import OTHERS
 
 METADATA = "metadata"
 
 
 def field_name(name: str) -> str:
     """Return the field a name of the source becomes."""
-    return f"{name}_" if name in BASE else name
+    return f"{name}_" if name in (*BASE, OTHERS) else name
 
 
 def provided(types: Mapping[str, pa.DataType]) -> dict[str, Provides]:

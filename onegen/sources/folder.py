@@ -18,7 +18,7 @@ import fsspec
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import Annotation, ConfigError, Provides, SampleError, SourceItem
+from onegen.sample import Annotation, ConfigError, Kind, Provides, SampleError, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.shards.spill import BATCH_ROWS, Spill
 from onegen.sources._files import local_state, remote_state, state
@@ -58,6 +58,7 @@ class Folder:
 
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = "image"
     annotation_options: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Mapping[str, Provides]] = {}
 
@@ -99,12 +100,14 @@ class Folder:
 
         Raises SampleError source_gone, source_changed, source_unreadable or bad_sidecar.
         """
-        images = tuple(self._checked(file) for file in item.images)
+        (file,) = item.images
+        data = self._checked(file)
         facts: dict[str, str] = {}
         # Weakest first: the folder's licence, then the caption file, then the item's own JSON.
-        for file in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), file.uri.endswith(".json"))):
-            facts.update(_facts(file.uri, self._checked(file)))
-        return SourceItem(images, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
+        for beside in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), file.uri.endswith(".json"))):
+            facts.update(_facts(beside.uri, self._checked(beside)))
+        image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
+        return SourceItem((image,))
 
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
         """Return nothing: all a folder says goes into the image column."""

@@ -16,7 +16,7 @@ import fsspec
 import pyarrow as pa
 
 from onegen.registry import nearest, register
-from onegen.sample import Annotation, ConfigError, Provides, SampleError, SourceItem
+from onegen.sample import Annotation, ConfigError, Kind, Provides, SampleError, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.shards.spill import BATCH_ROWS
 from onegen.sources._files import Files, unreadable
@@ -47,6 +47,7 @@ class Parquet:
 
     name: ClassVar[str] = "parquet"
     version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = "image"
     annotation_options: ClassVar[tuple[str, ...]] = ("url", "keep")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,7 +99,8 @@ class Parquet:
             raise SampleError("no_image", f"{self.image} must hold an image, got null in {item.item}.")
         data = said if isinstance(said, bytes) else self._fetch(str(said), item.images[0])
         texts = {name: row[column] or None for name, column in self._texts.items() if name != "url"}
-        return SourceItem((data,), texts.get("caption"), texts.get("licence"), texts.get("attribution"))
+        image = SourceImage(data, texts.get("caption"), texts.get("licence"), texts.get("attribution"))
+        return SourceItem((image,))
 
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
         """Return what is kept of an item's row; raises SampleError as `read` does of the file."""

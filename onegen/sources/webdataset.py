@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, ClassVar, cast
 import pyarrow as pa
 
 from onegen.registry import nearest, register
-from onegen.sample import Annotation, ConfigError, Provides, SampleError, SourceItem
+from onegen.sample import Annotation, ConfigError, Kind, Provides, SampleError, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.shards.spill import BATCH_ROWS, Spill
 from onegen.sources._downloads import Downloads
@@ -65,6 +65,7 @@ class WebDataset:
 
     name: ClassVar[str] = "webdataset"
     version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = "image"
     annotation_options: ClassVar[tuple[str, ...]] = ("keep",)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,7 +122,8 @@ class WebDataset:
             raise SampleError("no_image", f"key must have an image, got {name} and none in {tar}.")
         data = self._member(item.images[0])
         facts = self._facts(item)
-        return SourceItem((data,), facts.get("caption"), facts.get("licence"), facts.get("attribution"))
+        image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
+        return SourceItem((image,))
 
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
         """Return what is kept of an item's JSON, nothing where it has none; raises SampleError as `read` does."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import Annotation, Part, Provides, SampleError, SourceItem
+from onegen.sample import Annotation, Kind, Part, Provides, SampleError, SourceItem
 from onegen.shards.plan import PlannedItem
 from onegen.sources.folder import Folder
 
@@ -26,6 +26,7 @@ class Gauge:
 
     name: ClassVar[str] = "gauge"
     version: ClassVar[int] = 3
+    kind: ClassVar[Kind] = "image"
     annotation_options: ClassVar[tuple[str, ...]] = ("unit",)
     provides: ClassVar[Mapping[str, Provides]] = {
         "truth": Provides((Part("truth.png", "gray8"),), {"level": pa.float64()}),

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import Annotation, Provides, SampleError, SourceItem
+from onegen.sample import Annotation, Kind, Provides, SampleError, SourceItem
 from onegen.shards.plan import PlannedItem
 from onegen.sources.folder import Folder
 from tests.plugins.poison import act
@@ -24,6 +24,7 @@ class Trap:
 
     name: ClassVar[str] = "trap"
     version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = "image"
     annotation_options: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Mapping[str, Provides]] = {}
 

@@ -48,7 +48,7 @@ def test_any_name_is_listed_and_read(tmp_path, name):
     (item,) = plan(tmp_path).values()
     assert item.item == f"in {name}/{name}"
     source = Folder(str(tmp_path)).read(item)
-    assert (source.images, source.caption) == ((b"data",), "said")
+    assert (source.images[0].data, source.images[0].caption) == (b"data", "said")
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path):
@@ -62,7 +62,8 @@ def test_an_empty_folder_lists_nothing(tmp_path):
 
 def facts(folder, item: str) -> tuple[str | None, str | None, str | None]:
     source = Folder(str(folder)).read(plan(folder)[item])
-    return source.caption, source.licence, source.attribution
+    (image,) = source.images
+    return image.caption, image.licence, image.attribution
 
 
 def test_captions_stand_beside_an_image_under_its_stem_or_its_name(tmp_path):
@@ -100,7 +101,7 @@ def test_sidecars_can_be_ignored(tmp_path):
     write(tmp_path, **{"a.jpg": b"1", "a.txt": "x", "LICENSE": "CC0-1.0"})
     (item,) = plan(tmp_path, sidecars=False).values()
     assert item.sidecars == ()
-    assert Folder(str(tmp_path), sidecars=False).read(item).caption is None
+    assert Folder(str(tmp_path), sidecars=False).read(item).images[0].caption is None
 
 
 def test_a_sidecar_goes_to_every_image_of_its_stem(tmp_path):
@@ -160,7 +161,7 @@ def test_links_are_followed_to_files_and_not_to_folders(tmp_path):
     (tmp_path / "in/gone.jpg").symlink_to(tmp_path / "nothing.jpg")
     found = plan(tmp_path / "in")
     assert sorted(found) == ["a.jpg", "gone.jpg"]
-    assert Folder(str(tmp_path / "in")).read(found["a.jpg"]).images == (b"1",)
+    assert Folder(str(tmp_path / "in")).read(found["a.jpg"]).images[0].data == b"1"
     with pytest.raises(SampleError) as caught:
         Folder(str(tmp_path / "in")).read(found["gone.jpg"])
     assert caught.value.reason == "source_gone"

@@ -55,7 +55,7 @@ def test_an_item_is_a_row_of_a_file_in_the_order_of_the_table(tmp_path):
     (file,) = items[3].images
     assert (file.uri, file.size) == ("a.parquet#0000000003", os.stat(path).st_size)
     assert file.etag == f"mtime:{os.stat(path).st_mtime_ns}"
-    assert [Parquet(path).read(item).images[0] for item in items] == PICTURES * 2
+    assert [Parquet(path).read(item).images[0].data for item in items] == PICTURES * 2
 
 
 @pytest.mark.parametrize(
@@ -97,14 +97,18 @@ def test_texts_come_from_the_columns_the_recipe_names(tmp_path):
     )
     source = Parquet(path, caption="TEXT", licence="rights", attribution="author")
     first, second = (source.read(item) for item in plan(source))
-    assert (first.caption, first.licence, first.attribution) == ("  two\x00 lines\n\x1b of it ", "CC0-1.0", "Ann")
-    assert (second.caption, second.licence, second.attribution) == (None, None, "Bo")
+    assert (first.images[0].caption, first.images[0].licence, first.images[0].attribution) == (
+        "  two\x00 lines\n\x1b of it ",
+        "CC0-1.0",
+        "Ann",
+    )
+    assert (second.images[0].caption, second.images[0].licence, second.images[0].attribution) == (None, None, "Bo")
 
 
 def test_a_caption_of_100_kb_is_kept_in_full(tmp_path):
     long = "é" * 100_000
     source = Parquet(write(tmp_path / "a.parquet", image=PICTURES[:1], text=[long]), caption="text")
-    assert source.read(plan(source)[0]).caption == long
+    assert source.read(plan(source)[0]).images[0].caption == long
 
 
 def test_a_datasets_export_is_read(tmp_path):
@@ -116,14 +120,14 @@ def test_a_datasets_export_is_read(tmp_path):
     held.to_parquet(str(tmp_path / "train-00000-of-00001.parquet"), batch_size=3)
     source = Parquet(str(tmp_path), caption="text")
     said = [source.read(item) for item in plan(source)]
-    assert [one.images for one in said] == [(data,) for data in PICTURES]
-    assert [one.caption for one in said] == [f"picture {n}" for n in range(8)]
+    assert [one.images[0].data for one in said] == PICTURES
+    assert [one.images[0].caption for one in said] == [f"picture {n}" for n in range(8)]
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
 def test_bytes_of_any_width_are_read(tmp_path, kind):
     source = Parquet(write(tmp_path / "a.parquet", types={"image": kind}, image=PICTURES[:2]))
-    assert [source.read(item).images[0] for item in plan(source)] == PICTURES[:2]
+    assert [source.read(item).images[0].data for item in plan(source)] == PICTURES[:2]
 
 
 def test_paths_start_from_the_folder_of_their_file_or_from_image_root(tmp_path):
@@ -132,12 +136,12 @@ def test_paths_start_from_the_folder_of_their_file_or_from_image_root(tmp_path):
         (tmp_path / name).write_bytes(name.encode())
     path = write(tmp_path / "in/t.parquet", image=["a.jpg", "deep/../deep/b.jpg", str(tmp_path / "in/a.jpg")])
     near = Parquet(path)
-    assert [near.read(item).images[0] for item in plan(near)] == [b"in/a.jpg", b"in/deep/b.jpg", b"in/a.jpg"]
+    assert [near.read(item).images[0].data for item in plan(near)] == [b"in/a.jpg", b"in/deep/b.jpg", b"in/a.jpg"]
     far = Parquet(path, image_root=str(tmp_path / "elsewhere"))
-    assert far.read(plan(far)[0]).images == (b"elsewhere/a.jpg",)
+    assert far.read(plan(far)[0]).images[0].data == b"elsewhere/a.jpg"
     assert failed(far, plan(far)[2])[0] == "outside_root"
     everywhere = Parquet(path, image_root="/")
-    assert everywhere.read(plan(everywhere)[2]).images == (b"in/a.jpg",)
+    assert everywhere.read(plan(everywhere)[2]).images[0].data == b"in/a.jpg"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,7 @@ def test_an_image_that_is_null_fails_alone(tmp_path):
     )
     items = plan(source)
     assert [failed(source, item)[0] for item in items[:3]] == ["no_image"] * 3
-    assert source.read(items[3]).images == (b"1",)
+    assert source.read(items[3]).images[0].data == b"1"
     plain = Parquet(write(tmp_path / "p.parquet", image=[None, PICTURES[0]]))
     assert failed(plain, plan(plain)[0]) == (
         "no_image", "image must hold an image, got null in p.parquet#0000000000.",
@@ -223,9 +227,9 @@ def test_damage_inside_a_file_fails_its_rows_and_says_so(tmp_path):
     path.write_bytes(data)
     source = Parquet(str(path))
     items = plan(source)
-    assert [source.read(item).images[0] for item in items[:4]] == PICTURES[:4]
+    assert [source.read(item).images[0].data for item in items[:4]] == PICTURES[:4]
     assert [failed(source, item)[0] for item in items[4:]] == ["source_unreadable"] * 4
-    assert source.read(items[0]).images == (PICTURES[0],), "what is sound can still be read afterwards"
+    assert source.read(items[0]).images[0].data == PICTURES[0], "what is sound can still be read afterwards"
 
 
 def count_groups(monkeypatch) -> list[tuple[int, tuple[str, ...]]]:
@@ -246,10 +250,10 @@ def test_a_shard_reads_each_row_group_once(tmp_path, monkeypatch):
     source = Parquet(write(tmp_path / "a.parquet", image=pictures, rows_per_group=40))
     items = plan(source)
     seen = count_groups(monkeypatch)
-    assert [source.read(item).images[0] for item in items] == pictures
+    assert [source.read(item).images[0].data for item in items] == pictures
     assert [group for group, _ in seen] == [0, 1, 2]
     for row in (79, 41, 45, 60):
-        assert source.read(items[row]).images == (pictures[row],), "going back reads the group again"
+        assert source.read(items[row]).images[0].data == pictures[row], "going back reads the group again"
     assert [group for group, _ in seen] == [0, 1, 2, 1, 1]
 
 
@@ -311,7 +315,7 @@ def test_options_travel_and_open_files_do_not(tmp_path):
     source.read(items[0])
     again = pickle.loads(pickle.dumps(source))
     assert again == source
-    assert again.read(items[7]).images == (PICTURES[7],)
+    assert again.read(items[7]).images[0].data == PICTURES[7]
 
 
 def test_planning_streams(tmp_path):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from onegen.sample import ConfigError, SampleError, SourceItem
+from onegen.sample import ConfigError, SampleError, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources._tar import DamagedTar, members
 from onegen.sources.webdataset import WebDataset
@@ -48,7 +48,7 @@ def read(source: WebDataset) -> dict[str, SourceItem | str]:
 
 
 def images(source: WebDataset) -> dict[str, object]:
-    return {item: said if isinstance(said, str) else said.images[0] for item, said in read(source).items()}
+    return {item: said if isinstance(said, str) else said.images[0].data for item, said in read(source).items()}
 
 
 def failed(source: WebDataset, item: PlannedItem) -> tuple[str, str]:
@@ -66,7 +66,7 @@ def test_a_crawl_is_read_and_its_failures_are_counted(tmp_path):
         key = name.rpartition("#")[2]
         if statuses[name] == "success":
             said = source.read(item)
-            assert (said.images, said.caption) == ((jpeg(100 * int(key[:5]) + int(key[5:])),), f"picture {key}")
+            assert said.images == (SourceImage(jpeg(100 * int(key[:5]) + int(key[5:])), f"picture {key}"),)
         else:
             assert failed(source, item) == (
                 "download_failed",
@@ -157,7 +157,7 @@ def test_the_recipe_may_say_which_part_is_the_image_and_which_the_caption(tmp_pa
     parts = [("k.jpg", b"1"), ("k.depth.png", b"2"), ("k.txt", "a"), ("k.long.txt", "b")]
     source = write(tmp_path, *parts, image="depth.PNG", caption="long.txt")
     (said,) = read(source).values()
-    assert (said.images, said.caption) == ((b"2",), "b")
+    assert (said.images[0].data, said.images[0].caption) == (b"2", "b")
     assert images(write(tmp_path, ("k.jpg", b"1"), image="depth.png")) == {"a.tar#k": "no_image"}
 
 
@@ -176,7 +176,7 @@ def test_captions_and_rights_are_read_in_full(tmp_path, caption, about, expected
     parts = [("k.txt", caption)] if caption is not None else []
     parts += [("k.json", json.dumps(about))] if about is not None else []
     (said,) = read(write(tmp_path, ("k.jpg", b"1"), *parts)).values()
-    assert (said.caption, said.licence, said.attribution) == expected
+    assert (said.images[0].caption, said.images[0].licence, said.images[0].attribution) == expected
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_tar_that_breaks_off_keeps_its_whole_members_and_says_so(tmp_path, cut
         whole_members = [info for info in tar if info.offset_data + info.size <= cut]
     items = plan(source)
     pictures = {f"a.tar#{info.name[0]}": dict(TAR)[info.name] for info in whole_members if info.name.endswith("jpg")}
-    assert {name: source.read(item).images[0] for name, item in items.items() if name != "a.tar"} == pictures
+    assert {name: source.read(item).images[0].data for name, item in items.items() if name != "a.tar"} == pictures
     # The end mark is a block of zeros after the last member.
     assert ("a.tar" in items) == (cut < 6 * 1024 + 512)
     if "a.tar" in items:

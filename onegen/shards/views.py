@@ -1,0 +1,97 @@
+"""How a column says something of each image of a sample: one row, whatever the number of its images.
+
+The plain fields and parts are those of the first image (the target of a pair). What is said of the further ones stands
+in the field `others`, a list with one struct an image, and their parts are called `img1.depth.png`. Columns of kind
+`image` have no such field. A column that speaks of a whole sample leaves it null.
+"""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from onegen import where
+from onegen.sample import ConfigError, Kind, Provides
+from onegen.shards.index import Row
+
+OTHERS = "others"
+PICTURE_FIELDS = ("width", "height", "phash", "caption", "licence", "attribution")
+"""Fields of the image column that each image has its own of."""
+PAIR_FIELDS: Mapping[str, pa.DataType] = {"instruction": pa.string(), "subject": pa.string()}
+"""Fields of the image column that a pair has: what leads from source to target, or what both show."""
+
+_PREFIX = re.compile(r"img(\d+)\.")
+
+
+def stored_fields(column: str, fields: Mapping[str, pa.DataType], kind: Kind) -> dict[str, pa.DataType]:
+    """Return the fields a column's index has in a dataset of a kind, given those it says of one image."""
+    if kind == "image" or not fields:
+        return dict(fields)
+    if column == "image":
+        said = {name: fields[name] for name in PICTURE_FIELDS}
+        return {**fields, **PAIR_FIELDS, OTHERS: pa.list_(pa.struct(list(said.items())))}
+    return {**fields, OTHERS: pa.list_(pa.struct(list(fields.items())))}
+
+
+def check_names(column: str, provides: Provides) -> None:
+    """Raise ConfigError where a column gives a field or a part a name that several images need."""
+    taken = [OTHERS] * (OTHERS in provides.fields) + [p.name for p in provides.parts if _PREFIX.match(p.name)]
+    if taken:
+        raise ConfigError(
+            f"{column} must not call a field {OTHERS!r} nor a part 'img1.x', got {taken[0]!r}. Rename it."
+        )
+
+
+def part_name(index: int, name: str) -> str:
+    """Return what a part of the image at `index` is called."""
+    return f"img{index}.{name}" if index else name
+
+
+def split_name(name: str) -> tuple[int, str]:
+    """Return which image a part belongs to, and its name for one image."""
+    found = _PREFIX.match(name)
+    return (int(found[1]), name[found.end() :]) if found else (0, name)
+
+
+def joined_values(said: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the values of a row, given those of each image in order."""
+    first, *others = said
+    return {**first, OTHERS: [dict(one) for one in others]} if others and any(said) else dict(first)
+
+
+def joined_parts(said: Sequence[Mapping[str, bytes]]) -> dict[str, bytes]:
+    """Return the parts of a row, given those of each image in order."""
+    return {part_name(index, name): data for index, parts in enumerate(said) for name, data in parts.items()}
+
+
+def values_of(row: Row, index: int) -> Mapping[str, Any]:
+    """Return what a row says of one image; what it says of the whole sample holds for each."""
+    own = {name: value for name, value in row.values.items() if name != OTHERS}
+    others = row.values.get(OTHERS)
+    return {**own, **others[index - 1]} if index and others else own
+
+
+def evaluate(expression: str, rows: Mapping[str, Sequence[Row]], scope: where.Scope) -> list[bool]:
+    """Return, for each row, whether an expression holds; of a sample of several images it must hold for each.
+
+    `rows` has the columns of `scope`, in position order; a column that is not ok is null.
+    """
+    columns = list(scope)
+    counts = [_count(at) for at in zip(*(rows[column] for column in columns), strict=True)]
+    values = {
+        column: [
+            values_of(row, index) if row.status == "ok" else None
+            for row, count in zip(rows[column], counts, strict=True)
+            for index in range(count)
+        ]
+        for column in columns
+    }
+    answers = iter(where.evaluate(expression, values, scope))
+    return [all(list(itertools.islice(answers, count))) for count in counts]
+
+
+def _count(rows: Sequence[Row]) -> int:
+    """Return how many images the columns of one position tell apart."""
+    return 1 + max(len(row.values.get(OTHERS) or ()) for row in rows)

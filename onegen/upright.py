@@ -1,0 +1,172 @@
+"""Bytes of any image format to upright 8-bit RGB: what ingest stores, and what it may keep as it is.
+
+First frame, EXIF orientation applied, alpha over white, 16-bit divided by 257. DESIGN section 4, rule 4.
+"""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from onegen.sample import Panel, SampleError
+
+# Pillow's own limit warns at one size and raises at another; `max_pixels` is checked here, before anything is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's decoders raise for malformed bytes."""
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+"""What is opened. Pillow knows more: it would run Ghostscript on PostScript that calls itself photo.jpg."""
+_LOSSLESS = {"PNG", "BMP", "GIF", "TIFF", "PPM", "TGA"}
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_KEEPS_PROFILE = ("RGB", "RGBA", "P")
+"""Modes whose colour profile still fits after the image became RGB; those of CMYK and grey do not."""
+_ORIENTATION_TAG = 0x0112
+_BITS_TAG = 258
+
+
+@dataclass(frozen=True, slots=True)
+class Upright:
+    """A whole image, upright RGB, and how it was stored.
+
+    `is_plain` says that the original bytes are just that, so that a reader who knows nothing of orientation, alpha or
+    frames sees the same; `profile` is the ICC profile the pixels are in, None for sRGB.
+    """
+
+    image: Image.Image
+    is_plain: bool
+    is_lossless: bool
+    profile: bytes | None = None
+
+
+def open_header(data: bytes) -> Image.Image:
+    """Return the image with nothing but its header read; raises SampleError empty_file, not_an_image, undecodable."""
+    if not data:
+        raise SampleError("empty_file", "image file must hold bytes, got 0.")
+    try:
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise SampleError(
+            "not_an_image", f"file must be one of {', '.join(_FORMATS)}, it begins with {data[:12]!r}."
+        ) from None
+    except _BROKEN as error:
+        raise SampleError("undecodable", f"image header must be readable: {error}.") from error
+
+
+def decode(image: Image.Image, data: bytes) -> Upright:
+    """Return what `open_header` opened, decoded whole; raises SampleError undecodable or unsupported_pixels."""
+    format_ = str(image.format)
+    try:
+        deep = _is_16_bit(image, data)
+        # Counting frames reads the file, and fails like decoding where it is damaged.
+        is_single = getattr(image, "n_frames", 1) == 1
+        # Before the orientation: asking a PNG for its EXIF decodes it too, and what breaks is reported only once.
+        image.load()
+        orientation = _orientation(image)
+        # After decoding: a PNG may name its transparent colour behind the picture.
+        is_rgb = image.mode == "RGB" and "transparency" not in image.info and not deep
+        upright = image if is_rgb else _to_rgb(_from_16_bit(data) if deep else image)
+        if orientation in _UPRIGHT:
+            upright = upright.transpose(_UPRIGHT[orientation])
+    except _BROKEN as error:
+        raise SampleError("undecodable", f"{format_} must decode whole: {error}.") from error
+    return Upright(
+        upright,
+        is_plain=is_rgb and is_single and orientation == 1,
+        is_lossless=format_ in _LOSSLESS or (format_ == "WEBP" and _is_lossless_webp(data)),
+        profile=image.info.get("icc_profile") if image.mode in _KEEPS_PROFILE and not deep else None,
+    )
+
+
+def cut(whole: Upright, panel: Panel) -> Upright:
+    """Return one panel of a picture that holds several side by side; raises SampleError no_panel where none fits."""
+    width, height = whole.image.size
+    left, right = width * panel.index // panel.count, width * (panel.index + 1) // panel.count
+    box = (left + panel.margin, panel.margin, right - panel.margin, height - panel.margin)
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise SampleError(
+            "no_panel", f"image must hold {panel.count} panels with margins of {panel.margin}, got {width}x{height}."
+        )
+    return Upright(whole.image.crop(box), False, whole.is_lossless, whole.profile)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return what is left to do after decoding: a key of `_UPRIGHT`, else 1."""
+    if image.format == "TIFF":
+        # Both decoders turn a TIFF upright themselves.
+        return 1
+    try:
+        orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except _BROKEN:
+        # Unreadable EXIF says nothing about the pixels; viewers show such a file as it lies.
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Say whether the first frame is lossless; profiles and animation headers of any size may stand before it."""
+    offset = 12
+    while offset + 8 <= len(data):
+        kind, size = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        # A frame's own chunks follow its 16 bytes of place and duration.
+        offset += 8 + (16 if kind == b"ANMF" else size + size % 2)
+    return False
+
+
+def _is_16_bit(image: Image.Image, data: bytes) -> bool:
+    if image.format == "PNG":
+        if data[12:16] != b"IHDR":
+            raise ValueError("IHDR must be the first chunk")
+        return data[24] == 16
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(_BITS_TAG, 8)  # type: ignore[attr-defined]
+        return (bits[0] if isinstance(bits, tuple) else bits) == 16
+    return False
+
+
+def _from_16_bit(data: bytes) -> Image.Image:
+    """Decode 16-bit grey, RGB or RGBA to 8 bits by dividing by 257; Pillow would cut the low byte off."""
+    deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16:
+        raise ValueError("16-bit pixels could not be read")
+    shallow = ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if shallow.ndim == 2:
+        return Image.fromarray(shallow, "L")
+    order = cv2.COLOR_BGRA2RGBA if shallow.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return Image.fromarray(cv2.cvtColor(shallow, order))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise SampleError(
+            "unsupported_pixels", f"pixels must have 8 or 16 bits, got mode {image.mode}. Convert the file first."
+        )
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
