@@ -200,8 +200,17 @@ def test_rules_hold_for_both_images(tmp_path):
     run(recipe(pairs, TONE, where=rule), filtered)
     assert [n for n, row in enumerate(rows(filtered, "shards")) if row.status == "ok"] == wanted
     chosen = tmp_path / "chosen"
-    run(recipe(pairs, TONE, select={"keep": {"light": rule, "good": "about.score > 0"}}), chosen)
-    assert [n for n, row in enumerate(rows(chosen, "select")) if row.status == "ok"] == [n for n in wanted if n > 0]
+    run(
+        recipe(
+            pairs,
+            TONE,
+            select={"keep": {"light": rule, "good": "about.score > 0", "said": "image.instruction <> 'do 3'"}},
+        ),
+        chosen,
+    )
+    assert [n for n, row in enumerate(rows(chosen, "select")) if row.status == "ok"] == [
+        n for n in wanted if n not in (0, 3)
+    ]
 
 
 def test_two_instructions_are_two_samples_and_the_same_twice_is_one(tmp_path):
