@@ -34,6 +34,16 @@ def test_two_men_are_two_masks():
     assert abs(np.mean(masks == right) - 0.19) < 0.05
 
 
+def test_someone_behind_a_man_has_a_mask_of_her_own():
+    """BlazePose finds the man in her box too, and his mask cut to her box is a slab of his temple and shoulder."""
+    entities, masks, _ = segmented(item("obama2.jpg"))
+    (woman,) = [index for index, one in enumerate(entities, 1) if one["label"] == "person" and one["x0"] > 400]
+    man = max(range(1, len(entities) + 1), key=lambda index: np.count_nonzero(masks == index))
+    assert entities[man - 1]["label"] == "person"
+    assert at(masks, (560, 540)) == [woman]
+    assert at(masks, (500, 330), (610, 645), (320, 400)) == [man] * 3
+
+
 def test_the_walkers_stand_before_the_bus():
     entities, masks, values = segmented(item("bus.jpg"))
     labels = {index + 1: one["label"] for index, one in enumerate(entities)}
