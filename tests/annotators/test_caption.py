@@ -50,6 +50,12 @@ def test_unlikely_things_are_not_mentioned():
     assert likely.startswith("A black-and-white photo of a goldfish.")  # an animal, named by who knows more animals
 
 
+@pytest.mark.parametrize(("level", "said"), [(55, "It is dark."), (70, ""), (185, ""), (195, "It is bright.")], ids=str)
+def test_very_dark_and_very_bright_pictures_are_called_so(level, said):
+    expected = f"A black-and-white photo. {said}".strip()
+    assert captioned(Item("k", np.full((9, 9, 3), level, np.uint8)), [], [])["caption"] == expected
+
+
 def test_where_and_what_colour():
     picture = np.zeros((100, 200, 3), np.uint8)
     picture[:, 100:] = (200, 30, 30)

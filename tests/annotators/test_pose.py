@@ -98,6 +98,14 @@ def test_a_crowd_is_cut_at_the_limit():
     assert len(people(item("bus.jpg"), max_people=1)) == 1
 
 
+def test_unlikely_people_are_not_looked_at():
+    scores = sorted(one["score"] for one in people(item("bus.jpg"), min_score=0.3))
+    assert len(scores) == 3
+    detected = Detection().annotate([item("bus.jpg")])[0].values["objects"]
+    certain = [one for one in detected if one["label"] == "person" and one["score"] >= 0.6]
+    assert len(people(item("bus.jpg"), min_score=0.6)) == len(certain) == 2
+
+
 def test_no_detection_is_no_people():
     bring_models()
     given = Item("k", np.zeros((20, 20, 3), np.uint8), annotations={"detection": Annotation({"objects": None})})

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import onegen.annotators.segmentation as module
 from onegen.annotators.detection import Detection
 from onegen.annotators.entities import Entities
 from onegen.annotators.segmentation import VOC_OF_COCO, Segmentation, resolve
@@ -71,6 +72,23 @@ def test_cat_cup_and_motorcycle_are_cut_out():
         index = [one["label"] for one in entities].index(label) + 1
         assert at(masks, *inside) == [index] * len(inside), name
         assert index not in at(masks, *outside), name
+
+
+def test_a_class_deeplab_knows_needs_no_saliency_and_the_others_do(monkeypatch):
+    """The cat and the motorcycle are DeepLab's; the cup is no class of its, and saliency alone finds it."""
+    monkeypatch.setattr(module, "saliency", lambda crop: np.zeros((224, 224), np.float32))
+    for name, label, at_least in (("chelsea.png", "cat", 0.5), ("motorcycle_left.png", "motorcycle", 0.15)):
+        entities, _, values = segmented(item(name))
+        assert values["areas"][[one["label"] for one in entities].index(label)] > at_least
+    entities, _, values = segmented(item("coffee.png"))
+    assert values["areas"][[one["label"] for one in entities].index("cup")] == 0
+
+
+def test_a_class_deeplab_does_not_see_falls_back_on_saliency(monkeypatch):
+    monkeypatch.setattr(module, "_deeplab", lambda crop: np.zeros((257, 257, 21), np.float32))
+    entities, masks, _ = segmented(item("motorcycle_left.png"))
+    index = [one["label"] for one in entities].index("motorcycle") + 1
+    assert at(masks, (330, 290), (470, 240)) == [index] * 2
 
 
 def test_masks_stay_in_their_boxes():
