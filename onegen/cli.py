@@ -203,14 +203,14 @@ def show(
 
 @models_app.callback()
 def models(context: typer.Context) -> None:
-    """List the pretrained weights that annotators use and whether they are ready."""
+    """List the pretrained weights that annotators use, with licence and SHA-256, and whether they are ready."""
     if context.invoked_subcommand is None:
         with _guarded():
             from onegen.report import print_models
-            from onegen.weights import models_folder
+            from onegen.weights import models_folder, shipped
             from onegen.weights import status as model_status
 
-            print_models(model_status(), models_folder())
+            print_models([*model_status(), shipped()], models_folder())
 
 
 @models_app.command()

@@ -12,6 +12,7 @@ import numpy as np
 from onegen.sample import Annotation
 from onegen.tasks import COLOURS
 
+_WHITE = (255, 255, 255)
 _RGB: Mapping[str, tuple[int, ...]] = {name: tuple(bytes.fromhex(code)) for name, code in COLOURS.items()}
 
 
@@ -37,15 +38,20 @@ _LINKS: tuple[tuple[int, int, tuple[int, int, int]], ...] = (
 _POINTS = (*[_HEAD_AND_TORSO] * 5, *[_LEFT, _RIGHT] * 6)
 
 
-def skeleton(people: Sequence[Mapping[str, Any]], shape: tuple[int, int], min_visibility: float = 0.3) -> np.ndarray:
+def skeleton(
+    people: Sequence[Mapping[str, Any]], shape: tuple[int, int], min_visibility: float = 0.3, min_score: float = 0.2
+) -> np.ndarray:
     """Return the skeletons of column `pose` on black, as uint8 (H,W,3) for `shape` (H, W).
 
     Head and torso orange, the person's own left limbs green, right limbs blue; thin lines, small dots. Points less
-    visible than `min_visibility` and links to them are left out.
+    visible than `min_visibility` and links to them are left out, so are people whose score is below `min_score`:
+    what is found of them is invented. Half bodies are drawn as far as they are seen.
     """
     drawn = np.zeros((*shape, 3), np.uint8)
     thin = max(1, round(max(shape) / 512))
     for person in people:
+        if person["score"] < min_score:
+            continue
         points = np.reshape(np.asarray(person["keypoints"], dtype=np.float64), (17, 3))
         seen = points[:, 2] >= min_visibility
         places = [(int(x), int(y)) for x, y in np.rint(np.clip(points[:, :2], -1e4, 1e4))]
@@ -60,21 +66,30 @@ def skeleton(people: Sequence[Mapping[str, Any]], shape: tuple[int, int], min_vi
 def filled_boxes(entities: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> np.ndarray:
     """Return the boxes of column `entities` filled with their colours on black, as uint8 (H,W,3) for `shape` (H, W).
 
-    `name: score` stands above each box in small white letters, inside where there is no room. Larger boxes lie below.
+    `name: score` stands just above each box in small white letters, inside where there is no room. A black rim, which
+    the ground swallows, keeps them legible on another box. Larger boxes lie below.
     """
     drawn = np.zeros((*shape, 3), np.uint8)
     placed = [(entity, [int(np.rint(entity[name])) for name in ("x0", "y0", "x1", "y1")]) for entity in entities]
     for entity, (x0, y0, x1, y1) in sorted(placed, key=lambda one: -_area(one[1])):
         drawn[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = _RGB[entity["colour"]]
-    size = max(0.35, max(shape) / 512 * 0.4)
-    thin = max(1, round(max(shape) / 768))
     for entity, (x0, y0, _, _) in placed:
-        text = f"{entity['label']}: {entity['score']:.2f}"
-        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thin)
-        baseline = y0 - 3 if y0 - 3 - high >= 0 else y0 + high + 3
-        left = max(0, min(x0, shape[1] - wide - 2))
-        cv2.putText(drawn, text, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), thin, cv2.LINE_AA)
+        _label(drawn, f"{entity['label']}: {entity['score']:.2f}", x0, y0)
     return drawn
+
+
+def _label(drawn: np.ndarray, text: str, x0: int, y0: int) -> None:
+    """Write above the corner of a box, or in it at the upper border, and within the picture."""
+    longer = max(drawn.shape)
+    size, thin = max(0.35, longer / 512 * 0.4), max(1, round(longer / 768))
+    (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thin)
+    baseline = y0 - 3 if y0 - 3 - high >= 0 else y0 + high + 3
+    left = max(0, min(x0, drawn.shape[1] - wide - 2))
+    # A rim by moved copies: OpenCV sets bolder letters at another distance.
+    rim = [((0, 0, 0), x, y) for x in (-thin, 0, thin) for y in (-thin, 0, thin)]
+    for colour, x, y in (*rim, (_WHITE, 0, 0)):
+        place = (left + x, baseline + y)
+        cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thin, cv2.LINE_AA)
 
 
 def _area(box: Sequence[int]) -> int:
@@ -87,6 +102,23 @@ def colour_masks(indices: np.ndarray, entities: Sequence[Mapping[str, Any]]) -> 
     for index, entity in enumerate(entities, start=1):
         table[index] = _RGB[entity["colour"]]
     return table[indices]
+
+
+def frames(pixels: np.ndarray, found: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return RGB uint8 (H,W,3) darkened, with a white frame around what columns `detection` and `faces` hold.
+
+    Objects have their `name: score`, faces their five landmarks. For people to look at: no task is conditioned on it.
+    """
+    drawn = pixels // 3
+    thin = max(1, round(max(pixels.shape) / 256))
+    for one in found:
+        x0, y0, x1, y1 = (int(np.rint(one[name])) for name in ("x0", "y0", "x1", "y1"))
+        cv2.rectangle(drawn, (x0, y0), (x1, y1), _WHITE, thin)
+        if "label" in one:
+            _label(drawn, f"{one['label']}: {one['score']:.2f}", x0, y0)
+        for x, y in np.rint(np.reshape(one.get("landmarks", ()), (-1, 2))).astype(int):
+            cv2.circle(drawn, (int(x), int(y)), 2 * thin, _RGB["lime"], -1)
+    return drawn
 
 
 def grey_map(map_: np.ndarray) -> np.ndarray:
@@ -150,7 +182,7 @@ def pictures(pixels: np.ndarray, columns: Mapping[str, Annotation]) -> dict[str,
     """Return everything that can be drawn of a sample, by name, each RGB uint8 (H,W,3) of its size.
 
     `columns` holds what the columns say of it (parts as arrays); those that are missing are left out. Boxes and masks
-    need column `entities`, which has the colours.
+    need column `entities`, which has the colours; without it, what was detected is framed.
     """
     shape = (pixels.shape[0], pixels.shape[1])
     entities = columns["entities"].values.get("entities") or () if "entities" in columns else ()
@@ -159,10 +191,14 @@ def pictures(pixels: np.ndarray, columns: Mapping[str, Annotation]) -> dict[str,
         if column in columns:
             drawn[column] = grey_map(np.asarray(columns[column].parts[part]))
     drawn["canny"] = canny(pixels)
+    if "detection" in columns and "entities" not in columns:
+        drawn["detection"] = frames(pixels, columns["detection"].values.get("objects") or ())
     if "entities" in columns:
         drawn["boxes"] = filled_boxes(entities, shape)
         if "segmentation" in columns:
             drawn["masks"] = colour_masks(np.asarray(columns["segmentation"].parts["masks.png"]), entities)
     if "pose" in columns:
         drawn["pose"] = skeleton(columns["pose"].values.get("people") or (), shape)
+    if "faces" in columns:
+        drawn["faces"] = frames(pixels, columns["faces"].values.get("faces") or ())
     return drawn

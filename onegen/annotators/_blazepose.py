@@ -20,6 +20,7 @@ _DETECTOR_SIDE, _REGION_SIDE, _HEAT_SIDE = 224, 256, 64
 _CROP_MARGIN = 0.06  # of the box: a looser crop lets neighbours in, and the same person is found twice
 _REGION_SCALE = 1.25  # the region is that much larger than the circle around the body
 _DOUBT = 0.3  # below this detector score the region comes from the box instead
+_REACH = 0.25  # of the box, around it: so far may a body's points lie outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Body:
 
     `points` are float64 (33,2), x and y in pixels of the image, perhaps outside of it; `visibility` and `presence`
     (33,) in [0, 1] say whether a point can be seen, and whether it lies in the region; `score` in [0, 1] that this is
-    a person at all; `mask` float32 (256,256) logits in the region, `to_image` (2,3) maps region pixels to image
-    pixels.
+    a person, and the one of the box; `mask` float32 (256,256) logits in the region, `to_image` (2,3) maps region
+    pixels to image pixels.
     """
 
     points: np.ndarray
@@ -70,15 +71,26 @@ def see_body(pixels: np.ndarray, box: tuple[float, float, float, float]) -> Body
     )
     outputs = lite_model(*_LANDMARKS).run(region[np.newaxis].astype(np.float32) / 255.0)
     raw = outputs["Identity"].reshape(39, 5)[:33].astype(np.float64)
-    points = refine(raw[:, :2], outputs["Identity_3"][0, :, :, :33])
+    points = refine(raw[:, :2], outputs["Identity_3"][0, :, :, :33]) @ to_image[:, :2].T + to_image[:, 2]
+    visibility, presence = _sigmoid(raw[:, 3]), _sigmoid(raw[:, 4])
     return Body(
-        points=points @ to_image[:, :2].T + to_image[:, 2],
-        visibility=_sigmoid(raw[:, 3]),
-        presence=_sigmoid(raw[:, 4]),
-        score=float(outputs["Identity_1"].item()),
+        points=points,
+        visibility=visibility,
+        presence=presence,
+        score=float(outputs["Identity_1"].item()) * share_inside(points, visibility * presence, box),
         mask=outputs["Identity_2"][0, :, :, 0],
         to_image=to_image,
     )
+
+
+def share_inside(points: np.ndarray, weights: np.ndarray, box: tuple[float, float, float, float]) -> float:
+    """Return how much of a body, points (N,2) of such `weights` (N,), lies in its box or close to it, in [0, 1].
+
+    In the box of someone half hidden the networks find who stands before: nearly all of that body lies elsewhere.
+    """
+    reach = _REACH * np.array([box[2] - box[0], box[3] - box[1]])
+    inside = ((points >= box[:2] - reach) & (points <= box[2:] + reach)).all(axis=1)
+    return float(weights[inside].sum() / max(weights.sum(), 1e-9))
 
 
 def refine(points: np.ndarray, heat: np.ndarray) -> np.ndarray:

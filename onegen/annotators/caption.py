@@ -53,7 +53,7 @@ class Caption:
     max_original_words: int = 120
 
     name: ClassVar[str] = "caption"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("detection", "classes")
     provides: ClassVar[Provides] = Provides(
@@ -92,7 +92,7 @@ class Caption:
         classes = item.annotations["classes"].values.get("classes") or []
         likely = classes[0] if classes and classes[0]["score"] > self.min_class_score else None
         original = clean(item.caption or "", self.max_original_words)
-        sentences = [original, *describe(found, likely, pixels, has_original=bool(original))]
+        sentences = [original, *describe(found, likely, pixels, original)]
         caption = " ".join(sentence for sentence in sentences if sentence)
         kept = None if item.caption is None else item.caption.encode("utf-8", "replace").decode()
         return Annotation(
@@ -109,24 +109,27 @@ def clean(text: str, max_words: int) -> str:
 
 
 def describe(
-    objects: Sequence[Mapping[str, Any]], likely: Mapping[str, Any] | None, pixels: np.ndarray, has_original: bool
+    objects: Sequence[Mapping[str, Any]], likely: Mapping[str, Any] | None, pixels: np.ndarray, original: str
 ) -> list[str]:
-    """Return the composed sentences: what there is, the largest things, the class name, the tone."""
+    """Return the composed sentences: what there is, the largest things, the class name, the tone.
+
+    They stand behind the `original` caption, if there is one, and do not say its class name again.
+    """
     names, class_name = reconcile(objects, likely, pixels.shape)
     is_grey = _is_grey(pixels)
     kind = "black-and-white photo" if is_grey else "photo"
     sentences = []
     if names:
-        sentences.append(f"{'The picture shows' if has_original else f'A {kind} of'} {enumerate_(names)}.")
-    elif not has_original:
+        sentences.append(f"{'The picture shows' if original else f'A {kind} of'} {enumerate_(names)}.")
+    elif not original:
         sentences.append(f"A {kind} of {article(class_name)}." if class_name else f"A {kind}.")
         class_name = ""
     largest = sorted(zip(names, objects, strict=True), key=lambda one: -_share(one[1], pixels.shape))
     for name in list(dict.fromkeys(name for name, _ in largest))[:3]:
         sentences.append(_of_one_name(name, [thing for other, thing in largest if other == name], pixels, is_grey))
-    if class_name:
+    if class_name and not re.search(rf"\b{re.escape(class_name)}\b", original, re.IGNORECASE):
         sentences.append(f"There seems to be {article(class_name)}.")
-    if is_grey and has_original:
+    if is_grey and original and "black and white" not in original.lower():
         sentences.append("The picture is black and white.")
     tone = "" if is_grey else colour_name(pixels)
     if tone not in ("", "black", "white") and not any(tone in sentence for sentence in sentences):

@@ -28,6 +28,7 @@ import pyarrow as pa
 from onegen.annotators._pixels import pixels_of
 from onegen.annotators._saliency import SALIENCY_MODEL, token_session, tokens
 from onegen.inference import session_of
+from onegen.pinned import DEPTH_HEAD
 from onegen.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Part, Provides, Rejected, Resources, Weights
 from onegen.weights import require, weights_of
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 LAYERS = (3, 6, 8, 10)
 """The layers of the ViT whose tokens the head reads; later ones know little but saliency."""
-
-_HEAD_SHA256 = "01605cbf42820af15432c5d06b771d3ba8f20f67d33ee056386821a7bc7406a1"
 
 
 @register("annotators", "depth", backend="embedded")
@@ -69,7 +68,7 @@ class Depth:
         """Return the identities of the frozen network and of the head that reads it."""
         return (
             weights_of(*SALIENCY_MODEL),
-            Weights("onegen-depth-head", "1", _HEAD_SHA256, "Apache-2.0"),
+            Weights("onegen-depth-head", "1", DEPTH_HEAD.sha256, DEPTH_HEAD.licence),
         )
 
     def load(self) -> None:
@@ -135,10 +134,10 @@ def _coarse(pixels: np.ndarray) -> np.ndarray:
 @functools.cache
 def _head() -> "onnxruntime.InferenceSession":
     """Return the head out of this package; raises ConfigError when its file was changed."""
-    data = (files("onegen.annotators") / "depth_head.onnx").read_bytes()
+    data = (files("onegen") / DEPTH_HEAD.member).read_bytes()
     got = hashlib.sha256(data).hexdigest()
-    if got != _HEAD_SHA256:
+    if got != DEPTH_HEAD.sha256:
         raise ConfigError(
-            f"onegen/annotators/depth_head.onnx must have SHA-256 {_HEAD_SHA256}, got {got}. Install onegen again."
+            f"onegen/{DEPTH_HEAD.member} must have SHA-256 {DEPTH_HEAD.sha256}, got {got}. Install onegen again."
         )
     return session_of(data)

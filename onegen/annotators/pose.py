@@ -25,7 +25,7 @@ POSED = pa.struct(
         *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
     ]
 )
-"""One person: score that it is one; 17 x (x, y, visibility) in COCO's order; flags; the detection's box."""
+"""One person: score that it is one, in its box; 17 x (x, y, visibility) in COCO's order; flags; the detection's box."""
 
 
 @register("annotators", "pose", backend="embedded")
@@ -44,7 +44,7 @@ class Pose:
     max_people: int = 30
 
     name: ClassVar[str] = "pose"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = Provides(fields={"people": pa.list_(POSED), "num_people": pa.int32()})

@@ -67,7 +67,7 @@ class Segmentation:
     backend: Literal["embedded"] = "embedded"
 
     name: ClassVar[str] = "segmentation"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("entities",)
     provides: ClassVar[Provides] = Provides(

@@ -4,7 +4,7 @@
 
 WORK keeps the tokens of the scenes (0.8 MB each, 1 GB in all), so that a broken run goes on where it stopped; they
 depend on scenes.py and its like, so a changed one asks for another folder. Needs torch. A new head needs its hash in
-onegen/annotators/depth.py.
+onegen/pinned.py.
 """
 
 import argparse

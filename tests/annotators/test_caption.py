@@ -50,10 +50,16 @@ def test_unlikely_things_are_not_mentioned():
     assert likely.startswith("A black-and-white photo of a goldfish.")  # an animal, named by who knows more animals
 
 
+@pytest.mark.parametrize(("level", "said"), [(55, "It is dark."), (70, ""), (185, ""), (195, "It is bright.")], ids=str)
+def test_very_dark_and_very_bright_pictures_are_called_so(level, said):
+    expected = f"A black-and-white photo. {said}".strip()
+    assert captioned(Item("k", np.full((9, 9, 3), level, np.uint8)), [], [])["caption"] == expected
+
+
 def test_where_and_what_colour():
     picture = np.zeros((100, 200, 3), np.uint8)
     picture[:, 100:] = (200, 30, 30)
-    said = describe([thing("car", 120, 10, 190, 90), thing("cat", 5, 5, 20, 15)], None, picture, has_original=False)
+    said = describe([thing("car", 120, 10, 190, 90), thing("cat", 5, 5, 20, 15)], None, picture, original="")
     assert said[:3] == [
         "A photo of a car and a cat.",
         "The car is mostly red and large, on the right.",
@@ -63,8 +69,8 @@ def test_where_and_what_colour():
 
 def test_several_of_a_kind_are_one_sentence():
     left, right = thing("dog", 0, 0, 30, 40), thing("dog", 70, 60, 100, 99)
-    assert "One dog is on the left; another is on the right." in describe([left, right], None, GREY, False)
-    assert "The dogs are on the left." in describe([left, left], None, GREY, False)
+    assert "One dog is on the left; another is on the right." in describe([left, right], None, GREY, "")
+    assert "The dogs are on the left." in describe([left, left], None, GREY, "")
 
 
 def test_two_hundred_people_are_many():
@@ -109,6 +115,18 @@ def test_a_class_names_the_animal_and_repeats_nothing():
     assert reconcile([bus], minibus, shape) == (["bus"], "")
     assert reconcile([person], tripod, shape) == (["person"], "tripod")
     assert reconcile([bus], None, shape) == (["bus"], "")
+
+
+def test_what_the_original_says_is_not_said_again():
+    tripod = {"index": 872, "label": "tripod", "score": 0.9}
+    assert describe([], tripod, BLUE, "A man.") == [
+        "There seems to be a tripod.",
+        "Most of the picture is blue.",
+    ]
+    assert describe([], tripod, BLUE, "A film camera on a Tripod.") == ["Most of the picture is blue."]
+    assert describe([], tripod, BLUE, "Tripods.")[0] == "There seems to be a tripod."
+    assert describe([], None, GREY, "A camera.") == ["The picture is black and white."]
+    assert describe([], None, GREY, "A camera in black and white.") == []
 
 
 def test_a_hostile_caption_becomes_plain_text():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import onegen.annotators.detection as module
 from onegen.annotators.detection import Detection, anchors, decode
 from onegen.geometry.boxes import iou
 from onegen.sample import ConfigError, Item
@@ -73,6 +74,52 @@ def test_a_crowd_is_cut_at_the_limit():
     many = objects(Detection(), Item("k", crowd))
     assert sum(one["label"] == "person" for one in many) >= 10
     assert objects(Detection(max_objects=3), Item("k", crowd)) == many[:3]
+
+
+class Tensors:
+    """A detector that says what it is told: scores by (anchor, class); every box is its anchor, stretched."""
+
+    def __init__(self, said: dict[tuple[int, int], float], stretch: dict[int, float]) -> None:
+        self.offsets = np.zeros((1, 19206, 4), np.float32)
+        self.scores = np.zeros((1, 19206, 90), np.float32)
+        for place, score in said.items():
+            self.scores[0][place] = score
+        for index, factor in stretch.items():
+            self.offsets[0, index, 2:] = np.log(factor)
+
+    def run(self, square: np.ndarray) -> dict[str, np.ndarray]:
+        return {"StatefulPartitionedCall:0": self.offsets, "StatefulPartitionedCall:1": self.scores}
+
+    def labels(self, name: str) -> list[str]:
+        return ["person", "bicycle", "car", *["other"] * 87]
+
+
+def said_by(
+    monkeypatch, said: dict[tuple[int, int], float], stretch: dict[int, float] | None = None, **options: float
+) -> list[dict]:
+    bring_models()
+    monkeypatch.setattr(module, "lite_model", lambda package, file: Tensors(said, stretch or {}))
+    return objects(Detection(**options), Item("k", np.zeros((320, 320, 3), np.uint8)))
+
+
+def test_two_hundred_people_are_found_and_the_best_hundred_kept(monkeypatch):
+    """In every third cell of level 3, 6 pixels wide, and in lanes of level 4, 12 pixels wide."""
+    cells = [row * 40 + column for row in range(1, 39, 3) for column in range(1, 39, 3)]
+    cells += [1600 + row * 20 + column for row in range(20) for column in range(0, 20, 9)]
+    people = {(cell * 9, 0): 0.9 - rank / 1000 for rank, cell in enumerate(cells[:200])}
+    found = said_by(monkeypatch, people, {cell * 9: 0.25 for cell in cells}, max_objects=200)
+    assert len(people) == len(found) == 200
+    assert [one["score"] for one in found] == pytest.approx(list(people.values()), abs=1e-4)
+    assert said_by(monkeypatch, people, {cell * 9: 0.25 for cell in cells}) == found[:100]
+
+
+def test_one_thing_taken_for_two_is_one_and_less_than_a_pixel_is_none(monkeypatch):
+    twice = {(9 * 820, 1): 0.9, (9 * 820, 2): 0.5, (9 * 821, 2): 0.6}  # 821 stands 8 pixels beside 820: IoU 0.5
+    assert [one["label"] for one in said_by(monkeypatch, twice)] == ["bicycle", "car"]
+    near = {(9 * 820, 1): 0.9, (9 * 820 + 3, 2): 0.6}  # the next size in the same cell: IoU 0.63
+    assert [one["label"] for one in said_by(monkeypatch, near)] == ["bicycle", "car"]
+    assert [one["label"] for one in said_by(monkeypatch, near, cross_overlap=0.6)] == ["bicycle"]
+    assert said_by(monkeypatch, {(9 * 820, 0): 0.9}, {9 * 820: 0.03}) == []
 
 
 def test_a_box_in_a_letterboxed_image_returns_to_its_pixels():

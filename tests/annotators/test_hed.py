@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import onegen.annotators.hed as module
 from onegen.annotators.hed import Hed
 from onegen.sample import ConfigError, Item
 from tests.packaged import bring_models, item
@@ -55,6 +56,23 @@ def test_max_side_limits_the_network_but_not_the_map():
     assert coarse.shape == fine.shape == (500, 741)
     assert np.corrcoef(coarse.ravel(), fine.ravel())[0, 1] > 0.5  # the same motorcycle, seen with fewer pixels
     assert not np.array_equal(coarse, fine)
+
+
+def test_the_network_gets_bgr_minus_the_mean(monkeypatch):
+    """The packaged weights were trained on BGR minus (104.007, 116.669, 122.679)."""
+    bring_models()
+    got: list[np.ndarray] = []
+
+    class Session:
+        def run(self, outputs: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            got.append(feed["image"])
+            return [np.full((1, 1, *feed["image"].shape[2:]), 0.5, np.float32)]
+
+    monkeypatch.setattr(module, "onnx_session", lambda package, file: Session())
+    map_ = edges(Hed(), Item("k", np.full((32, 40, 3), (10, 20, 30), np.uint8)))
+    assert got[0].shape == (1, 3, 32, 40)
+    np.testing.assert_allclose(got[0][0, :, 7, 7], (30 - 104.007, 20 - 116.669, 10 - 122.679), atol=1e-3)
+    assert (map_ == 128).all()
 
 
 def test_a_useless_max_side_is_refused():

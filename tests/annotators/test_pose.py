@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from onegen.annotators._blazepose import Body, refine
+import onegen.annotators.pose as pose
+from onegen.annotators._blazepose import Body, refine, share_inside
 from onegen.annotators.detection import Detection
 from onegen.annotators.pose import Pose, coco_keypoints
 from onegen.sample import Annotation, ConfigError, Item
@@ -57,6 +58,37 @@ def test_half_bodies_are_marked():
         assert all(one["half_body"] and one["low_confidence"] for one in found), name
 
 
+def whole_body(score: float) -> Body:
+    """A body whose points all lie at (50, 50), certain to be seen."""
+    return Body(np.full((33, 2), 50.0), np.ones(33), np.ones(33), score, np.zeros((256, 256), np.float32), np.eye(2, 3))
+
+
+@pytest.mark.parametrize(("score", "is_doubted"), [(0.49, True), (0.5, False)])
+def test_a_whole_body_that_may_be_none_is_marked(monkeypatch, score, is_doubted):
+    bring_models()
+    monkeypatch.setattr(pose, "see_body", lambda pixels, box: whole_body(score))
+    detected = Annotation(
+        {"objects": [{"label": "person", "score": 0.9, "x0": 0.0, "y0": 0.0, "x1": 90.0, "y1": 90.0}]}
+    )
+    given = Item("k", np.zeros((100, 100, 3), np.uint8), annotations={"detection": detected})
+    (found,) = Pose().annotate([given])[0].values["people"]
+    assert (found["half_body"], found["low_confidence"]) == (False, is_doubted)
+
+
+def test_who_stands_behind_a_man_does_not_get_his_body():
+    man, *others = people(item("obama2.jpg"))
+    assert man["score"] > 0.9
+    assert others
+    assert all(one["score"] < 0.3 and one["low_confidence"] for one in others)
+
+
+def test_what_lies_out_of_the_box_counts_against_a_body():
+    points = np.array([[5.0, 5.0], [12.0, 5.0], [13.0, 5.0], [-9.0, 5.0]])
+    weights = np.array([1.0, 0.5, 0.25, 0.25])
+    assert share_inside(points, weights, (0, 0, 10, 10)) == pytest.approx(0.75)  # a quarter of a side is close enough
+    assert share_inside(points, np.zeros(4), (0, 0, 10, 10)) == 0
+
+
 def test_a_photo_without_people_has_none():
     assert people(item("rocket.jpg")) == []
     assert people(item("chelsea.png")) == []
@@ -64,6 +96,14 @@ def test_a_photo_without_people_has_none():
 
 def test_a_crowd_is_cut_at_the_limit():
     assert len(people(item("bus.jpg"), max_people=1)) == 1
+
+
+def test_unlikely_people_are_not_looked_at():
+    scores = sorted(one["score"] for one in people(item("bus.jpg"), min_score=0.3))
+    assert len(scores) == 3
+    detected = Detection().annotate([item("bus.jpg")])[0].values["objects"]
+    certain = [one for one in detected if one["label"] == "person" and one["score"] >= 0.6]
+    assert len(people(item("bus.jpg"), min_score=0.6)) == len(certain) == 2
 
 
 def test_no_detection_is_no_people():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import onegen.annotators.segmentation as module
 from onegen.annotators.detection import Detection
 from onegen.annotators.entities import Entities
 from onegen.annotators.segmentation import VOC_OF_COCO, Segmentation, resolve
@@ -34,6 +35,16 @@ def test_two_men_are_two_masks():
     assert abs(np.mean(masks == right) - 0.19) < 0.05
 
 
+def test_someone_behind_a_man_has_a_mask_of_her_own():
+    """BlazePose finds the man in her box too, and his mask cut to her box is a slab of his temple and shoulder."""
+    entities, masks, _ = segmented(item("obama2.jpg"))
+    (woman,) = [index for index, one in enumerate(entities, 1) if one["label"] == "person" and one["x0"] > 400]
+    man = max(range(1, len(entities) + 1), key=lambda index: np.count_nonzero(masks == index))
+    assert entities[man - 1]["label"] == "person"
+    assert at(masks, (560, 540)) == [woman]
+    assert at(masks, (500, 330), (610, 645), (320, 400)) == [man] * 3
+
+
 def test_the_walkers_stand_before_the_bus():
     entities, masks, values = segmented(item("bus.jpg"))
     labels = {index + 1: one["label"] for index, one in enumerate(entities)}
@@ -61,6 +72,23 @@ def test_cat_cup_and_motorcycle_are_cut_out():
         index = [one["label"] for one in entities].index(label) + 1
         assert at(masks, *inside) == [index] * len(inside), name
         assert index not in at(masks, *outside), name
+
+
+def test_a_class_deeplab_knows_needs_no_saliency_and_the_others_do(monkeypatch):
+    """The cat and the motorcycle are DeepLab's; the cup is no class of its, and saliency alone finds it."""
+    monkeypatch.setattr(module, "saliency", lambda crop: np.zeros((224, 224), np.float32))
+    for name, label, at_least in (("chelsea.png", "cat", 0.5), ("motorcycle_left.png", "motorcycle", 0.15)):
+        entities, _, values = segmented(item(name))
+        assert values["areas"][[one["label"] for one in entities].index(label)] > at_least
+    entities, _, values = segmented(item("coffee.png"))
+    assert values["areas"][[one["label"] for one in entities].index("cup")] == 0
+
+
+def test_a_class_deeplab_does_not_see_falls_back_on_saliency(monkeypatch):
+    monkeypatch.setattr(module, "_deeplab", lambda crop: np.zeros((257, 257, 21), np.float32))
+    entities, masks, _ = segmented(item("motorcycle_left.png"))
+    index = [one["label"] for one in entities].index("motorcycle") + 1
+    assert at(masks, (330, 290), (470, 240)) == [index] * 2
 
 
 def test_masks_stay_in_their_boxes():

@@ -21,9 +21,11 @@ import pytest
 
 from onegen.registry import available, find
 from onegen.sample import Annotation, Annotator, Item, Rejected, Resources, Weights
+from onegen.weights import shipped, status
 from tests.packaged import bring_models, photo
 
 NAMES = available("annotators")
+CROWD = "crowd"
 DTYPES = {"gray8": np.uint8, "gray16": np.uint16, "index": np.uint8}
 
 
@@ -57,7 +59,21 @@ def pictures() -> dict[str, np.ndarray]:
         "black": np.zeros((64, 48, 3), np.uint8),
         "white": np.full((40, 64, 3), 255, np.uint8),
         "noise": rng.integers(0, 256, (96, 128, 3), dtype=np.uint8),
+        "thread": rng.integers(0, 256, (3000, 1, 3), dtype=np.uint8),
+        CROWD: np.tile(small("bus.jpg", 60), (4, 8, 1)),
     }
+
+
+def two_hundred(pixels: np.ndarray) -> Annotation:
+    """Return what column `detection` would say of a crowd of two hundred small, overlapping people, best first."""
+    height, width = pixels.shape[:2]
+    rng = np.random.default_rng(200)
+    corners = rng.uniform(0, 1, (200, 2)) * (width - 9, height - 25)
+    people = [
+        {"label": "person", "score": 0.95 - number / 400, "x0": x, "y0": y, "x1": x + 9.0, "y1": y + 25.0}
+        for number, (x, y) in enumerate(corners.tolist())
+    ]
+    return Annotation({"objects": people, "num_objects": 200, "num_people": 200})
 
 
 def stored(annotator: Annotator, answer: Annotation | Rejected) -> Annotation:
@@ -70,16 +86,26 @@ def stored(annotator: Annotator, answer: Annotation | Rejected) -> Annotation:
 
 
 @functools.cache
+def said(column: str) -> tuple[Annotation, ...]:
+    """Return what a column says of each picture, as a later annotator sees it."""
+    annotator = make(column)
+    found = [stored(annotator, answer) for answer in answers(column)]
+    if column == "detection":
+        crowd = list(pictures()).index(CROWD)
+        found[crowd] = two_hundred(pictures()[CROWD])
+    return tuple(found)
+
+
+@functools.cache
 def items(name: str) -> tuple[Item, ...]:
     """Return the pictures as items for an annotator, with what its required columns say of them."""
-    columns = {column: make(column) for column in make(name).requires if column in NAMES}
-    said = {column: answers(column) for column in columns}
+    columns = {column: said(column) for column in make(name).requires if column in NAMES}
     return tuple(
         Item(
             key=f"{index:020x}",
             pixels=picture,
             caption="Two people\twalk\x00 past a <bus>. " + "It is long. " * 20 if index % 2 else None,
-            annotations={column: stored(columns[column], said[column][index]) for column in columns},
+            annotations={column: columns[column][index] for column in columns},
         )
         for index, picture in enumerate(pictures().values())
     )
@@ -133,6 +159,13 @@ def assert_close(one: Annotation | Rejected, other: Annotation | Rejected, toler
         np.testing.assert_allclose(content, other.parts[part], atol=tolerance.get(part, 0), rtol=0)
 
 
+def test_the_pictures_hold_nobody_and_a_crowd():
+    """What the other tests cover: no detection at all, and two hundred people."""
+    counts = [answer.values["num_objects"] for answer in said("detection")]
+    assert counts.count(0) >= 5
+    assert max(counts) == 200
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_declares_what_the_contract_asks(name):
     annotator = make(name)
@@ -152,7 +185,10 @@ def test_declares_what_the_contract_asks(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_its_weights(name):
+    """Each with hash and licence, and those are what `onegen models` prints."""
+    listed = {row.sha256: row.licence for row in (*status(), shipped())}
     for weights in make(name).weights():
+        assert listed[weights.sha256] == weights.licence
         assert isinstance(weights, Weights)
         assert re.fullmatch(r"[0-9a-f]{64}", weights.sha256)
         assert weights.name
