@@ -80,7 +80,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Print a line and log it."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
         self._write("note", text=text)
 
     def begin(self, step: str, shards: int, done: int) -> None:
@@ -133,7 +133,7 @@ class Progress:
             said.append(f"{_duration(progress.eta_seconds)} left")
         elif progress.doing:
             said.append(progress.doing[0])
-        self._console.print(", ".join(said), highlight=False)
+        self._console.print(", ".join(said), highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")

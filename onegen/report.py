@@ -24,20 +24,22 @@ def print_summary(summary: Summary, url: str, recipe: Recipe) -> None:
     for column, counts in rows.items():
         table.add_row(column, *_cells(counts))
     console.print(table)
-    console.print(f"digest {summary.digest}", highlight=False)
+    console.print(f"digest {summary.digest}", highlight=False, soft_wrap=True)
     if summary.packed is not None:
-        console.print(f"shards {url}/{PACKED}/*.tar", highlight=False)
+        console.print(f"shards {url}/{PACKED}/*.tar", highlight=False, soft_wrap=True)
     failed = sum(counts.failed for column, counts in rows.items() if column != PACKED)
     if failed:
         console.print(
             f"{failed} failed row(s): see `onegen status {url}`, mend the cause, then `onegen retry {url}`",
             highlight=False,
+            soft_wrap=True,
         )
     for column in summary.over_limit:
         rate = rows[column].failed / rows[column].rows
         console.print(
             f"[red]{column}: {rate:.1%} of rows failed, limits.failure_rate allows {recipe.limits.failure_rate:.1%}[/]",
             highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -48,6 +50,7 @@ def print_status(status: DatasetStatus) -> None:
     console.print(
         f"[bold]{card.name}[/]  {card.plan.items:,} items in {card.plan.shards:,} shards from {card.source_root}",
         highlight=False,
+        soft_wrap=True,
     )
     table = _counts_table("shards", after=("made by", "why failed"))
     for column in status.columns:
@@ -55,18 +58,20 @@ def print_status(status: DatasetStatus) -> None:
         shards = f"{column.shards:,}/{card.plan.shards:,}"
         table.add_row(column.name, shards, *_cells(column.counts), column.producer, reasons)
     console.print(table)
-    console.print(f"digest {status.digest}", highlight=False)
+    console.print(f"digest {status.digest}", highlight=False, soft_wrap=True)
     if status.driver:
-        console.print(f"being built by {status.driver}", highlight=False)
+        console.print(f"being built by {status.driver}", highlight=False, soft_wrap=True)
     elif card.state == "building":
         console.print(
             "no driver at work: the last build did not finish. Run `onegen build` again to go on.", highlight=False
         )
     if status.last and card.state == "building":
         workers = status.last.get("workers", {})
-        console.print(f"last heard: {status.last.get('event')} {status.last.get('step', '')}", highlight=False)
+        console.print(
+            f"last heard: {status.last.get('event')} {status.last.get('step', '')}", highlight=False, soft_wrap=True
+        )
         for number, doing in workers.items():
-            console.print(f"  worker {number}: {doing}", highlight=False)
+            console.print(f"  worker {number}: {doing}", highlight=False, soft_wrap=True)
 
 
 def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
@@ -77,7 +82,11 @@ def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
         for index, row in enumerate(files):
             if index == 0:
                 optional = ", optional" if row.optional else ""
-                console.print(f"[bold]{package} {version}[/] for {', '.join(row.used_by)}{optional}", highlight=False)
+                console.print(
+                    f"[bold]{package} {version}[/] for {', '.join(row.used_by)}{optional}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
             state = {"ready": "[green]ready  [/]", "missing": "missing", "damaged": "[red]damaged[/]"}[row.state]
             line = f"  {state}  {row.file:{wide}}  {row.licence:12}  sha256 {row.sha256}"
             console.print(line, highlight=False, soft_wrap=True)

@@ -120,14 +120,22 @@ def _card(found: Mapping[str, _Read | None], index: int) -> tuple[str, ...]:
         elif read[0].status != "ok":
             lines.append(f"{column}\t{read[0].status}: {read[0].reason}")
         elif column != "caption":
-            lines += [line for name, value in values_of(read[0], index).items() for line in _line(name, value)]
+            said = values_of(read[0], index).items()
+            lines += [
+                f"{column if name == column else f'{column}.{name}'}\t{_brief(value)}"
+                for name, value in said
+                if _brief(value)
+            ]
     return tuple(lines) or ("none",)
 
 
-def _line(name: str, value: Any) -> list[str]:
+def _brief(value: Any) -> str:
+    """Return a value in a few words; nothing for what is not known and for lists of things, which are drawn."""
     if isinstance(value, float):
-        return [f"{name}\t{value:.4g}"]
-    return [f"{name}\t{_short(str(value))}"] if isinstance(value, (int, str, bool)) else []
+        return f"{value:.4g}"
+    if isinstance(value, list) and value and isinstance(value[0], float):
+        return f"{len(value)} numbers"
+    return _short(str(value)) if isinstance(value, (int, str, bool)) else ""
 
 
 def _array(data: bytes) -> np.ndarray:

@@ -59,4 +59,13 @@ def test_every_column_is_on_the_sheet(tmp_path, monkeypatch):
     assert caption[1].startswith("made: People walk past a bus. The picture shows")
     (values,) = (tile.lines for tile in tiles if tile.label == "values")
     named = {line.partition("\t")[0] for line in values}
-    assert {"top_class", "nsfw", "sharpness", "num_people", "num_faces", "coverage", "minimum"} <= named
+    expected = {
+        "classes.top_class",
+        "nsfw",
+        "scores.sharpness",
+        "pose.num_people",
+        "detection.num_people",
+        "depth.minimum",
+    }
+    assert expected <= named
+    assert "features\t384 numbers" in values
