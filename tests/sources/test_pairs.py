@@ -208,7 +208,7 @@ def test_structs_that_are_null_are_missing_too(tmp_path):
     assert [one if isinstance(one, str) else one.subject for one in read(source)] == [
         "no_image", "no_subject", "no_subject", "Thing 3",
     ]  # fmt: skip
-    assert "description.item must say something, got None" in failed(source, plan(source)[1])[1]
+    assert "description.item must say something, got null" in failed(source, plan(source)[1])[1]
 
 
 def test_paths_fail_naming_target_or_source(tmp_path):
