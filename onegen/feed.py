@@ -86,7 +86,7 @@ class Feed:
         facts: dict[str, Any] = {"sha256": members[0] if len(members) == 1 else None, "members": members}
         if self._job.kind == "pair":
             facts |= {"instruction": source.instruction, "subject": source.subject}
-        key = sample_key(self._job.kind, members, source.instruction or source.subject)
+        key = sample_key(self._job.kind, members, source.instruction, source.subject)
         named = zip(members, source.images, strict=True)
         items = tuple(Item(digest[:DIGITS], None, image.caption, source=image) for digest, image in named)
         return Fed(key, items, facts)

@@ -61,7 +61,10 @@ def find(family: str, name: str, options: dict[str, Any]) -> type:
     if "" in backends:
         return backends[""]
     if backend not in backends:
-        raise ConfigError(f"backend of {name!r} is unknown: {backend!r}; {nearest(backend, list(backends))}")
+        raise ConfigError(
+            f"backend of {name!r} is unknown: {backend!r}; {nearest(backend, list(backends))} "
+            f"The models of the paper come in a later version."
+        )
     return backends[backend]
 
 

@@ -25,6 +25,7 @@ from onegen.shards.dataset import PACKED, Card
 from onegen.shards.index import BASE, IMAGE_FIELDS, MEMBERS
 from onegen.shards.manifest import SCHEMA_VERSION, Manifest
 from onegen.shards.plan import FILES, PLAN
+from onegen.shards.views import OTHERS, stored_fields
 
 Schema = dict[str, Any]
 
@@ -34,7 +35,8 @@ KEY = "^[0-9a-z_-]+$"
 
 NOTES: Mapping[str, str] = {
     "position": "row of the shard, from 0: what joins the columns",
-    "key": "first 20 hex digits of the SHA-256 of the original bytes; null where they were never read",
+    "key": "first 20 hex digits of the SHA-256 of the original bytes, or of all that makes a sample of several images; "
+    "null where they were never read",
     "kind": "what one sample is",
     "status": "ok: has its values and parts; skipped: not run; filtered: left out by rule; failed: went wrong",
     "reason": "short code; for a skipped row the column and status that stopped it, or `where`",
@@ -45,8 +47,11 @@ NOTES: Mapping[str, str] = {
     "uri": "of the source file, relative to source_root in dataset.json",
     "sha256": "of the original bytes of a single image",
     "members": "SHA-256 of the original bytes of each image, in order",
-    "width": "pixels of the stored image (the first of several)",
-    "height": "pixels of the stored image (the first of several)",
+    "width": "pixels of the stored image (the first of several, of a pair the target)",
+    "height": "pixels of the stored image (the first of several, of a pair the target)",
+    "instruction": "of an edit: what leads from the source to the target",
+    "subject": "of a subject pair: what both images show",
+    "others": "the same of each further image of the sample, in order (of a pair the source); not for kind image",
     "phash": "64-bit perceptual hash of the stored image",
     "caption": "what stood beside the image",
     "licence": "of the image, by its source or else the recipe",
@@ -137,7 +142,7 @@ def _index(columns: Mapping[str, Provides]) -> Schema:
         base[name] = _noted(name, _arrow(BASE[name]))
     base["status"]["enum"] = list(STATUSES)
     base["key"]["pattern"] = KEY
-    own = {name: _object(_index_fields(name, held.fields)) for name, held in columns.items()}
+    own = {name: _object(_index_fields(name, _stored(name, held))) for name, held in columns.items()}
     packed = [name for name, held in columns.items() if held.fields and name != "select"]
     own[PACKED] = _object({name: {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]} for name in packed})
     return head | _object(base, required=list(BASE)) | {"$defs": {name: own[name] for name in sorted(own)}}
@@ -146,16 +151,23 @@ def _index(columns: Mapping[str, Provides]) -> Schema:
 def _index_fields(column: str, fields: Mapping[str, pa.DataType]) -> dict[str, Schema]:
     found = {name: _nullable(_arrow(kind)) for name, kind in fields.items()}
     # Fields of annotators are described by their class, which other languages need not read.
-    return {name: _noted(name, schema) if column in ("image", "select") else schema for name, schema in found.items()}
+    noted = found if column in ("image", "select") else {OTHERS} & set(found)
+    return {name: _noted(name, schema) if name in noted else schema for name, schema in found.items()}
+
+
+def _stored(column: str, held: Provides) -> dict[str, pa.DataType]:
+    """Return all fields a column may have: those of several images too, but for select, which judges samples."""
+    return dict(held.fields) if column == "select" else stored_fields(column, held.fields, "pair")
 
 
 def _key(columns: Mapping[str, Provides]) -> Schema:
     """Describe the `key.json` of a packed sample; what is not known is left out of it, never null."""
-    facts = {name: _noted(name, _arrow(kind)) for name, kind in IMAGE_FIELDS.items()}
-    facts["phash"] |= {"type": "string", "pattern": "^[0-9a-f]{16}$"}
-    del facts["phash"]["minimum"], facts["phash"]["maximum"]
+    facts = {name: _noted(name, schema) for name, schema in _said(_stored("image", columns["image"])).items()}
+    for picture in (facts, facts[OTHERS]["items"]["properties"]):
+        picture["phash"] |= {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+        del picture["phash"]["minimum"], picture["phash"]["maximum"]
     annotations = {
-        name: _object({field: _arrow(kind) for field, kind in held.fields.items()}) | {"additionalProperties": False}
+        name: _object(_said(_stored(name, held))) | {"additionalProperties": False}
         for name, held in columns.items()
         if name not in ("image", "select")
     }
@@ -185,8 +197,17 @@ def _key(columns: Mapping[str, Provides]) -> Schema:
         },
     }
     head = _head("key", "key.json of a packed sample", "Origin, rights and annotations of one sample of shards/*.tar.")
-    required = ["key", "kind", "item", "uri", "sha256", "width", "height", "annotations", "producers"]
+    required = ["key", "kind", "item", "uri", "members", "width", "height", "annotations", "producers"]
     return head | _object(properties, required) | {"additionalProperties": False}
+
+
+def _said(fields: Mapping[str, pa.DataType]) -> dict[str, Schema]:
+    """Describe fields that are left out where nothing is known, of the further images too."""
+    said = {name: _arrow(kind) for name, kind in fields.items() if name != OTHERS}
+    if OTHERS in fields:
+        other = {field.name: _arrow(field.type) for field in fields[OTHERS].value_type}
+        said[OTHERS] = {"type": "array", "items": _object(other) | {"additionalProperties": False}}
+    return said
 
 
 def _object(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> Schema:

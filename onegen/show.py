@@ -9,17 +9,21 @@ from PIL import Image
 
 from onegen.conditions import pictures
 from onegen.pixels import decode_image
-from onegen.sample import Annotation, ConfigError
+from onegen.sample import Annotation, ConfigError, Kind
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
+from onegen.shards.views import split_name, values_of
 from onegen.sheet import Tile, contact_sheet
 
 IMAGE, SELECT = "image", "select"
 FIRST = 12
 CAPTION_WORDS = 40
 _DRAWN_AS = {"segmentation": "masks", "entities": "boxes"}
+ROLES: Mapping[Kind, tuple[str, ...]] = {"image": ("",), "pair": ("target", "source")}
+"""What the images of a sample are to it."""
 _DRAWN_NOTE = ("drawn, not stored",)
+_Read = tuple[Row, dict[str, bytes]]  # a row of a column and its parts
 
 
 def show(dataset: Dataset, keys: Sequence[str] = ()) -> Image.Image:
@@ -29,10 +33,11 @@ def show(dataset: Dataset, keys: Sequence[str] = ()) -> Image.Image:
     """
     card = dataset.require_card()
     columns = [column for column in dataset.columns() if column not in (IMAGE, SELECT)]
-    rows = [_tiles(dataset, columns, shard, position) for shard, position in _find(dataset, keys)]
-    if not rows:
+    samples = [_tiles(dataset, columns, shard, position) for shard, position in _find(dataset, keys)]
+    if not samples:
         raise ConfigError(f"{dataset.store.url} must hold an image that is ok, and has none. See `onegen status`.")
-    return contact_sheet(rows, f"{card.name}: {len(rows)} of {card.plan.items:,} samples")
+    rows = [row for sample in samples for row in sample]
+    return contact_sheet(rows, f"{card.name}: {len(samples)} of {card.plan.items:,} samples")
 
 
 def _find(dataset: Dataset, keys: Sequence[str]) -> list[tuple[int, int]]:
@@ -59,15 +64,26 @@ def _images(dataset: Dataset) -> Iterator[tuple[int, Row]]:
                 yield manifest.shard, row
 
 
-def _tiles(dataset: Dataset, columns: Sequence[str], shard: int, position: int) -> list[Tile]:
-    """Return the image, what can be drawn of its annotations, its caption, and every other value on one card."""
+def _tiles(dataset: Dataset, columns: Sequence[str], shard: int, position: int) -> list[list[Tile]]:
+    """Return a row of tiles for each image of a sample."""
     image = _read(dataset, IMAGE, shard, position)
     assert image is not None
-    row, parts = image
-    pixels = decode_image(next(iter(parts.values())))
     found = {column: _read(dataset, column, shard, position) for column in columns}
+    return [_row(image, found, index, role) for index, role in enumerate(ROLES[dataset.require_card().kind])]
+
+
+def _row(image: _Read, found: Mapping[str, _Read | None], index: int, role: str) -> list[Tile]:
+    """Return one image, what can be drawn of its annotations, its caption, and every other value on one card.
+
+    `role` is what the image is to its sample, empty where it is all of it.
+    """
+    row, parts = image
+    (picture,) = _parts(parts, index).values()
+    pixels = decode_image(picture)
     said = {
-        column: Annotation(read[0].values, {name: _array(data) for name, data in read[1].items()})
+        column: Annotation(
+            values_of(read[0], index), {name: _array(data) for name, data in _parts(read[1], index).items()}
+        )
         for column, read in found.items()
         if read and read[0].status == "ok"
     }
@@ -75,20 +91,27 @@ def _tiles(dataset: Dataset, columns: Sequence[str], shard: int, position: int) 
     for column, annotation in said.items():
         if not drawn.keys() & {column, _DRAWN_AS.get(column, column)}:
             drawn |= {name.removesuffix(".png"): _look(part) for name, part in annotation.parts.items()}
-    tiles = [Tile(pixels, IMAGE, (str(row.values["item"]), row.key or ""))]
+    tiles = [Tile(pixels, IMAGE, (*filter(None, [role]), str(row.values["item"]), row.key or ""))]
     tiles += [Tile(picture, name, _DRAWN_NOTE if name == "canny" else ()) for name, picture in drawn.items()]
-    return [*tiles, Tile(None, "caption", _captions(row, said)), Tile(None, "values", _card(found))]
+    return [*tiles, Tile(None, "caption", _captions(row, said, index)), Tile(None, "values", _card(found, index))]
 
 
-def _captions(row: Row, said: Mapping[str, Annotation]) -> tuple[str, ...]:
-    """Return the caption that came with the image and the one that was made."""
-    captions = {"": row.values.get("caption")}
+def _parts(parts: Mapping[str, bytes], index: int) -> dict[str, bytes]:
+    """Return the parts of one image under the names they have where there is but one."""
+    named = ((*split_name(name), data) for name, data in parts.items())
+    return {name: data for owner, name, data in named if owner == index}
+
+
+def _captions(row: Row, said: Mapping[str, Annotation], index: int) -> tuple[str, ...]:
+    """Return what a pair is about, the caption that came with the image and the one that was made."""
+    about = values_of(row, index)
+    captions = {"instruction: ": about.get("instruction"), "subject: ": about.get("subject"), "": about.get("caption")}
     if "caption" in said:
         captions["made: "] = said["caption"].values.get("caption")
     return tuple(f"{origin}{_short(str(text))}" for origin, text in captions.items() if text) or ("none",)
 
 
-def _card(found: Mapping[str, tuple[Row, dict[str, bytes]] | None]) -> tuple[str, ...]:
+def _card(found: Mapping[str, _Read | None], index: int) -> tuple[str, ...]:
     """Return single values by name, and for columns without an answer why."""
     lines: list[str] = []
     for column, read in found.items():
@@ -97,7 +120,7 @@ def _card(found: Mapping[str, tuple[Row, dict[str, bytes]] | None]) -> tuple[str
         elif read[0].status != "ok":
             lines.append(f"{column}\t{read[0].status}: {read[0].reason}")
         elif column != "caption":
-            lines += [line for name, value in read[0].values.items() for line in _line(name, value)]
+            lines += [line for name, value in values_of(read[0], index).items() for line in _line(name, value)]
     return tuple(lines) or ("none",)
 
 
@@ -124,7 +147,7 @@ def _short(text: str) -> str:
     return " ".join(words[:CAPTION_WORDS]) + (" ..." if len(words) > CAPTION_WORDS else "")
 
 
-def _read(dataset: Dataset, column: str, shard: int, position: int) -> tuple[Row, dict[str, bytes]] | None:
+def _read(dataset: Dataset, column: str, shard: int, position: int) -> _Read | None:
     """Return one row of a column and its parts, or None where the shard is not made yet."""
     manifest = dataset.manifest(column, shard)
     if manifest is None:

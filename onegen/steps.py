@@ -20,7 +20,7 @@ from onegen.select import SELECT_PROVIDES, SelectJob
 from onegen.shards.manifest import Producer
 from onegen.shards.pack import PackJob
 from onegen.shards.store import Store
-from onegen.shards.views import check_names
+from onegen.shards.views import check_names, image_fields
 from onegen.source_column import source_job
 from onegen.sources import Source
 from onegen.where import columns_in
@@ -57,7 +57,7 @@ def make_steps(recipe: Recipe, store: Store) -> list[Step]:
     made = {annotator.name: annotator.provides for group in annotators.values() for annotator in group}
     for name, provided in {**brought, **made}.items():
         check_names(name, provided)
-    provides = {IMAGE: Ingest.provides, **brought, **made}
+    provides = {IMAGE: Provides(fields=image_fields(recipe.kind)), **brought, **made}
     fields = {name: provided.fields for name, provided in provides.items()}
     select = _select_job(recipe, fields)
     before, after = _around_select(recipe, annotators, fields, set(select.columns))

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from onegen.sample import ConfigError
+from onegen.sample import ConfigError, Kind
 from onegen.shards.column import count
 from onegen.shards.dataset import PACKED, Card, Dataset, file_of, folder, manifest_name
 from onegen.shards.index import Row, sha256
 from onegen.shards.index import digest as digest_of
+from onegen.shards.key import sample_key
 from onegen.shards.manifest import Manifest
 from onegen.shards.plan import plan_name, read_plan
 from onegen.shards.tar import Member
@@ -144,6 +145,9 @@ def _row_problems(
         yield f"rows must have digest {manifest.digest}, got {digest_of(rows)}"
     if manifest.column == IMAGE:
         keys[manifest.shard] = [row.key for row in rows]
+        for row in rows:
+            if row.key is not None and row.key != _key_of(row, manifest.kind):
+                yield f"keys must follow from members and words, got {row.key} at position {row.position}"
     known = keys.get(manifest.shard)
     if known is not None and len(known) == len(rows):
         foreign = [row for row in rows if row.key != known[row.position]]
@@ -151,6 +155,11 @@ def _row_problems(
             row = foreign[0]
             expected = known[row.position]
             yield f"keys must be those of the image column, got {row.key} at position {row.position}, not {expected}"
+
+
+def _key_of(row: Row, kind: Kind) -> str:
+    said = row.values
+    return sample_key(kind, said["members"] or [""], said.get("instruction"), said.get("subject"))
 
 
 def _tar_problems(dataset: Dataset, tar: str, manifest: Manifest, rows: list[Row], full: bool) -> Iterator[str]:

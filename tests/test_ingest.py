@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from onegen.ingest import Ingest
 from onegen.phash import phash
 from onegen.pixels import decode_image
-from onegen.sample import Annotation, Annotator, Item, Rejected, SampleError, SourceImage
+from onegen.sample import Annotation, Annotator, Item, Panel, Rejected, SampleError, SourceImage
 from tests.packaged import photo
 from tests.pictures import decode, encode, jpeg, png, smooth
 from tests.properties import PROPERTY
@@ -358,3 +358,49 @@ def test_answers_fit_the_fields_of_the_image_column():
     values = ingest(png(1)).values
     for name, value in values.items():
         assert pa.array([value], Ingest.provides.fields[name])[0].as_py() == value
+
+
+def composite(margin: int = 4) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return two pictures side by side, each with a white margin, and the two."""
+    inside = [smooth(seed, 40, 32) for seed in (1, 2)]
+    framed = [np.pad(one, ((margin, margin), (margin, margin), (0, 0)), constant_values=255) for one in inside]
+    return np.hstack(framed), inside
+
+
+def panel(data: bytes, index: int, margin: int = 4, count: int = 2, **options: object) -> Annotation | Rejected:
+    return ingest(data, SourceImage(data, panel=Panel(index, count, margin)), **options)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_panel_is_cut_out_to_the_pixel_and_stored_without_loss(index):
+    whole, inside = composite()
+    answer = panel(encode(whole, "PNG"), index)
+    assert (answer.values["width"], answer.values["height"]) == (40, 32)
+    np.testing.assert_array_equal(decode(answer.parts["png"]), inside[index])
+
+
+def test_a_panel_of_a_jpeg_is_a_jpeg():
+    whole, inside = composite()
+    assert_close(decode(panel(encode(whole, "JPEG", quality=98, subsampling=0), 1).parts["jpg"]), inside[1])
+
+
+def test_a_panel_is_cut_from_the_upright_picture():
+    whole, inside = composite()
+    turned = Image.fromarray(whole).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    np.testing.assert_array_equal(decode(panel(encode(turned, "PNG", exif=exif), 0).parts["png"]), inside[0])
+
+
+def test_a_panel_must_be_there_and_large_enough():
+    whole, _ = composite()
+    data = encode(whole, "PNG")
+    with pytest.raises(SampleError, match="must hold 2 panels with margins of 20, got 96x40") as caught:
+        panel(data, 0, margin=20)
+    assert caught.value.reason == "no_panel"
+    rejected = panel(data, 0, min_side=33)
+    assert isinstance(rejected, Rejected)
+    assert (rejected.reason, rejected.detail) == ("too_small", "40x32, image.min_side is 33")
+    assert decode(panel(data, 1, max_side=20).parts["png"]).shape == (16, 20, 3)
+    narrow = encode(smooth(1, 3, 50), "PNG")
+    assert panel(narrow, 1, margin=0).values["width"] == 2, "parts of an odd width differ by a pixel"

@@ -21,12 +21,12 @@ def member_digest(image: SourceImage) -> str:
     return digest.hexdigest()
 
 
-def sample_key(kind: Kind, members: Sequence[str], words: str | None = None) -> str:
-    """Return the key of a sample: `members` are its images' digests in order, `words` a pair's instruction or subject.
+def sample_key(kind: Kind, members: Sequence[str], instruction: str | None = None, subject: str | None = None) -> str:
+    """Return the key of a sample: `members` are its images' digests in order; a pair has an instruction or a subject.
 
     The key of kind image is the first 20 hex digits of its image's own digest.
     """
     if kind == "image":
         return members[0][:DIGITS]
     # The fourth place is that of a scene's cameras.
-    return hashlib.sha256(canonical([kind, list(members), words, None])).hexdigest()[:DIGITS]
+    return hashlib.sha256(canonical([kind, list(members), instruction or subject, None])).hexdigest()[:DIGITS]

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from onegen import where
 from onegen.sample import ConfigError, Kind, Provides
-from onegen.shards.index import Row
+from onegen.shards.index import IMAGE_FIELDS, Row
 
 OTHERS = "others"
 PICTURE_FIELDS = ("width", "height", "phash", "caption", "licence", "attribution")
@@ -25,13 +25,18 @@ PAIR_FIELDS: Mapping[str, pa.DataType] = {"instruction": pa.string(), "subject":
 _PREFIX = re.compile(r"img(\d+)\.")
 
 
+def image_fields(kind: Kind) -> dict[str, pa.DataType]:
+    """Return what the image column says of a sample and of one of its images."""
+    return {**IMAGE_FIELDS, **PAIR_FIELDS} if kind == "pair" else dict(IMAGE_FIELDS)
+
+
 def stored_fields(column: str, fields: Mapping[str, pa.DataType], kind: Kind) -> dict[str, pa.DataType]:
     """Return the fields a column's index has in a dataset of a kind, given those it says of one image."""
     if kind == "image" or not fields:
         return dict(fields)
     if column == "image":
         said = {name: fields[name] for name in PICTURE_FIELDS}
-        return {**fields, **PAIR_FIELDS, OTHERS: pa.list_(pa.struct(list(said.items())))}
+        return {**image_fields(kind), OTHERS: pa.list_(pa.struct(list(said.items())))}
     return {**fields, OTHERS: pa.list_(pa.struct(list(fields.items())))}
 
 
