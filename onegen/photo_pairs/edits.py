@@ -111,7 +111,9 @@ def _framed(pixels: np.ndarray) -> np.ndarray:
 def _zoomed(pixels: np.ndarray) -> np.ndarray:
     """Return the middle half of both sides, enlarged to the size of the whole."""
     height, width = pixels.shape[:2]
-    middle = pixels[height // 4 : height // 4 + height // 2, width // 4 : width // 4 + width // 2]
+    high, wide = height // 2, width // 2
+    top, left = (height - high) // 2, (width - wide) // 2
+    middle = pixels[top : top + high, left : left + wide]
     return cv2.resize(middle, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
@@ -136,7 +138,7 @@ def _stamped(pixels: np.ndarray) -> np.ndarray:
     """Return a copy with a word in large letters across its middle."""
     stamped = pixels.copy()
     height, width = pixels.shape[:2]
-    scale, thick = width / 110, max(2, width // 60)
+    scale, thick = width / 160, max(2, width // 80)
     (wide, high), _ = cv2.getTextSize("SAMPLE", cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     at = ((width - wide) // 2, (height + high) // 2)
     return np.asarray(cv2.putText(stamped, "SAMPLE", at, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), thick))

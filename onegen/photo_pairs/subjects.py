@@ -102,7 +102,7 @@ def _both(said: list[str]) -> str:
 
 
 _PORTRAIT = Side("obama.jpg", (60, 0, 910, 850), "Barack Obama smiles with crossed arms before flags, in a blue tie.")
-_SPEECH = Side("obama2.jpg", (0, 150, 626, 776), "Barack Obama speaks into a microphone, in a red tie.")
+_SPEECH = Side("obama2.jpg", (0, 150, 626, 776), "Barack Obama speaks into a microphone before a US flag.")
 _BLUE_ROOM = Side(
     "obama3.jpg", (230, 130, 1280, 1180), "Barack Obama stands with crossed arms in a blue room, in a purple tie."
 )
