@@ -317,6 +317,13 @@ def test_a_column_whose_own_name_has_the_dots_comes_first(tmp_path):
     assert nested.annotations(plan(nested)[0])["metadata"].values == {"about.deep.er": 1, "about": about[0]}
 
 
+def test_of_several_ways_to_read_a_name_the_longest_column_comes_first(tmp_path):
+    columns = {"about.item": [{"name": "long"}] * 2, "about": [{"item": {"name": "short"}}] * 2}
+    path = two(tmp_path, **columns)
+    source = make_source({"pairs": path, "target": "t", "source": "s", "subject": "about.item.name"})
+    assert [one.subject for one in read(source)] == ["long", "long"]
+
+
 def test_only_the_fields_that_are_named_are_read(tmp_path, monkeypatch):
     seen = []
     plain = pq.ParquetFile.iter_batches
