@@ -4,9 +4,9 @@ Two pictures in two columns, as OmniEdit or InstructPix2Pix have them:
 
     {pairs: ./omniedit/*.parquet, target: edited_img, source: src_img, instruction: edited_prompt_list, keep: [o_score]}
 
-or one picture of both side by side, as Subjects200K has them; its second collection is 1056x528, two tiles of 528 with
-8 pixels of margin on each side. That was taken from descriptions of it and not checked on the data itself: look at the
-first pairs before you build them all.
+or one picture of both side by side, as Subjects200K has them: 1056x528 pixels, two tiles of 528 with 8 pixels of margin
+on each side. That was taken from descriptions of it and not checked on the data itself: look at the first pairs before
+you build them all.
 
     {pairs: ./subjects/*.parquet, image: image, margin: 8, subject: description.item,
      source_caption: description.description_0, target_caption: description.description_1, keep: [quality_assessment]}
