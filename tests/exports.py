@@ -1,4 +1,7 @@
-"""Tables and tars of small pictures, as hubs and crawlers leave them; no test reads a real one."""
+"""Tables and tars of small pictures, as hubs and crawlers leave them; no test reads a real one.
+
+The columns of OmniEdit, InstructPix2Pix and Subjects200K are those their cards describe.
+"""
 
 import io
 import json
@@ -7,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.pictures import jpeg
+from tests.pictures import encode, jpeg, png, smooth
 
 
 def table_bytes(columns: Mapping[str, Sequence[Any]], rows_per_group: int = 3, **types: pa.DataType) -> bytes:
@@ -65,3 +69,85 @@ def write_downloads(folder: Path, tars: int = 3, each: int = 6) -> dict[str, str
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{tar:05d}.parquet")
         (folder / f"{tar:05d}_stats.json").write_text(json.dumps({"count": each}), encoding="utf-8")
     return statuses
+
+
+OMNIEDIT = {
+    "target": "edited_img",
+    "source": "src_img",
+    "instruction": "edited_prompt_list",
+    "keep": ["task", "o_score"],
+}
+INSTRUCT_PIX2PIX = {"target": "edited_image", "source": "input_image", "instruction": "edit_prompt"}
+SUBJECTS200K = {
+    "image": "image",
+    "margin": 8,
+    "subject": "description.item",
+    "source_caption": "description.description_0",
+    "target_caption": "description.description_1",
+    "keep": ["collection", "quality_assessment"],
+}
+"""How a recipe maps each of the tables below, but for its place."""
+
+
+def omniedit_rows(count: int) -> list[dict[str, Any]]:
+    """Return edits as OmniEdit has them: source pictures are jpeg(n), targets jpeg(1000 + n)."""
+    return [
+        {
+            "omni_edit_id": f"task_obj_add_{n}",
+            "task": ("removal", "addition", "style")[n % 3],
+            "src_img": {"bytes": jpeg(n), "path": None},
+            "edited_img": {"bytes": jpeg(1000 + n), "path": None},
+            "edited_prompt_list": [f"Remove thing {n}.", f"Take thing {n} away."],
+            "width": 48,
+            "height": 32,
+            "sc_score_1": n % 11,
+            "o_score": (n % 11) * 0.9,
+        }
+        for n in range(count)
+    ]
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], rows_per_group: int = 3, **types: pa.DataType) -> Path:
+    """Write rows as a Parquet file; `types` replace those pyarrow would choose."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(table_bytes({name: [row[name] for row in rows] for name in rows[0]}, rows_per_group, **types))
+    return path
+
+
+def instruct_pix2pix_rows(count: int) -> list[dict[str, Any]]:
+    """Return edits as InstructPix2Pix has them: inputs are png(n), edited pictures png(1000 + n)."""
+    return [
+        {
+            "input_image": {"bytes": png(n), "path": None},
+            "edit_prompt": f"make it number {n}",
+            "edited_image": {"bytes": png(1000 + n), "path": f"{n}.png"},
+        }
+        for n in range(count)
+    ]
+
+
+def subjects200k_rows(count: int, size: int = 32, margin: int = 8) -> list[dict[str, Any]]:
+    """Return pairs as Subjects200K has them: smooth(n) on the left, smooth(1000 + n) on the right, in grey margins."""
+    return [
+        {
+            "image": {"bytes": encode(composite(smooth(n, size, size), smooth(1000 + n, size, size), margin), "PNG")},
+            "collection": "collection_2",
+            "quality_assessment": None
+            if n % 4 == 3
+            else {"compositeStructure": 5, "objectConsistency": n % 6, "imageQuality": 4},
+            "description": {
+                "item": f"Thing {n}",
+                "description_0": f"left {n}",
+                "description_1": f"right {n}",
+                "category": "Other",
+                "description_valid": True,
+            },
+        }
+        for n in range(count)
+    ]
+
+
+def composite(left: np.ndarray, right: np.ndarray, margin: int) -> np.ndarray:
+    """Return two pictures of one size side by side, each in a grey margin."""
+    tiles = [np.pad(one, ((margin, margin), (margin, margin), (0, 0)), constant_values=128) for one in (left, right)]
+    return np.concatenate(tiles, axis=1)

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from onegen.config import RESERVED, ImageConfig, Recipe, load_recipe, make_annotator, make_source, parse
-from onegen.recipes import recipe_path
+from onegen.recipes import recipe_path, shipped_folder
 from onegen.sample import ConfigError
 
 SMALL = {"name": "street", "source": {"folder": "photos"}}
@@ -60,8 +60,11 @@ def test_what_is_printed_can_be_built(tmp_path):
 
 
 def test_recipes_that_ship_are_valid():
-    for name in ("quickstart", "text_to_image"):
+    names = {path.stem for path in shipped_folder().glob("*.yaml")}
+    assert {"quickstart", "text_to_image", "editing", "subject_driven"} <= names
+    for name in names:
         recipe = load_recipe(recipe_path(name))
+        assert make_source(recipe.source).kind == recipe.kind
         for stage in recipe.stages:
             for annotator, options in stage.annotators.items():
                 make_annotator(annotator, options)
@@ -85,7 +88,8 @@ def test_recipes_that_ship_are_valid():
         ({"limits": {"failure_rate": 1.5}}, "limits.failure_rate: "),
         ({"stages": [{"name": "A", "annotators": {"hed": {}}}]}, "stages.0.name: "),
         ({"stages": [{"name": "a", "annotators": {}}]}, "stages.0.annotators: "),
-        ({"kind": "pair"}, "kind must be 'image' in this version, got 'pair'"),
+        ({"kind": "scene"}, "kind must be 'image' or 'pair' in this version, got 'scene'"),
+        ({"kind": "pair", "select": {"near_duplicates": {}}}, "near_duplicates must be null for kind 'pair'"),
         ({"kind": "film"}, "kind: "),
     ],
 )

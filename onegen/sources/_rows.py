@@ -40,7 +40,7 @@ class RowReader:
                 self._open(file)
             self._seek(file, number)
             assert self._batch is not None
-            return dict(self._batch.slice(number - self._first, 1).to_pylist()[0])
+            found = self._batch.slice(number - self._first, 1)
         except FileNotFoundError:
             self.close()
             self._files.check(file)
@@ -48,6 +48,11 @@ class RowReader:
         except (OSError, pa.ArrowException) as error:
             self.close()
             raise unreadable(self._files.path(uri), error) from error
+        try:
+            return dict(found.to_pylist()[0])
+        except (ValueError, OverflowError) as error:
+            # Parquet checks neither that text is valid UTF-8 nor that a date exists; Python does, for this row alone.
+            raise unreadable(f"{self._files.path(uri)}#{number}", error) from error
 
     def close(self) -> None:
         """Close the file that is held open."""

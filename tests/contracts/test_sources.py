@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
 import fsspec
 import pyarrow as pa
@@ -21,7 +22,7 @@ import pytest
 
 from onegen.config import make_source
 from onegen.registry import available
-from onegen.sample import SampleError, SourceItem
+from onegen.sample import Kind, SampleError, SourceItem
 from onegen.shards.index import BASE
 from onegen.shards.plan import LISTING, PlannedItem, make_plan, read_plan
 from onegen.shards.store import open_store
@@ -32,6 +33,10 @@ from tests.pictures import jpeg, png
 
 NAMES = available("sources")
 PICTURES = {"a.jpg": jpeg(1), "b c/ü.png": png(2), "b c/d.e.jpg": jpeg(3)}
+SOURCES = {data: png(100 + number) for number, data in enumerate(PICTURES.values())}
+"""What stands second where an item has two images, by the first."""
+NUM_IMAGES = {"image": 1, "pair": 2}
+"""How many images an item of a kind has, for the kinds whose items all have as many."""
 CAPTION = "two \x07 men\n"
 
 Described = Mapping[str, object]
@@ -71,6 +76,22 @@ def fill_webdataset(url: str, pictures: Mapping[str, bytes]) -> Described:
     return {"webdataset": url}
 
 
+def fill_pairs(url: str, pictures: Mapping[str, bytes]) -> Described:
+    """Write pairs whose targets are the pictures, the first into one table and the others into another."""
+    store = open_store(url)
+    for name, chosen in _halves(pictures):
+        columns = {
+            "after": list(chosen.values()),
+            "before": [SOURCES[data] for data in chosen.values()],
+            "say": [["mirror it", "flip it"]] * len(chosen),
+            "said": [CAPTION] * len(chosen),
+            "size": [len(data) for data in chosen.values()],
+        }
+        store.write(f"{name}.parquet", table_bytes(columns))
+    mapped = {"target": "after", "source": "before", "instruction": "say", "target_caption": "said"}
+    return {"pairs": f"{url}/*.parquet", **mapped, "keep": ["size"]}
+
+
 def _halves(pictures: Mapping[str, bytes]) -> list[tuple[str, dict[str, bytes]]]:
     items = list(pictures.items())
     return [("one", dict(items[:1])), ("two", dict(items[1:]))] if items else []
@@ -78,10 +99,11 @@ def _halves(pictures: Mapping[str, bytes]) -> list[tuple[str, dict[str, bytes]]]
 
 FILL: dict[str, Callable[[str, Mapping[str, bytes]], Described]] = {
     "folder": fill_folder,
+    "pairs": fill_pairs,
     "parquet": fill_parquet,
     "webdataset": fill_webdataset,
 }
-FIRST = {"folder": "a.jpg", "parquet": "one.parquet", "webdataset": "one.tar"}
+FIRST = {"folder": "a.jpg", "pairs": "one.parquet", "parquet": "one.parquet", "webdataset": "one.tar"}
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -109,6 +131,7 @@ def test_declares_what_the_contract_asks(name, url):
     source = filled(name, url)
     assert isinstance(source, Source)
     assert (source.name, source.version) == (name, 1)
+    assert source.kind in get_args(Kind)
     assert name in source.__dataclass_fields__, "one option is named like the source"
     assert inspect.getdoc(type(source))
     assert sys.modules[type(source).__module__].__doc__
@@ -123,6 +146,7 @@ def test_the_listing_has_the_schema_of_a_plan(name, url):
     assert len({row["item"] for row in rows}) == len(rows) == len(PICTURES)
     for row in rows:
         assert row["item"]
+        assert len(row["images"]) == NUM_IMAGES[filled(name, url).kind]
         for file in row["images"]:
             assert file["uri"]
             assert file["size"] > 0
@@ -135,9 +159,11 @@ def test_reading_gives_the_bytes_that_are_there(name, url):
     items = listed(source)
     said = [source.read(item) for item in items]
     assert all(isinstance(found, SourceItem) for found in said)
-    assert sorted(image.data for found in said for image in found.images) == sorted(PICTURES.values())
+    assert sorted(found.images[0].data for found in said) == sorted(PICTURES.values())
     for item, found in zip(items, said, strict=True):
         assert len(found.images) == len(item.images)
+        assert [image.data for image in found.images[1:]] == [SOURCES[found.images[0].data]] * (len(item.images) - 1)
+        assert bool(found.instruction) + bool(found.subject) == (source.kind == "pair")
         assert found.images[0].caption == (CAPTION if name != "folder" else None), "captions are kept in full"
 
 
@@ -202,11 +228,10 @@ def test_what_a_source_says_of_an_item_fits_what_it_declares(name, url):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "folder"])
-def test_an_annotation_belongs_to_its_image(name, url):
+def test_an_annotation_belongs_to_its_item(name, url):
     source = filled(name, url)
     for item in listed(source):
-        (image,) = source.read(item).images
-        data = image.data
+        data = source.read(item).images[0].data
         assert source.annotations(item)["metadata"].values["size"] == len(data)
 
 

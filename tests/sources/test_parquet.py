@@ -328,3 +328,33 @@ def test_planning_streams(tmp_path):
     tracemalloc.stop()
     assert rows == 400_000
     assert peak < 20e6, "a list of all rows would take ten times this"
+
+
+def test_columns_may_be_fields_of_structs(tmp_path):
+    about = [{"text": f"picture {n}", "size": {"width": 48 + n}, "photo": {"bytes": PICTURES[n]}} for n in range(3)]
+    path = write(tmp_path / "a.parquet", about=[*about, None])
+    source = Parquet(path, image="about.photo", caption="about.text", keep=("about.size.width",))
+    items = plan(source)
+    said = [source.read(item).images[0] for item in items[:3]]
+    assert [(one.data, one.caption) for one in said] == [(PICTURES[n], f"picture {n}") for n in range(3)]
+    assert failed(source, items[3])[0] == "no_image"
+    kept = [source.annotations(item)["metadata"].values for item in items]
+    assert kept == [{"about.size.width": width} for width in (48, 49, 50, None)]
+    assert "did you mean 'about.text'?" in refused(Parquet(path, image="about.photo", caption="about.txt"))
+
+
+def test_values_python_cannot_hold_fail_their_row_alone(tmp_path):
+    plain = pa.array([b"one", b"caf\xe9", b"three"])
+    text = pa.StringArray.from_buffers(3, *plain.buffers()[1:])
+    day = pa.array([0, 0, 2**50], pa.timestamp("s"))
+    source = Parquet(
+        write(tmp_path / "a.parquet", image=PICTURES[:3], text=text, day=day), caption="text", keep=("day",)
+    )
+    items = plan(source)
+    assert [source.read(items[row]).images[0].caption for row in (0, 2)] == ["one", "three"]
+    reason, message = failed(source, items[1])
+    assert reason == "source_unreadable"
+    assert message.startswith(f"{tmp_path}/a.parquet#1 must be readable: 'utf-8' codec can't decode")
+    assert source.annotations(items[1])["metadata"].values == {"day": "1970-01-01T00:00:00"}
+    with pytest.raises(SampleError, match=r"a\.parquet#2 must be readable"):
+        source.annotations(items[2])

@@ -1,0 +1,150 @@
+"""Edit and subject pairs from Parquet tables, one pair a row: the target comes first, the source second.
+
+Two pictures in two columns, as OmniEdit or InstructPix2Pix have them:
+
+    {pairs: ./omniedit/*.parquet, target: edited_img, source: src_img, instruction: edited_prompt_list, keep: [o_score]}
+
+or one picture of both side by side, as Subjects200K has them: 1056x528 pixels, two tiles of 528 with 8 pixels of margin
+on each side. That was taken from descriptions of it and not checked on the data itself: look at the first pairs before
+you build them all.
+
+    {pairs: ./subjects/*.parquet, image: image, margin: 8, subject: description.item,
+     source_caption: description.description_0, target_caption: description.description_1, keep: [quality_assessment]}
+
+An edit has an `instruction` that leads from source to target, a subject pair the name of the `subject` both show.
+Pictures, paths and names with dots are as in the source `parquet`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+
+from onegen.registry import register
+from onegen.sample import Annotation, ConfigError, Kind, Panel, Provides, SampleError, SourceImage, SourceItem
+from onegen.shards.plan import PlannedItem
+from onegen.sources._table import Table, TableRow, state_of
+
+
+@register("sources", "pairs")
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs in `pairs`: a file, a glob, a folder or a range in braces, local or any fsspec URL.
+
+    `target` and `source` name columns of pictures; or `image` one of pictures of both side by side, each half within
+    `margin` pixels on every side, the target on the `target_side`. Further columns are named by `instruction` (text,
+    or a list of paraphrases whose first is taken) or `subject`, and by `target_caption`, `source_caption`, `licence`,
+    `attribution`, `url` and `keep`; licence and attribution are of both images. With `url` or `keep` the first file
+    must be there whenever a build starts, for its types.
+    """
+
+    pairs: str
+    target: str | None = None
+    source: str | None = None
+    image: str | None = None
+    margin: int = 0
+    target_side: Literal["left", "right"] = "right"
+    instruction: str | None = None
+    subject: str | None = None
+    target_caption: str | None = None
+    source_caption: str | None = None
+    licence: str | None = None
+    attribution: str | None = None
+    url: str | None = None
+    keep: tuple[str, ...] = ()
+    image_root: str | None = None
+
+    name: ClassVar[str] = "pairs"
+    version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = "pair"
+    annotation_options: ClassVar[tuple[str, ...]] = ("url", "keep")
+
+    def __post_init__(self) -> None:
+        named = [name for name in ("image", "target", "source") if getattr(self, name) is not None]
+        if named not in (["image"], ["target", "source"]):
+            raise ConfigError(
+                f"pairs must name either image or both target and source, got {' and '.join(named) or 'none of them'}. "
+                f"Name two columns of pictures, target: edited_img, source: src_img; or the one that holds both side "
+                f"by side, image: image."
+            )
+        if (self.instruction is None) == (self.subject is None):
+            raise ConfigError(
+                f"pairs must name either instruction or subject, got "
+                f"{'neither' if self.subject is None else 'both'}. Name the column that says how source becomes "
+                f"target, instruction: edit_prompt; or the one that says what both show, subject: item."
+            )
+        if self.margin < 0:
+            raise ConfigError(f"margin must be at least 0 pixels, got {self.margin}.")
+        if self.image is None and (self.margin, self.target_side) != (0, "right"):
+            raise ConfigError(
+                "margin and target_side must stand beside image, got them with target and source, whose pictures are "
+                "whole. Leave them out."
+            )
+        if self.image is None and self.target == self.source:
+            raise ConfigError(f"target and source must be two columns, got {self.target!r} twice.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return state_of(self)
+
+    @cached_property
+    def _table(self) -> Table:
+        pictures = {"image": self.image, "target": self.target, "source": self.source}
+        return Table(
+            option="source pairs",
+            pattern=self.pairs,
+            pictures={option: column for option, column in pictures.items() if column is not None},
+            texts={
+                "target_caption": self.target_caption,
+                "source_caption": self.source_caption,
+                "licence": self.licence,
+                "attribution": self.attribution,
+            },
+            phrases={"instruction": self.instruction, "subject": self.subject},
+            url=self.url,
+            keep=self.keep,
+            image_root=self.image_root,
+        )
+
+    @property
+    def root(self) -> str:
+        """Where the uris of the plan start from, absolute."""
+        return self._table.root
+
+    @property
+    def provides(self) -> Mapping[str, Provides]:
+        """What is kept of the table: the column `metadata` with `url` and the columns of `keep`.
+
+        Raises ConfigError for a column that is not there or cannot be kept.
+        """
+        return self._table.provides
+
+    def listing(self) -> Iterator[pa.RecordBatch]:
+        """Yield every row of every file, as LISTING batches; raises ConfigError for a file or a column amiss."""
+        return self._table.listing(num_images=2)
+
+    def read(self, item: PlannedItem) -> SourceItem:
+        """Return target and source of a pair, and what leads from one to the other or what both show.
+
+        Raises SampleError source_gone, source_changed, source_unreadable, outside_root, no_target, no_source,
+        no_image, no_instruction or no_subject.
+        """
+        row = self._table.read(item)
+        licence, attribution = row.text("licence"), row.text("attribution")
+        target, source = (
+            SourceImage(data, row.text(f"{role}_caption"), licence, attribution, panel)
+            for role, (data, panel) in zip(("target", "source"), self._pictures(row), strict=True)
+        )
+        return SourceItem((target, source), row.phrase("instruction"), row.phrase("subject"))
+
+    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
+        """Return what is kept of an item's row; raises SampleError as `read` does of the file."""
+        return self._table.metadata(item)
+
+    def _pictures(self, row: TableRow) -> list[tuple[bytes, Panel | None]]:
+        """Return the bytes of target and source, and which part of them is meant."""
+        if self.image is None:
+            return [(row.picture("target"), None), (row.picture("source"), None)]
+        both, place = row.picture("image"), ["left", "right"].index(self.target_side)
+        return [(both, Panel(index, 2, self.margin)) for index in (place, 1 - place)]
