@@ -20,6 +20,7 @@ from onegen.shards.index import Row
 from onegen.shards.key import DIGITS, member_digest, sample_key
 from onegen.shards.plan import read_plan
 from onegen.shards.views import split_name, values_of
+from onegen.text import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,10 @@ class Feed:
             return failed(None, error)
         members = [member_digest(image) for image in source.images]
         facts: dict[str, Any] = {"sha256": members[0] if len(members) == 1 else None, "members": members}
+        instruction, subject = (storable(said) if said else None for said in (source.instruction, source.subject))
         if self._job.kind == "pair":
-            facts |= {"instruction": source.instruction, "subject": source.subject}
-        key = sample_key(self._job.kind, members, source.instruction, source.subject)
+            facts |= {"instruction": instruction, "subject": subject}
+        key = sample_key(self._job.kind, members, instruction, subject)
         named = zip(members, source.images, strict=True)
         items = tuple(Item(digest[:DIGITS], None, image.caption, source=image) for digest, image in named)
         return Fed(key, items, facts)

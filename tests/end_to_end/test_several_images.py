@@ -224,6 +224,14 @@ def test_two_instructions_are_two_samples_and_the_same_twice_is_one(tmp_path):
     assert statuses(out, "about")[-1] == "filtered absent"
 
 
+def test_words_that_no_file_can_hold_are_mended_before_they_name_a_sample(tmp_path):
+    pairs, out = write(tmp_path / "pairs", n1={"instruction": "half \ud83d a smile"}), tmp_path / "out"
+    run(recipe(pairs), out)
+    row = rows(out, "image")[1]
+    assert row.values["instruction"] == "half \ufffd a smile"
+    assert row.key == sample_key("pair", row.values["members"], "half \ufffd a smile")
+
+
 def test_a_stock_reader_finds_both_images(tmp_path):
     import webdataset
 
