@@ -5,7 +5,6 @@ folder (or from `image_root`). The plan is made from the footers alone: an item 
 with the size and etag of its file.
 """
 
-import dataclasses
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -209,8 +208,3 @@ class TableRow:
             got = repr(said[:60]) if said is not None else "null"
             raise SampleError(f"no_{option}", f"{column} must say something, got {got} in {self.file.uri}.")
         return str(said)
-
-
-def state_of(source: Any) -> dict[str, Any]:
-    """Return what of a source travels to a worker: its options, not the files it holds open."""
-    return {option.name: getattr(source, option.name) for option in dataclasses.fields(source)}

@@ -15,22 +15,20 @@ An edit has an `instruction` that leads from source to target, a subject pair th
 Pictures, paths and names with dots are as in the source `parquet`.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
-
-import pyarrow as pa
+from typing import ClassVar, Literal
 
 from onegen.registry import register
-from onegen.sample import Annotation, ConfigError, Kind, Panel, Provides, SampleError, SourceImage, SourceItem
+from onegen.sample import ConfigError, Kind, Panel, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem
-from onegen.sources._table import Table, TableRow, state_of
+from onegen.sources._table import Table, TableRow
+from onegen.sources._table_source import TableSource
 
 
 @register("sources", "pairs")
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(TableSource):
     """Pairs in `pairs`: a file, a glob, a folder or a range in braces, local or any fsspec URL.
 
     `target` and `source` name columns of pictures; or `image` one of pictures of both side by side, each half within
@@ -59,7 +57,7 @@ class Pairs:
     name: ClassVar[str] = "pairs"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "pair"
-    annotation_options: ClassVar[tuple[str, ...]] = ("url", "keep")
+    num_images: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         named = [name for name in ("image", "target", "source") if getattr(self, name) is not None]
@@ -85,9 +83,6 @@ class Pairs:
         if self.image is None and self.target == self.source:
             raise ConfigError(f"target and source must be two columns, got {self.target!r} twice.")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return state_of(self)
-
     @cached_property
     def _table(self) -> Table:
         pictures = {"image": self.image, "target": self.target, "source": self.source}
@@ -107,23 +102,6 @@ class Pairs:
             image_root=self.image_root,
         )
 
-    @property
-    def root(self) -> str:
-        """Where the uris of the plan start from, absolute."""
-        return self._table.root
-
-    @property
-    def provides(self) -> Mapping[str, Provides]:
-        """What is kept of the table: the column `metadata` with `url` and the columns of `keep`.
-
-        Raises ConfigError for a column that is not there or cannot be kept.
-        """
-        return self._table.provides
-
-    def listing(self) -> Iterator[pa.RecordBatch]:
-        """Yield every row of every file, as LISTING batches; raises ConfigError for a file or a column amiss."""
-        return self._table.listing(num_images=2)
-
     def read(self, item: PlannedItem) -> SourceItem:
         """Return target and source of a pair, and what leads from one to the other or what both show.
 
@@ -137,10 +115,6 @@ class Pairs:
             for role, (data, panel) in zip(("target", "source"), self._pictures(row), strict=True)
         )
         return SourceItem((target, source), row.phrase("instruction"), row.phrase("subject"))
-
-    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
-        """Return what is kept of an item's row; raises SampleError as `read` does of the file."""
-        return self._table.metadata(item)
 
     def _pictures(self, row: TableRow) -> list[tuple[bytes, Panel | None]]:
         """Return the bytes of target and source, and which part of them is meant."""

@@ -6,22 +6,20 @@ Columns are mapped by name; a field of a struct is named with dots, `about.capti
 etag of its file.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
-
-import pyarrow as pa
+from typing import ClassVar
 
 from onegen.registry import register
-from onegen.sample import Annotation, Kind, Provides, SampleError, SourceImage, SourceItem
+from onegen.sample import Kind, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem
-from onegen.sources._table import Table, state_of
+from onegen.sources._table import Table
+from onegen.sources._table_source import TableSource
 
 
 @register("sources", "parquet")
 @dataclass(frozen=True)
-class Parquet:
+class Parquet(TableSource):
     """Images in `parquet`: a file, a glob, a folder or a range in braces, local or any fsspec URL.
 
     `image`, `caption`, `licence`, `attribution` and `url` name columns of it; `keep` those that become fields of the
@@ -41,10 +39,7 @@ class Parquet:
     name: ClassVar[str] = "parquet"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "image"
-    annotation_options: ClassVar[tuple[str, ...]] = ("url", "keep")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return state_of(self)
+    num_images: ClassVar[int] = 1
 
     @cached_property
     def _table(self) -> Table:
@@ -58,23 +53,6 @@ class Parquet:
             image_root=self.image_root,
         )
 
-    @property
-    def root(self) -> str:
-        """Where the uris of the plan start from, absolute."""
-        return self._table.root
-
-    @property
-    def provides(self) -> Mapping[str, Provides]:
-        """What is kept of the table: the column `metadata` with `url` and the columns of `keep`.
-
-        Raises ConfigError for a column that is not there or cannot be kept.
-        """
-        return self._table.provides
-
-    def listing(self) -> Iterator[pa.RecordBatch]:
-        """Yield every row of every file, as LISTING batches; raises ConfigError for a file or a column amiss."""
-        return self._table.listing(num_images=1)
-
     def read(self, item: PlannedItem) -> SourceItem:
         """Return an item's bytes and texts.
 
@@ -84,7 +62,3 @@ class Parquet:
         return SourceItem(
             (SourceImage(row.picture("image"), row.text("caption"), row.text("licence"), row.text("attribution")),)
         )
-
-    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
-        """Return what is kept of an item's row; raises SampleError as `read` does of the file."""
-        return self._table.metadata(item)

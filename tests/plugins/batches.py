@@ -1,34 +1,23 @@
 """An annotator that writes down how many images it is given at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from onegen.registry import register
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, Item, Rejected
+from tests.plugins.plain import Plain
 
 
 @register("annotators", "batches")
 @dataclass(frozen=True)
-class Batches:
+class Batches(Plain):
     """Nothing; the number of images of each call is a line of the file `calls`."""
 
     calls: str
 
     name: ClassVar[str] = "batches"
-    version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
-    provides: ClassVar[Provides] = Provides()
-    resources: ClassVar[Resources] = Resources()
-    needs_pixels: ClassVar[bool] = False
-
-    def weights(self) -> tuple[Weights, ...]:
-        return ()
-
-    def load(self) -> None:
-        pass
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         with Path(self.calls).open("a", encoding="utf-8") as file:

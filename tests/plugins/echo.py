@@ -1,6 +1,6 @@
 """An annotator made from another column's part and values, without pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,30 +8,21 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, Item, Provides, Rejected
 from tests.calls import note_calls
+from tests.plugins.plain import Plain
 
 
 @register("annotators", "echo")
 @dataclass(frozen=True)
-class Echo:
+class Echo(Plain):
     """What `tone` said, plus the brightest grey value of its picture."""
 
     calls: str = ""
 
     name: ClassVar[str] = "echo"
-    version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("tone",)
     provides: ClassVar[Provides] = Provides(fields={"mean": pa.float64(), "brightest": pa.int32()})
-    resources: ClassVar[Resources] = Resources()
-    needs_pixels: ClassVar[bool] = False
-
-    def weights(self) -> tuple[Weights, ...]:
-        return ()
-
-    def load(self) -> None:
-        pass
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         note_calls(self.calls, self.name, items)

@@ -1,6 +1,6 @@
 """An annotator that answers what it must not, where the caption says so."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import Annotation, Item, Part, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, Item, Part, Provides, Rejected
+from tests.plugins.plain import Plain
 
 ANSWERS: dict[str, Any] = {
     "nan": {"values": {"number": float("nan")}},
@@ -26,25 +27,15 @@ ANSWERS: dict[str, Any] = {
 
 @register("annotators", "odd")
 @dataclass(frozen=True)
-class Odd:
+class Odd(Plain):
     """A good answer, a rejection for the caption `rejected`, one answer too few for `short`, or one of ANSWERS."""
 
     name: ClassVar[str] = "odd"
-    version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(
         (Part("map.png", "gray8"),),
         {"number": pa.float32(), "numbers": pa.list_(pa.float32()), "count": pa.int32(), "text": pa.string()},
     )
-    resources: ClassVar[Resources] = Resources()
     needs_pixels: ClassVar[bool] = True
-
-    def weights(self) -> tuple[Weights, ...]:
-        return ()
-
-    def load(self) -> None:
-        pass
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         captions = [item.caption or "" for item in items]

@@ -4,15 +4,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, SampleError, Weights
+from onegen.sample import Annotation, Item, Provides, Rejected, SampleError
 from tests.calls import note_calls
+from tests.plugins.plain import Plain
 
 
 def act(word: str) -> None:
@@ -36,25 +37,14 @@ def act(word: str) -> None:
 
 @register("annotators", "poison")
 @dataclass(frozen=True)
-class Poison:
+class Poison(Plain):
     """The caption's length; a caption that `act` knows is poison as long as the file `cure` is not there."""
 
     cure: str
     calls: str = ""
 
     name: ClassVar[str] = "poison"
-    version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(fields={"length": pa.int32()})
-    resources: ClassVar[Resources] = Resources()
-    needs_pixels: ClassVar[bool] = False
-
-    def weights(self) -> tuple[Weights, ...]:
-        return ()
-
-    def load(self) -> None:
-        pass
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         note_calls(self.calls, self.name, items)

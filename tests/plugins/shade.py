@@ -1,33 +1,24 @@
 """An annotator made from another column's part and values, of the same image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, Item, Provides, Rejected
+from tests.plugins.plain import Plain
 
 
 @register("annotators", "shade")
 @dataclass(frozen=True)
-class Shade:
+class Shade(Plain):
     """How far the mean that `tone` says is from the mean of the map it stored: less than one grey level."""
 
     name: ClassVar[str] = "shade"
-    version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("tone",)
     provides: ClassVar[Provides] = Provides(fields={"gap": pa.float64(), "width": pa.int32(), "text": pa.string()})
-    resources: ClassVar[Resources] = Resources()
-    needs_pixels: ClassVar[bool] = False
-
-    def weights(self) -> tuple[Weights, ...]:
-        return ()
-
-    def load(self) -> None:
-        pass
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         return [self._one(item) for item in items]

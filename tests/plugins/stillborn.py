@@ -1,35 +1,28 @@
 """An annotator that does not get through `load`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected
+from tests.plugins.plain import Plain
 from tests.plugins.poison import act
 
 
 @register("annotators", "stillborn")
 @dataclass(frozen=True)
-class Stillborn:
+class Stillborn(Plain):
     """Dies while it loads, as `poison.act` or the words `config` and `missing` say; notes each try in `tries`."""
 
     how: str
     tries: str
 
     name: ClassVar[str] = "stillborn"
-    version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(fields={"nothing": pa.int32()})
-    resources: ClassVar[Resources] = Resources()
-    needs_pixels: ClassVar[bool] = False
-
-    def weights(self) -> tuple[Weights, ...]:
-        return ()
 
     def load(self) -> None:
         with open(self.tries, "a", encoding="utf-8") as file:

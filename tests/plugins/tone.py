@@ -1,6 +1,6 @@
 """An annotator with a part and values, cheap and exact, that writes down every image it is asked about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.registry import register
-from onegen.sample import Annotation, Item, Part, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, Item, Part, Provides, Rejected
 from tests.calls import note_calls
+from tests.plugins.plain import Plain
 
 
 @register("annotators", "tone")
 @dataclass(frozen=True)
-class Tone:
+class Tone(Plain):
     """The grey picture (`tone.png`) times `gain`, its mean, and the caption, in capitals where it is `loud`."""
 
     gain: float = 1.0
@@ -22,18 +23,8 @@ class Tone:
     calls: str = ""
 
     name: ClassVar[str] = "tone"
-    version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides((Part("tone.png", "gray8"),), {"mean": pa.float64(), "text": pa.string()})
-    resources: ClassVar[Resources] = Resources()
     needs_pixels: ClassVar[bool] = True
-
-    def weights(self) -> tuple[Weights, ...]:
-        return ()
-
-    def load(self) -> None:
-        pass
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         note_calls(self.calls, self.name, items)
