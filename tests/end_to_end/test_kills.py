@@ -8,25 +8,33 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from onegen.config import Recipe
 from tests.tiny import dataset, encoded, make_recipe, packed, picture, run, strays
 
 IMAGES, PER_SHARD, KILLS = 10_000, 400, 20
 DUPLICATES = 40
+STAGES: list[dict[str, Any]] = [
+    {"name": "look", "annotators": {"tests.plugins.tone": {}}},
+    {"name": "again", "annotators": {"tests.plugins.echo": {}}, "where": "tone.mean > 128"},
+]
 
 
-def write_many(root: Path) -> Counter[str]:
+def write_many(root: Path, images: int = IMAGES) -> Counter[str]:
     """Write the photos, some of them twice and some broken; return how often each good key comes."""
     keys: Counter[str] = Counter()
-    for number in range(IMAGES):
+    for number in range(images):
         path = root / f"{number % 10}" / f"{number:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         is_broken = number % 500 == 7
-        twin = number % 250 if number >= IMAGES - DUPLICATES else number
+        twin = number % 250 if number >= images - DUPLICATES else number
         data = b"broken" if is_broken else encoded(picture(twin, (32, 32)))
         path.write_bytes(data)
         if not is_broken:
@@ -34,28 +42,24 @@ def write_many(root: Path) -> Counter[str]:
     return keys
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_twenty_kills_of_the_process_group_lose_and_double_nothing(tmp_path: Path) -> None:
-    expected = write_many(tmp_path / "photos")
-    stages = [
-        {"name": "look", "annotators": {"tests.plugins.tone": {}}},
-        {"name": "again", "annotators": {"tests.plugins.echo": {}}, "where": "tone.mean > 128"},
-    ]
-    recipe = make_recipe(tmp_path / "photos", stages, samples_per_shard=PER_SHARD)
-    undisturbed = run(recipe, tmp_path / "undisturbed", workers=2)
-    orders = json.dumps(
-        {
-            "recipe": recipe.model_dump(mode="json"),
-            "store": str(tmp_path / "out"),
-            "options": {"workers": 2},
-            "ears": "tell",
-        }
-    )
-    (tmp_path / "temporary").mkdir()
+@pytest.fixture
+def temporary() -> Iterator[str]:
+    """A folder for what the killed leave, its name short: Ray puts sockets there."""
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield name
+
+
+def kill_again_and_again(folder: Path, temporary: str, recipe: Recipe, kills: int, **options: object) -> Counter[str]:
+    """Start the build of `folder/out` that often and kill its process group each time; return the commits heard of."""
+    orders = {
+        "recipe": recipe.model_dump(mode="json"),
+        "store": str(folder / "out"),
+        "options": {"workers": 2, **options},
+        "ears": "tell",
+    }
     rng = random.Random(20)
     commits: Counter[str] = Counter()
-    for kill in range(KILLS):
+    for kill in range(kills):
         # In commits, so that every run gets further, plus a few looks at the workers, so that it dies in between.
         last, looks = rng.randint(1, 9), rng.randint(0, 3)
         with subprocess.Popen(
@@ -63,12 +67,12 @@ def test_twenty_kills_of_the_process_group_lose_and_double_nothing(tmp_path: Pat
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+            env={**os.environ, "TMPDIR": temporary},
             start_new_session=True,
         ) as driver:
             assert driver.stdin is not None
             assert driver.stdout is not None
-            driver.stdin.write(orders)
+            driver.stdin.write(json.dumps(orders))
             driver.stdin.close()
             for line in driver.stdout:
                 assert not line.startswith("digest"), f"the build ended before kill {kill}"
@@ -80,6 +84,16 @@ def test_twenty_kills_of_the_process_group_lose_and_double_nothing(tmp_path: Pat
                 if last <= 0 and looks <= 0:
                     break
             os.killpg(driver.pid, signal.SIGKILL)
+    return commits
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_kills_of_the_process_group_lose_and_double_nothing(tmp_path: Path, temporary: str) -> None:
+    expected = write_many(tmp_path / "photos")
+    recipe = make_recipe(tmp_path / "photos", STAGES, samples_per_shard=PER_SHARD)
+    undisturbed = run(recipe, tmp_path / "undisturbed", workers=2)
+    commits = kill_again_and_again(tmp_path, temporary, recipe, KILLS)
     finished = run(recipe, tmp_path / "out", workers=2)
     assert finished == undisturbed
     assert packed(tmp_path / "out") == packed(tmp_path / "undisturbed")
@@ -96,3 +110,17 @@ def test_twenty_kills_of_the_process_group_lose_and_double_nothing(tmp_path: Pat
         with tarfile.open(tar) as archive:
             members.update(name.partition(".")[0] for name in archive.getnames() if name.endswith(".json"))
     assert members == Counter(dict.fromkeys(expected, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_driver_of_ray_that_is_killed_loses_and_doubles_nothing(tmp_path: Path, temporary: str) -> None:
+    write_many(tmp_path / "photos", 1_200)
+    recipe = make_recipe(tmp_path / "photos", STAGES, samples_per_shard=100)
+    undisturbed = run(recipe, tmp_path / "undisturbed")
+    commits = kill_again_and_again(tmp_path, temporary, recipe, 3, executor="ray")
+    # The next driver takes what the killed one left, whatever kind of workers it has itself.
+    assert run(recipe, tmp_path / "out") == undisturbed
+    assert packed(tmp_path / "out") == packed(tmp_path / "undisturbed")
+    assert strays(tmp_path / "out") == []
+    assert set(commits.values()) == {1}, "a commit that was heard of was made again"
