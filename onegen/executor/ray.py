@@ -17,7 +17,18 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.util.queue import Queue
 
-from onegen.executor.worker import THREAD_SETTINGS, Began, Died, Finished, Job, Loaded, Message, describe, load, perform
+from onegen.executor.worker import (
+    THREAD_SETTINGS,
+    Began,
+    Died,
+    Finished,
+    Job,
+    Loaded,
+    Message,
+    describe,
+    perform,
+    settle,
+)
 from onegen.job import Made, Task
 from onegen.sample import ConfigError, Resources
 
@@ -77,7 +88,7 @@ class _Worker:
 
     def load(self) -> None:
         """Load the job's weights."""
-        load(self._job)
+        settle(self._job)
 
     def run(self, task: Task) -> Made:
         """Make one shard."""
