@@ -10,7 +10,9 @@ from PIL import Image
 
 from onegen.sample import Encoding, SampleError
 
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 6]
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+"""Maps are smooth: once PNG has filtered them, runs are all there is to find. Searching for longer matches as well took
+four times as long over edge and depth maps and changed their size by 2 per cent, up or down."""
 
 
 def decode_image(data: bytes) -> np.ndarray:

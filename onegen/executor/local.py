@@ -22,6 +22,7 @@ from onegen.executor.worker import (
     describe,
     load,
     perform,
+    settle,
 )
 from onegen.job import Task
 from onegen.stage import Breaker
@@ -147,7 +148,7 @@ def _main(pipe: Connection, job: Job) -> None:
         pipe.recv()
 
     with contextlib.suppress(EOFError, BrokenPipeError), Telling(job, pipe.send):
-        load(job)
+        settle(job)
         pipe.send(Loaded())
         while True:
             pipe.send(Finished(perform(job, pipe.recv(), report)))

@@ -1,7 +1,8 @@
 """Workers as Ray actors: Ray places, transports and buries; the supervisor decides. Imported when Ray is asked for.
 
-Each actor runs one task at a time. What it is about to run it puts on a queue actor before it runs it, so that the
-report outlives the process. `ray.util.queue` acknowledges a put once the queue holds it.
+Each actor runs one task at a time, as a streaming generator of messages: what it is about to run, then what it made.
+Ray lets a generator with a backpressure of one object go on when the driver has taken the object before, so a report
+outlives the process that made it, and a death comes after the reports it is judged by.
 """
 
 import contextlib
@@ -9,21 +10,35 @@ import logging
 import math
 import os
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, cast
+from queue import SimpleQueue
+from typing import Any
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
-from ray.util.queue import Queue
 
-from onegen.executor.worker import THREAD_SETTINGS, Began, Died, Finished, Job, Loaded, Message, describe, load, perform
-from onegen.job import Made, Task
+from onegen.executor.worker import (
+    THREAD_SETTINGS,
+    Began,
+    Died,
+    Finished,
+    Job,
+    Loaded,
+    Message,
+    describe,
+    perform,
+    settle,
+)
+from onegen.job import Task
 from onegen.sample import ConfigError, Resources
 
 CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Only reports and manifests travel through it: pixels stay on the worker that reads them."""
+_TAKEN_ONE_BY_ONE: dict[str, Any] = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
 
 
 @contextlib.contextmanager
@@ -72,26 +87,39 @@ def _check_reachable(address: str) -> None:
 class _Worker:
     """The actor: one job, one task at a time."""
 
-    def __init__(self, number: int, job: Job, reports: Queue) -> None:
-        self._number, self._job, self._reports = number, job, reports
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        # One thread for everything: what libraries keep per thread, loading leaves behind for the tasks.
+        self._thread = ThreadPoolExecutor(max_workers=1)
 
-    def load(self) -> None:
+    def load(self) -> Iterator[Message]:
         """Load the job's weights."""
-        load(self._job)
+        self._thread.submit(settle, self._job).result()
+        yield Loaded()
 
-    def run(self, task: Task) -> Made:
-        """Make one shard."""
-        return perform(self._job, task, self._report)
+    def run(self, task: Task) -> Iterator[Message]:
+        """Make one shard. The work waits in its thread while a report of it is on its way."""
+        reports: SimpleQueue[Began | None] = SimpleQueue()
+        noted = threading.Semaphore(0)
 
-    def _report(self, column: str, shard: int, positions: tuple[int, ...]) -> None:
-        self._reports.put((self._number, Began(column, shard, positions)))
+        def report(column: str, shard: int, positions: tuple[int, ...]) -> None:
+            reports.put(Began(column, shard, positions))
+            noted.acquire()
+
+        work = self._thread.submit(perform, self._job, task, report)
+        work.add_done_callback(lambda _: reports.put(None))
+        while (began := reports.get()) is not None:
+            yield began
+            noted.release()
+        yield Finished(work.result())
 
 
 @dataclass
 class _Actor:
+    """An actor and what it says of the call it is on; None where it is on none."""
+
     handle: Any
-    call: ray.ObjectRef | None
-    is_loading: bool = True
+    stream: ray.ObjectRefGenerator | None
 
 
 class RayPool:
@@ -103,54 +131,54 @@ class RayPool:
         self._actor: Any = ray.remote(_Worker).options(
             num_cpus=resources.num_cpus, num_gpus=resources.num_gpus, memory=resources.memory or None, max_concurrency=1
         )
-        self._reports = Queue(actor_options={"num_cpus": 0})
         self._actors: dict[int, _Actor] = {}
         self._next = 0
 
     def start(self) -> int:
         """Start an actor and return its number; Loaded follows once Ray has placed it."""
         self._next += 1
-        handle = self._actor.remote(self._next, self._job, self._reports)
-        self._actors[self._next] = _Actor(handle, handle.load.remote())
+        handle = self._actor.remote(self._job)
+        self._actors[self._next] = _Actor(handle, handle.load.options(**_TAKEN_ONE_BY_ONE).remote())
         return self._next
 
     def run(self, worker: int, task: Task) -> None:
         """Give an actor a task."""
         actor = self._actors[worker]
-        actor.call = actor.handle.run.remote(task)
+        actor.stream = actor.handle.run.options(**_TAKEN_ONE_BY_ONE).remote(task)
 
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
-        """Return reports first, then what became of finished calls: a death is judged by the reports before it."""
-        calls = {actor.call: number for number, actor in self._actors.items() if actor.call is not None}
-        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0) if calls else ([], [])
-        if not ready and calls:
-            ready, _ = ray.wait(list(calls), num_returns=1, timeout=timeout)
-        reports: list[tuple[int, Message]] = self._reports.get_nowait_batch(self._reports.qsize())
-        heard = [(number, message) for number, message in reports if number in self._actors]
-        return heard + [(calls[call], self._outcome(calls[call])) for call in ready]
+        """Return what actors have said, one word each, waiting at most `timeout` seconds for the first."""
+        streams = {actor.stream: number for number, actor in self._actors.items() if actor.stream is not None}
+        if not streams:
+            return []
+        ready, silent = ray.wait(list(streams), num_returns=1, timeout=timeout)
+        if ready and silent:
+            ready += ray.wait(silent, num_returns=len(silent), timeout=0)[0]
+        return [(streams[stream], self._hear(streams[stream])) for stream in ready]
 
     def kill(self, worker: int) -> None:
         """Kill an actor; nothing more is heard of it."""
         ray.kill(self._actors.pop(worker).handle)
 
     def close(self) -> None:
-        """Kill every actor and the queue."""
+        """Kill every actor: what they have not returned is not wanted."""
         for worker in list(self._actors):
             self.kill(worker)
-        self._reports.shutdown(force=True)
 
-    def _outcome(self, worker: int) -> Message:
+    def _hear(self, worker: int) -> Message:
         actor = self._actors[worker]
-        was_loading, actor.is_loading = actor.is_loading, False
+        assert actor.stream is not None
         try:
-            made: Any = ray.get(cast(ray.ObjectRef, actor.call))
+            message: Message = ray.get(next(actor.stream))
         except (RayActorError, OutOfMemoryError) as error:
             del self._actors[worker]
             return Died(_first_line(error))
         except RayTaskError as error:
+            actor.stream = None
             return describe(error.cause if isinstance(error.cause, Exception) else error, self._store)
-        actor.call = None
-        return Loaded() if was_loading else Finished(made)
+        if not isinstance(message, Began):
+            actor.stream = None
+        return message
 
 
 def _first_line(error: Exception) -> str:

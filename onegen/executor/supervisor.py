@@ -136,6 +136,8 @@ class Supervisor:
             case Finished(made):
                 worker.task = worker.in_flight = None
                 self._load_deaths = 0
+                # The worker goes on while the supervisor commits.
+                self._assign()
                 self._commit(made)
             case Died(how):
                 del self._workers[number]

@@ -3,6 +3,7 @@
 `local.py` carries the messages over pipes and `ray.py` over actors; `supervisor.py` reads them.
 """
 
+import gc
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,6 +76,17 @@ def load(job: Job) -> None:
                     f"annotator {column.column!r} must be able to read its files, got {error}. "
                     f"Mend that, or run `onegen models fetch`."
                 ) from error
+
+
+def settle(job: Job) -> None:
+    """Load a job in a process that will do nothing but perform its tasks.
+
+    What is there by then, imported packages above all, is there for good: the garbage collector, which packing makes
+    run often, need not walk over it again.
+    """
+    load(job)
+    gc.collect()
+    gc.freeze()
 
 
 def perform(job: Job, task: Task, report: Report) -> Made:

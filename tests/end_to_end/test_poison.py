@@ -147,10 +147,19 @@ def test_workers_that_die_while_loading_stop_the_build(tmp_path: Path, how: str)
 
 
 def test_a_worker_that_lacks_weights_ends_the_build_in_its_own_words(tmp_path: Path) -> None:
-    recipe = stillborn_recipe(tmp_path, "config")
+    lack_weights(tmp_path, "local")
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_an_actor_that_lacks_weights_ends_the_build_in_its_own_words(tmp_path: Path) -> None:
+    lack_weights(tmp_path, "ray")
+
+
+def lack_weights(root: Path, executor: str) -> None:
+    recipe = stillborn_recipe(root, "config")
     with pytest.raises(ConfigError, match=r"weights must be there, got none\. Run `onegen models fetch`\."):
-        run(recipe, tmp_path / "out", workers=1)
-    assert len((tmp_path / "tries").read_text().splitlines()) == 1
+        run(recipe, root / "out", workers=1, executor=executor)
+    assert len((root / "tries").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -162,10 +162,25 @@ def test_deaths_while_loading_are_forgiven_once_work_gets_done() -> None:
     assert len(supervise(pool, [Task(shard, ("hed",)) for shard in range(3)])) == 3
 
 
-def test_the_death_of_an_idle_worker_is_not_a_failed_start() -> None:
-    tasks = [Task(shard, ("hed",)) for shard in range(12)]
-    pool = ScriptedPool(lambda task: [done(task), DEAD])
-    assert len(supervise(pool, tasks)) == 12
+def test_the_deaths_of_idle_workers_are_no_failed_starts() -> None:
+    """Three, with nothing finished in between: that many failed starts would stop the stage."""
+
+    def script(task: Task) -> list[Message]:
+        if task.shard == 3:
+            pool.said += [(worker, DEAD) for worker in (1, 2, 3)]
+        return [done(task)]
+
+    pool = ScriptedPool(script)
+    assert len(supervise(pool, [Task(shard, ("hed",)) for shard in range(4)], 4)) == 4
+    assert pool.started == 4
+
+
+def test_a_worker_has_its_next_task_before_the_finished_one_is_committed() -> None:
+    pool = ScriptedPool(lambda task: [done(task)])
+    given: list[int] = []
+    tasks = [Task(shard, ("hed",)) for shard in range(3)]
+    Supervisor(pool, LimitsConfig(), 1, lambda made: given.append(len(pool.tasks))).run(tasks)
+    assert given == [2, 3, 3]
 
 
 def test_a_tripped_breaker_gets_one_fresh_worker() -> None:
