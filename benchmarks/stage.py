@@ -25,7 +25,7 @@ from benchmarks.measure import Timing, interleave, time_here
 from benchmarks.process import run_child
 from benchmarks.table import Row, Table, version
 from onegen.config import Recipe
-from onegen.executor.worker import load
+from onegen.executor.worker import Finished, load, perform
 from onegen.job import StageJob, Task
 from onegen.photos import write_photos
 from onegen.pixels import decode_image, encode_part
@@ -33,7 +33,6 @@ from onegen.sample import Annotation, Annotator, Item
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.store import open_store
-from onegen.stage import run_task
 from onegen.steps import make_steps
 from onegen.weights import models_folder
 
@@ -148,7 +147,9 @@ def _run_stages(jobs: Sequence[StageJob], images: int, scratch: Path) -> Timing:
     def build() -> None:
         for job in jobs:
             columns = tuple(column.column for column in job.columns)
-            for manifest in run_task(job, Task(0, columns), lambda column, shard, positions: None).manifests:
+            *_, last = perform(job, Task(0, columns))
+            assert isinstance(last, Finished)
+            for manifest in last.made.manifests:
                 assert manifest.counts.ok == images, "the stage must answer every photo the bare loop does"
                 dataset.commit(manifest)
 

@@ -3,7 +3,7 @@
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,14 +13,6 @@ from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, Producer, fingerprint
 from onegen.shards.store import Store
 from onegen.sources import Source
-
-
-class Report(Protocol):
-    """How a worker says what it is about to run; returns once the supervisor has noted it."""
-
-    def __call__(self, column: str, shard: int, positions: tuple[int, ...], /) -> None:
-        """Report the rows that would be to blame if this process died now; none where no sample would be."""
-        ...
 
 
 @dataclass(frozen=True)

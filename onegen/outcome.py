@@ -1,4 +1,4 @@
-"""What became of one row on a worker, before it is written."""
+"""What a worker says of rows: that it is about to run them, and what became of each, before it is written."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,15 @@ from onegen.sample import SampleError, Status
 
 MESSAGE_LIMIT = 2000
 """Characters of a failure's message that are kept: some libraries print whole tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The worker is about to run these rows of a column: they are to blame if it dies. No rows: none would be."""
+
+    column: str
+    shard: int
+    positions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a worker does with one shard: read columns, batch, bisect, write, and return the manifests to commit.
 
 An exception in a batch is halved down to the sample that raises it; that sample alone fails, with its reason. Before
-a batch runs its rows are reported, so that the supervisor knows whom to suspect when this process dies. DESIGN
+a batch runs its rows are named, so that the supervisor knows whom to suspect when this process dies. DESIGN
 section 5.
 """
 
@@ -9,15 +9,15 @@ import contextlib
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from onegen.feed import Fed, Feed
-from onegen.job import ColumnJob, Made, Report, StageJob, Task
-from onegen.outcome import Outcome, failed
+from onegen.job import ColumnJob, Made, StageJob, Task
+from onegen.outcome import Began, Outcome, failed
 from onegen.pixels import encode_part
 from onegen.refresh import IMAGE, Inputs, RowPlan, plan_rows, read_inputs
 from onegen.sample import Annotation, Item, Rejected, SampleError
@@ -33,28 +33,29 @@ class Breaker(Exception):
     """So many rows of a shard failed with one unexpected exception type that the stage is broken, not the data."""
 
 
-def run_task(job: StageJob, task: Task, report: Report) -> Made:
+def run_task(job: StageJob, task: Task) -> Generator[Began, None, Made]:
     """Make the task's columns of one shard and return their manifests; the files lie uncommitted under content names.
 
-    Raises Breaker when the stage itself is broken, OSError where the store cannot be read or written.
+    Yields what is about to run, and runs it when asked on: by then the supervisor must have noted it. Raises Breaker
+    when the stage itself is broken, OSError where the store cannot be read or written.
     """
     dataset = Dataset(job.store)
     columns = [column for column in job.columns if column.column in task.columns]
     with contextlib.ExitStack() as stack:
         shards = [stack.enter_context(_Shard(dataset, job, column, task)) for column in columns]
         feed = stack.enter_context(Feed(dataset, job, task.shard))
-        early = _run_suspects(feed, shards, task, report)
+        early = yield from _run_suspects(feed, shards, task)
         for positions in _batches(shards, job.batch_size):
             batch = feed.batch()
             for shard in shards:
                 outcomes = {p: early[shard.column, p] for p in positions if (shard.column, p) in early}
                 wanted = [p for p in positions if p in shard.to_compute and p not in outcomes]
                 if wanted:
-                    report(shard.column, task.shard, tuple(wanted))
+                    yield Began(shard.column, task.shard, tuple(wanted))
                     outcomes.update(zip(wanted, _answer_rows(shard.job, batch.rows(shard.job, wanted)), strict=True))
                 shard.write(positions, outcomes)
         # From here on no sample is to blame: a death while files are written must not fall on the last batch.
-        report(job.name, task.shard, ())
+        yield Began(job.name, task.shard, ())
         return Made(tuple(shard.finish() for shard in shards))
 
 
@@ -130,7 +131,9 @@ def _check_values(job: ColumnJob, values: Mapping[str, Any]) -> None:
         ) from error
 
 
-def _run_suspects(feed: Feed, shards: Sequence["_Shard"], task: Task, report: Report) -> dict[tuple[str, int], Outcome]:
+def _run_suspects(
+    feed: Feed, shards: Sequence["_Shard"], task: Task
+) -> Generator[Began, None, dict[tuple[str, int], Outcome]]:
     """Run each suspect alone, before anything else: if it kills this process too, little is lost."""
     by_column = {shard.column: shard for shard in shards}
     early: dict[tuple[str, int], Outcome] = {}
@@ -140,7 +143,7 @@ def _run_suspects(feed: Feed, shards: Sequence["_Shard"], task: Task, report: Re
             facts: Mapping[str, Any] = {}
             if column == IMAGE and blame.is_readable:
                 # Reading the source again only names the row: its bytes are hashed, not decoded.
-                report(column, task.shard, (position,))
+                yield Began(column, task.shard, (position,))
                 read = feed.read(position)
                 key, facts = read.key, read.facts if isinstance(read, Fed) else {}
             early[column, position] = Outcome(
@@ -155,7 +158,7 @@ def _run_suspects(feed: Feed, shards: Sequence["_Shard"], task: Task, report: Re
     for column, position in task.suspects:
         if column in by_column and (column, position) not in early:
             shard = by_column[column]
-            report(column, task.shard, (position,))
+            yield Began(column, task.shard, (position,))
             early[column, position] = _answer_rows(shard.job, feed.batch().rows(shard.job, [position]))[0]
     return early
 

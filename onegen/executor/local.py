@@ -12,9 +12,7 @@ from multiprocessing.context import SpawnProcess
 
 from onegen.executor.worker import (
     THREAD_SETTINGS,
-    Began,
     Died,
-    Finished,
     Job,
     Loaded,
     Message,
@@ -25,6 +23,7 @@ from onegen.executor.worker import (
     settle,
 )
 from onegen.job import Task
+from onegen.outcome import Began
 from onegen.stage import Breaker
 
 JOIN_SECONDS = 10
@@ -124,7 +123,7 @@ class InProcessPool:
         if self._task is not None:
             task, self._task = self._task, None
             try:
-                self._said.append(Finished(perform(self._job, task, lambda column, shard, positions: None)))
+                self._said += perform(self._job, task)
             except Breaker as error:
                 self._said.append(describe(error, self._job.store))
         said, self._said = self._said, []
@@ -143,15 +142,14 @@ def _main(pipe: Connection, job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
-    def report(column: str, shard: int, positions: tuple[int, ...]) -> None:
-        pipe.send(Began(column, shard, positions))
-        pipe.recv()
-
     with contextlib.suppress(EOFError, BrokenPipeError), Telling(job, pipe.send):
         settle(job)
         pipe.send(Loaded())
         while True:
-            pipe.send(Finished(perform(job, pipe.recv(), report)))
+            for message in perform(job, pipe.recv()):
+                pipe.send(message)
+                if isinstance(message, Began):
+                    pipe.recv()
 
 
 def _die_with_parent() -> None:

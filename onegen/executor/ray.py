@@ -10,11 +10,8 @@ import logging
 import math
 import os
 import socket
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any
 
 import ray
@@ -22,9 +19,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
 from onegen.executor.worker import (
     THREAD_SETTINGS,
-    Began,
     Died,
-    Finished,
     Job,
     Loaded,
     Message,
@@ -33,6 +28,7 @@ from onegen.executor.worker import (
     settle,
 )
 from onegen.job import Task
+from onegen.outcome import Began
 from onegen.sample import ConfigError, Resources
 
 CONNECT_SECONDS = 5.0
@@ -67,6 +63,8 @@ def ray_session(address: str | None, num_cpus: float) -> Iterator[None]:
         else:
             ray.init(address=address, runtime_env={"env_vars": THREAD_SETTINGS}, **common)
     except (OSError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise ConfigError(f"Ray must start on this machine: {error}. Or build with --executor local.") from error
         raise ConfigError(
             f"--address must be a running Ray cluster, got {address!r}: {error}. "
             f"Start one with `ray start --head`, or leave --address out."
@@ -89,29 +87,15 @@ class _Worker:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        # One thread for everything: what libraries keep per thread, loading leaves behind for the tasks.
-        self._thread = ThreadPoolExecutor(max_workers=1)
 
     def load(self) -> Iterator[Message]:
         """Load the job's weights."""
-        self._thread.submit(settle, self._job).result()
+        settle(self._job)
         yield Loaded()
 
     def run(self, task: Task) -> Iterator[Message]:
-        """Make one shard. The work waits in its thread while a report of it is on its way."""
-        reports: SimpleQueue[Began | None] = SimpleQueue()
-        noted = threading.Semaphore(0)
-
-        def report(column: str, shard: int, positions: tuple[int, ...]) -> None:
-            reports.put(Began(column, shard, positions))
-            noted.acquire()
-
-        work = self._thread.submit(perform, self._job, task, report)
-        work.add_done_callback(lambda _: reports.put(None))
-        while (began := reports.get()) is not None:
-            yield began
-            noted.release()
-        yield Finished(work.result())
+        """Make one shard. Ray asks for more once what was said before is with the driver."""
+        yield from perform(self._job, task)
 
 
 @dataclass

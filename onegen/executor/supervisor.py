@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from onegen.config import LimitsConfig
-from onegen.executor.worker import Began, Broke, Died, Finished, Loaded, Message
+from onegen.executor.worker import Broke, Died, Finished, Loaded, Message
 from onegen.job import Blame, Made, Task
+from onegen.outcome import Began
 from onegen.sample import ConfigError
 
 TICK_SECONDS = 0.5

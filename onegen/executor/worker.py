@@ -5,16 +5,16 @@
 
 import gc
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
 
 import cv2
 
-from onegen.job import Made, Report, StageJob, Task
+from onegen.job import Made, StageJob, Task
+from onegen.outcome import Began
 from onegen.sample import ConfigError
-from onegen.shards.dataset import PACKED
 from onegen.shards.pack import PackJob, pack_shard
 from onegen.shards.store import Store, explain
 from onegen.stage import Breaker, run_task
@@ -28,15 +28,6 @@ THREAD_SETTINGS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 @dataclass(frozen=True)
 class Loaded:
     """The worker is ready for tasks."""
-
-
-@dataclass(frozen=True)
-class Began:
-    """The worker is about to run these rows of a column: they are to blame if it dies."""
-
-    column: str
-    shard: int
-    positions: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -89,13 +80,13 @@ def settle(job: Job) -> None:
     gc.freeze()
 
 
-def perform(job: Job, task: Task, report: Report) -> Made:
-    """Make one shard."""
+def perform(job: Job, task: Task) -> Iterator[Began | Finished]:
+    """Make one shard: yield what is about to run, go on when asked for more, and end with what was made."""
     if isinstance(job, StageJob):
-        return run_task(job, task, report)
-    # No row is to blame for a death while bytes are copied; the report only says that there is life.
-    manifest, pending = pack_shard(job, task.shard, lambda: report(PACKED, task.shard, ()))
-    return Made((manifest,), pending)
+        yield Finished((yield from run_task(job, task)))
+    else:
+        manifest, pending = yield from pack_shard(job, task.shard)
+        yield Finished(Made((manifest,), pending))
 
 
 class Telling:

@@ -5,13 +5,14 @@ Parts are copied as raw bytes with the digests their columns committed; everythi
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from onegen.outcome import Began
 from onegen.sample import Kind, Status
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import PACKED, Dataset
@@ -59,10 +60,11 @@ class PackJob:
         return tuple(dict.fromkeys(("image", "select", *self.columns, *self.require, *self.where_columns)))
 
 
-def pack_shard(job: PackJob, shard: int, beat: Callable[[], None]) -> tuple[Manifest, dict[str, str]]:
-    """Write the packed tar and index of one shard under content names; `beat` is called now and then on the way.
+def pack_shard(job: PackJob, shard: int) -> Generator[Began, None, tuple[Manifest, dict[str, str]]]:
+    """Write the packed tar and index of one shard under content names.
 
-    Returns the manifest, which names the files plainly, and the content name each plain one has until it is committed.
+    Yields now and then on the way, as a sign of life: no row is to blame for a death while bytes are copied. Returns
+    the manifest, which names the files plainly, and the content name each plain one has until it is committed.
     """
     dataset = Dataset(job.store)
     started = time.time()
@@ -78,7 +80,7 @@ def pack_shard(job: PackJob, shard: int, beat: Callable[[], None]) -> tuple[Mani
         outcomes = _where(job, readers)
         for position in range(len(readers[IMAGE].rows)):
             if position % BEAT_ROWS == 0:
-                beat()
+                yield Began(PACKED, shard, ())
             rows = {column: reader.rows[position] for column, reader in readers.items()}
             _add(job, writer, readers, rows, outcomes[position] if outcomes else True)
         content, counts, digest = writer.finish()

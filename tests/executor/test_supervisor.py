@@ -7,8 +7,9 @@ import pytest
 
 from onegen.config import LimitsConfig
 from onegen.executor.supervisor import Stopped, Supervisor
-from onegen.executor.worker import Began, Broke, Died, Finished, Loaded, Message
+from onegen.executor.worker import Broke, Died, Finished, Loaded, Message
 from onegen.job import Made, Task
+from onegen.outcome import Began
 from onegen.sample import ConfigError
 
 Script = Callable[[Task], Sequence[Message]]

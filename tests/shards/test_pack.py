@@ -8,11 +8,14 @@ import pyarrow as pa
 import pytest
 import webdataset
 
+from onegen.executor.worker import Finished, perform
+from onegen.job import Task
+from onegen.outcome import Began
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import PACKED, Dataset
 from onegen.shards.index import IMAGE_FIELDS
 from onegen.shards.manifest import Manifest
-from onegen.shards.pack import PackJob, pack_shard
+from onegen.shards.pack import PackJob
 from onegen.shards.store import Store, open_store
 from tests.fabricated import Line, memory_store, write_column
 from tests.pictures import jpeg, png
@@ -56,8 +59,11 @@ def write(store: Store) -> None:
 def pack(store: Store, require: tuple[str, ...] = ("image",), where: str | None = None) -> Manifest:
     named = ("scores",) if where else ()
     job = PackJob(store, "image", ("image", "scores", "hed"), require, SCOPE, where, named)
-    manifest, pending = pack_shard(job, 0, lambda: None)
-    Dataset(store).commit_packed(manifest, pending)
+    *beats, last = perform(job, Task(0, ()))
+    assert beats == [Began("shards", 0, ())], "it says that it lives, and accuses no row"
+    assert isinstance(last, Finished)
+    (manifest,) = last.made.manifests
+    Dataset(store).commit_packed(manifest, last.made.pending)
     return manifest
 
 
