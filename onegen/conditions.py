@@ -3,7 +3,7 @@
 Pictures in and out are RGB uint8 (H,W,3), on black, as section 1.2 of `spec/onediffusion.md` describes the paper's own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -11,6 +11,20 @@ import numpy as np
 
 from onegen.sample import Annotation
 from onegen.tasks import COLOURS
+
+VERSION = 1
+"""Raised by hand when a drawing changes: views that store drawings are made again."""
+
+CONDITIONS: Mapping[str, tuple[str, ...]] = {
+    "canny": (),
+    "pose": ("pose",),
+    "boxes": ("entities",),
+    "semantic_map": ("entities", "segmentation"),
+    "blurred": (),
+    "masked": (),
+    "low_resolution": (),
+}
+"""What is drawn and not stored, by the name the task table gives the view, and the columns it is drawn from."""
 
 _WHITE = (255, 255, 255)
 _RGB: Mapping[str, tuple[int, ...]] = {name: tuple(bytes.fromhex(code)) for name, code in COLOURS.items()}
@@ -178,27 +192,45 @@ def low_resolution(pixels: np.ndarray, seed: int) -> np.ndarray:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
+def condition(name: str, pixels: np.ndarray, columns: Mapping[str, Annotation], seed: int) -> np.ndarray:
+    """Return one of CONDITIONS for an image, both RGB uint8 (H,W,3), drawn from what the columns it needs say of it.
+
+    `seed` decides where degradations fall. Raises KeyError for another name, or without a column.
+    """
+    shape = (pixels.shape[0], pixels.shape[1])
+    drawn: Mapping[str, Callable[[], np.ndarray]] = {
+        "canny": lambda: canny(pixels),
+        "pose": lambda: skeleton(columns["pose"].values.get("people") or (), shape),
+        "boxes": lambda: filled_boxes(_entities(columns), shape),
+        "semantic_map": lambda: colour_masks(
+            np.asarray(columns["segmentation"].parts["masks.png"]), _entities(columns)
+        ),
+        "blurred": lambda: blur(pixels, seed),
+        "masked": lambda: holes(pixels, seed),
+        "low_resolution": lambda: low_resolution(pixels, seed),
+    }
+    return drawn[name]()
+
+
+def _entities(columns: Mapping[str, Annotation]) -> Sequence[Mapping[str, Any]]:
+    return columns["entities"].values.get("entities") or ()
+
+
 def pictures(pixels: np.ndarray, columns: Mapping[str, Annotation]) -> dict[str, np.ndarray]:
     """Return everything that can be drawn of a sample, by name, each RGB uint8 (H,W,3) of its size.
 
     `columns` holds what the columns say of it (parts as arrays); those that are missing are left out. Boxes and masks
     need column `entities`, which has the colours; without it, what was detected is framed.
     """
-    shape = (pixels.shape[0], pixels.shape[1])
-    entities = columns["entities"].values.get("entities") or () if "entities" in columns else ()
     drawn = {}
     for column, part in (("depth", "depth.png"), ("hed", "hed.png")):
         if column in columns:
             drawn[column] = grey_map(np.asarray(columns[column].parts[part]))
-    drawn["canny"] = canny(pixels)
+    for name, label in (("canny", "canny"), ("boxes", "boxes"), ("semantic_map", "masks"), ("pose", "pose")):
+        if all(column in columns for column in CONDITIONS[name]):
+            drawn[label] = condition(name, pixels, columns, seed=0)
     if "detection" in columns and "entities" not in columns:
         drawn["detection"] = frames(pixels, columns["detection"].values.get("objects") or ())
-    if "entities" in columns:
-        drawn["boxes"] = filled_boxes(entities, shape)
-        if "segmentation" in columns:
-            drawn["masks"] = colour_masks(np.asarray(columns["segmentation"].parts["masks.png"]), entities)
-    if "pose" in columns:
-        drawn["pose"] = skeleton(columns["pose"].values.get("people") or (), shape)
     if "faces" in columns:
         drawn["faces"] = frames(pixels, columns["faces"].values.get("faces") or ())
     return drawn

@@ -87,6 +87,10 @@ class PackConfig(Config):
 
     columns: list[str] | None = Field(None, description="columns to pack; null: all of the recipe")
     require: list[str] = Field(["image"], description="columns without which a sample is left out")
+    render: list[str] = Field(
+        [],
+        description="conditions to store drawn: canny, pose, boxes, semantic_map, blurred, masked, low_resolution",
+    )
 
 
 class LimitsConfig(Config):

@@ -11,15 +11,15 @@ from typing import Any
 
 from onegen.job import ColumnJob, StageJob
 from onegen.outcome import Outcome, failed
-from onegen.pixels import decode_image, decode_part
+from onegen.pixels import decode_image
 from onegen.refresh import IMAGE
-from onegen.sample import Annotation, Item, Provides, SampleError
+from onegen.sample import Annotation, Item, SampleError
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
 from onegen.shards.key import DIGITS, member_digest, sample_key
 from onegen.shards.plan import read_plan
-from onegen.shards.views import split_name, values_of
+from onegen.shards.views import values_of
 from onegen.text import storable
 
 
@@ -75,7 +75,11 @@ class Feed:
 
     def annotations(self, job: ColumnJob, position: int, index: int) -> dict[str, Annotation]:
         """Return what the required columns say of one image of a row."""
-        return {column: self._annotation(column, job.provides[column], position, index) for column in job.provides}
+        readers = {column: self._reader(column) for column in job.provides}
+        return {
+            column: reader.annotation(reader.rows[position], index, job.provides[column])
+            for column, reader in readers.items()
+        }
 
     def _read_bytes(self, position: int) -> Fed | Outcome:
         assert self._job.source is not None
@@ -108,18 +112,6 @@ class Feed:
             return Fed(row.key, tuple(_item(row, index, pixels) for index, pixels in enumerate(images)))
         except SampleError as error:
             return failed(row.key, error)
-
-    def _annotation(self, column: str, provides: Provides, position: int, index: int) -> Annotation:
-        reader = self._reader(column)
-        row = reader.rows[position]
-        encodings = {part.name: part.encoding for part in provides.parts}
-        named = [(member, *split_name(member.name)) for member in row.parts]
-        parts = {
-            name: decode_part(reader.part(member), encodings.get(name, "bytes"))
-            for member, owner, name in named
-            if owner == index
-        }
-        return Annotation(values_of(row, index), parts)
 
     def _reader(self, column: str) -> ColumnReader:
         if column not in self._readers:

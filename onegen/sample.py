@@ -150,7 +150,8 @@ class Annotator(Protocol):
 
     `version` is bumped by hand when results change. `tolerance` is empty for an exact annotator (each sample computed
     alone, threads pinned); otherwise it names, per part or field, the largest absolute difference allowed between
-    batch sizes.
+    batch sizes. A class whose column's name would say more than it does names its `producer` (ClassVar[str]) otherwise:
+    that of `caption` is `composed-caption`.
     """
 
     name: ClassVar[str]

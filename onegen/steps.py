@@ -4,12 +4,13 @@ Ingest, the source's own columns, what select's rules need, select, the other st
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from onegen.conditions import CONDITIONS
 from onegen.config import RESERVED, Recipe, StageConfig, make_annotator, make_source
 from onegen.ingest import Ingest
 from onegen.job import ColumnJob, StageJob
@@ -19,6 +20,7 @@ from onegen.sample import Annotator, ConfigError, Provides, Resources
 from onegen.select import SELECT_PROVIDES, SelectJob
 from onegen.shards.manifest import Producer
 from onegen.shards.pack import PackJob
+from onegen.shards.render import drawn_name, needed_columns
 from onegen.shards.store import Store
 from onegen.shards.views import check_names, image_fields
 from onegen.source_column import source_job
@@ -128,7 +130,9 @@ def column_job(
     return ColumnJob(
         annotator=annotator,
         settings=settings,
-        producer=Producer(name=annotator.name, version=annotator.version, weights=weights),
+        producer=Producer(
+            name=getattr(annotator, "producer", annotator.name), version=annotator.version, weights=weights
+        ),
         gates=(*gates, *annotator.requires),
         provides={name: provides[name] for name in annotator.requires},
         where=where,
@@ -234,9 +238,10 @@ def _pack_job(recipe: Recipe, store: Store, columns: list[str], provides: Mappin
             raise ConfigError(
                 f"pack names the column {name!r}, which the recipe does not make; {nearest(name, list(fields))}"
             )
+    _check_render(recipe.pack.render, fields)
     named = tuple(sorted(columns_in(recipe.where, fields))) if recipe.where else ()
     with_image = tuple(dict.fromkeys([IMAGE, *packed]))
-    holders: dict[str, str] = {}
+    holders = {drawn_name(name): "render" for name in recipe.pack.render}
     for column in with_image:
         for name in parts[column]:
             if holders.setdefault(name, column) != column:
@@ -244,4 +249,19 @@ def _pack_job(recipe: Recipe, store: Store, columns: list[str], provides: Mappin
                     f"part names must be unique in the packed view, got {name!r} in {holders[name]} and {column}. "
                     f"List the columns to pack in pack.columns without one of them."
                 )
-    return PackJob(store, recipe.kind, with_image, tuple(recipe.pack.require), fields, recipe.where, named)
+    require, render = tuple(recipe.pack.require), tuple(dict.fromkeys(recipe.pack.render))
+    drawn_from = {name: provides[name] for name in needed_columns(render)}
+    return PackJob(store, recipe.kind, with_image, require, fields, recipe.where, named, render, drawn_from)
+
+
+def _check_render(render: Sequence[str], fields: Container[str]) -> None:
+    """Raise ConfigError for a condition that cannot be drawn."""
+    for name in render:
+        if name not in CONDITIONS:
+            raise ConfigError(f"pack.render names {name!r}, which is not drawn; {nearest(name, list(CONDITIONS))}")
+        lacking = [column for column in CONDITIONS[name] if column not in fields]
+        if lacking:
+            raise ConfigError(
+                f"pack.render draws {name!r} from the column {lacking[0]!r}, which the recipe does not make. "
+                f"Add a stage with it."
+            )

@@ -1,7 +1,7 @@
 """A caption composed from what other columns know: no captioning model speaks here, and the column says so.
 
 No package ships a captioner. Sentences are filled in from counted detections, colours and places, a class name that is
-likely, and the caption that came with the image. `captioner` is `composed` in every row.
+likely, and the caption that came with the image. `captioner` is `composed` in every row, and the producer says so too.
 """
 
 import re
@@ -53,6 +53,7 @@ class Caption:
     max_original_words: int = 120
 
     name: ClassVar[str] = "caption"
+    producer: ClassVar[str] = "composed-caption"
     version: ClassVar[int] = 2
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("detection", "classes")

@@ -12,13 +12,15 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from onegen.sample import Kind, Status
+from onegen.pixels import decode_part
+from onegen.sample import Annotation, Kind, Provides, Status
 from onegen.shards.dataset import Dataset, file_of, folder
 from onegen.shards.index import Row, from_table, to_parquet, to_table
 from onegen.shards.index import digest as digest_of
 from onegen.shards.manifest import Counts, FileRecord, Manifest
 from onegen.shards.store import Spool, Store
 from onegen.shards.tar import Member, TarWriter
+from onegen.shards.views import split_name, values_of
 
 
 class ColumnReader:
@@ -46,6 +48,17 @@ class ColumnReader:
     def parts(self, row: Row) -> dict[str, bytes]:
         """Return all parts of a row by name."""
         return {member.name: self.part(member) for member in row.parts}
+
+    def annotation(self, row: Row, index: int, provides: Provides) -> Annotation:
+        """Return what a row says of one image of its sample, parts decoded to arrays."""
+        encodings = {part.name: part.encoding for part in provides.parts}
+        named = ((member, *split_name(member.name)) for member in row.parts)
+        parts = {
+            name: decode_part(self.part(member), encodings.get(name, "bytes"))
+            for member, owner, name in named
+            if owner == index
+        }
+        return Annotation(values_of(row, index), parts)
 
     def close(self) -> None:
         """Close the tar."""

@@ -7,17 +7,19 @@ Parts are copied as raw bytes with the digests their columns committed; everythi
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from onegen.conditions import VERSION as DRAWING
 from onegen.outcome import Began
-from onegen.sample import Kind, Status
+from onegen.sample import Kind, Provides, SampleError, Status
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import PACKED, Dataset
 from onegen.shards.index import Row, canonical, sha256
 from onegen.shards.manifest import Manifest, Producer, fingerprint, inputs_digest
+from onegen.shards.render import draw
 from onegen.shards.run import describe_run
 from onegen.shards.store import Store
 from onegen.shards.views import OTHERS, evaluate, stored_fields
@@ -30,8 +32,8 @@ BEAT_ROWS = 256
 class PackJob:
     """How the packed view is made.
 
-    The columns whose parts and values go in, those without which a sample is left out, and the dataset's `where`;
-    `scope` says which fields each column has.
+    The columns whose parts and values go in, those without which a sample is left out, the dataset's `where`, and the
+    conditions to draw. `scope` says which fields each column has, `drawn_from` what those store that are drawn from.
     """
 
     store: Store
@@ -41,6 +43,8 @@ class PackJob:
     scope: Mapping[str, Mapping[str, pa.DataType]]
     where: str | None = None
     where_columns: tuple[str, ...] = ()
+    render: tuple[str, ...] = ()
+    drawn_from: Mapping[str, Provides] = field(default_factory=dict)
     name: str = "pack"
 
     @property
@@ -52,12 +56,14 @@ class PackJob:
             "columns": list(self.columns),
             "require": list(self.require),
             "where": self.where,
+            "render": [*self.render, f"drawing {DRAWING}"] if self.render else [],
         }
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Every column the view is made from."""
-        return tuple(dict.fromkeys(("image", "select", *self.columns, *self.require, *self.where_columns)))
+        others = (*self.columns, *self.require, *self.where_columns, *self.drawn_from)
+        return tuple(dict.fromkeys(("image", "select", *others)))
 
 
 def pack_shard(job: PackJob, shard: int) -> Generator[Began, None, tuple[Manifest, dict[str, str]]]:
@@ -133,7 +139,13 @@ def _add(
     values = {column: dict(rows[column].values) for column in present if job.scope[column]}
     parts = {name: data for column in present for name, data in readers[column].parts(rows[column]).items()}
     known = {member.name: member.sha256 for column in present for member in rows[column].parts}
-    parts["json"] = canonical(_about(job, readers, rows, present))
+    wanted = dict.fromkeys([*job.columns, *job.drawn_from])
+    missing = [_missing(column, rows[column]) for column in wanted if rows[column].status != "ok"]
+    try:
+        parts |= draw(job.render, readers, rows, job.drawn_from) if job.render else {}
+    except SampleError as error:
+        missing.append({"column": IMAGE, "status": "failed", "reason": error.reason})
+    parts["json"] = canonical(_about(job, readers, rows, present, missing))
     known["json"] = sha256(parts["json"])
     writer.add(image.position, image.key, "ok", None, "", values, parts, known)
 
@@ -148,14 +160,17 @@ def _verdict(needed: Sequence[tuple[str, Row]], is_wanted: bool) -> tuple[Status
 
 
 def _about(
-    job: PackJob, readers: Mapping[str, ColumnReader], rows: Mapping[str, Row], present: Sequence[str]
+    job: PackJob,
+    readers: Mapping[str, ColumnReader],
+    rows: Mapping[str, Row],
+    present: Sequence[str],
+    missing: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return what `key.json` says of a sample: origin, rights, annotations, who made them, and what is missing."""
     facts = _known(rows[IMAGE].values)
     for picture in (facts, *facts.get(OTHERS, ())):
         # As hex digits: half of all hashes are over 2**63, which readers that want a signed number refuse.
         picture["phash"] = f"{picture['phash']:016x}"
-    missing = [column for column in job.columns if column not in present]
     about = {
         "key": rows[IMAGE].key,
         "kind": job.kind,
@@ -165,8 +180,12 @@ def _about(
     }
     if missing:
         # Left out otherwise: readers that take types from the first samples cannot give an empty list one.
-        about["missing"] = [{"column": c, "status": rows[c].status, "reason": rows[c].reason} for c in missing]
+        about["missing"] = list(missing)
     return about
+
+
+def _missing(column: str, row: Row) -> dict[str, Any]:
+    return {"column": column, "status": row.status, "reason": row.reason}
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def test_every_column_is_on_the_sheet(tmp_path, monkeypatch):
     ]
     summary = run(make_recipe(photos, stages, image={"min_side": 32}), tmp_path / "out", workers=0)
     assert {counts.ok for counts in summary.counts.values()} == {1}
+    (manifest,) = dataset(tmp_path / "out").manifests("caption")
+    assert manifest.producer.label().startswith("composed-caption@"), "nobody may take it for a captioner's"
 
     seen: list[Sequence[Sequence[Tile]]] = []
 
