@@ -141,12 +141,14 @@ def _add(
     known = {member.name: member.sha256 for column in present for member in rows[column].parts}
     wanted = dict.fromkeys([*job.columns, *job.drawn_from])
     missing = [_missing(column, rows[column]) for column in wanted if rows[column].status != "ok"]
+    made: dict[str, bytes] = {}
     try:
-        parts |= draw(job.render, readers, rows, job.drawn_from) if job.render else {}
+        made = draw(job.render, readers, rows, job.drawn_from) if job.render else {}
     except SampleError as error:
         missing.append({"column": IMAGE, "status": "failed", "reason": error.reason})
-    parts["json"] = canonical(_about(job, readers, rows, present, missing))
-    known["json"] = sha256(parts["json"])
+    made["json"] = canonical(_about(job, readers, rows, present, missing))
+    parts |= made
+    known |= {name: sha256(data) for name, data in made.items()}
     writer.add(image.position, image.key, "ok", None, "", values, parts, known)
 
 
