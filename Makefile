@@ -50,6 +50,7 @@ demo: $(VENV)/demo
 test: $(VENV)/dev
 	$(BIN)/onegen models fetch
 	$(BIN)/onegen models fetch minilm
+	$(BIN)/python -m onegen.photos
 	$(BIN)/python -m pytest $(TESTS) -m "$(MARKS)" $(PYTEST)
 
 lint: $(VENV)/dev

