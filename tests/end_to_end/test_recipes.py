@@ -1,0 +1,47 @@
+"""Every recipe that ships runs as it stands, from what `python -m onegen.photos demo/photos --pairs` leaves.
+
+PYTHONPATH=. python -m pytest tests/end_to_end/test_recipes.py -m slow
+"""
+
+from pathlib import Path
+
+import pytest
+
+from onegen import photos
+from onegen.config import load_recipe
+from onegen.recipes import shipped_folder
+from onegen.show import show
+from onegen.verify import verify
+from tests.packaged import bring_models
+from tests.tiny import dataset, run
+
+RECIPES = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
+FEW = 5
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the demo's photos where recipes look for them."""
+    bring_models()
+    root = tmp_path_factory.mktemp("home")
+    assert photos.main([str(root / "demo" / "photos"), "--pairs"]) == 0
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_it_builds_what_it_says(name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    recipe = load_recipe(shipped_folder() / f"{name}.yaml")
+    summary = run(recipe, tmp_path, limit=FEW)
+    columns = {column for stage in recipe.stages for column in stage.annotators}
+    assert columns <= set(summary.counts)
+    for column, counts in summary.counts.items():
+        assert counts.failed == 0, column
+        assert counts.ok >= 2, column
+    assert not list(verify(dataset(tmp_path), full=True))
+    assert show(dataset(tmp_path)).width > 1000
+
+
+def test_there_are_the_five_of_the_readme() -> None:
+    assert RECIPES == ["editing", "image_to_image", "quickstart", "subject_driven", "text_to_image"]
