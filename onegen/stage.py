@@ -24,6 +24,7 @@ from onegen.sample import Annotation, Item, Rejected, SampleError
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import canonical
+from onegen.shards.journal import Journal
 from onegen.shards.manifest import FailureRecord, Manifest
 from onegen.shards.run import describe_run
 from onegen.shards.views import joined_parts, joined_values, stored_fields
@@ -199,7 +200,15 @@ class _Shard:
             task.retries.get(job.column),
             job.column in task.force,
         )
-        self.to_compute = {position for position, plan in enumerate(self.plans) if plan.action == "compute"}
+        planned = {position for position, plan in enumerate(self.plans) if plan.action == "compute"}
+        self._num_planned = len(planned)
+        self._journal = Journal(dataset.store, job.column, task.shard)
+        self._found = {
+            position: row
+            for position, row in self._journal.found.items()
+            if position in planned and row.input_digest == self.plans[position].input_digest
+        }
+        self.to_compute = planned - set(self._found)
         self._failures = {f.position: f for f in manifest.run.failures} if manifest else {}
         self._kept_failures: list[FailureRecord] = []
         self._unexpected: Counter[str] = Counter()
@@ -207,11 +216,13 @@ class _Shard:
         self._writer = ColumnWriter(dataset.store, job.column, task.shard, fields, stage.kind, job.producer.label())
 
     def __enter__(self) -> "_Shard":
+        self._journal.__enter__()
         self._writer.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._writer.__exit__(*error)
+        self._journal.__exit__(*error)
         if self._old:
             self._old.close()
 
@@ -223,8 +234,14 @@ class _Shard:
                 self._copy(position, plan)
             elif plan.action == "skip":
                 self._writer.add(position, plan.key, "skipped", plan.reason, plan.input_digest, {}, {})
+            elif position in self._found:
+                row = self._found[position]
+                self._writer.add(
+                    position, row.key, row.status, row.reason, row.input_digest, row.values, self._journal.parts(row)
+                )
             else:
                 self._compute(position, plan, outcomes[position])
+        self._note(positions)
 
     def finish(self) -> Manifest:
         """Write the files and return the manifest to commit."""
@@ -242,8 +259,15 @@ class _Shard:
             fingerprint=self.job.fingerprint,
             settings=self.job.settings,
             producer=self.job.producer,
-            run=describe_run(self._started, len(self.to_compute), self._kept_failures),
+            run=describe_run(self._started, self._num_planned, self._kept_failures),
         )
+
+    def _note(self, positions: Sequence[int]) -> None:
+        """Note what was computed, so that it survives this process; failures are few, and tried again with it."""
+        made = [self._writer.row(p) for p in positions if self.plans[p].action == "compute"]
+        kept = [row for row in made if row.status != "failed"]
+        if kept:
+            self._journal.note(self._writer.flush(), kept)
 
     def _copy(self, position: int, plan: RowPlan) -> None:
         old = plan.old

@@ -114,6 +114,17 @@ class ColumnWriter:
             self._written[key] = members
         self._rows.append(Row(position, key, status, reason, tuple(members), input_digest, dict(values)))
 
+    def flush(self) -> str | None:
+        """Hand the parts added so far to the operating system; return the path of the half-written tar, if any."""
+        if self._tar is None or self._spool is None:
+            return None
+        self._tar.flush()
+        return self._spool.path
+
+    def row(self, position: int) -> Row:
+        """Return a row that was added."""
+        return self._rows[position]
+
     def finish(self) -> tuple[dict[str, FileRecord], Counts, str]:
         """Write the files under content names; return them with the rows by status and the column shard's digest."""
         files: dict[str, FileRecord] = {}

@@ -117,6 +117,10 @@ class Store:
         before = self._fs.cat_file(self._path(name)) if self._fs.exists(self._path(name)) else b""
         self._fs.pipe_file(self._path(name), before + text.encode())
 
+    def scratch(self) -> str | None:
+        """Return a folder for files that outlive their process and not the build; None where there is no such place."""
+        return None
+
     def clear_temporary(self) -> int:
         """Delete what dead workers left half written; return how many files."""
         return 0
@@ -206,6 +210,11 @@ class LocalStore(Store):
         os.makedirs(os.path.dirname(self._path(name)), exist_ok=True)
         with open(self._path(name), "a", encoding="utf-8") as file:
             file.write(text)
+
+    def scratch(self) -> str | None:
+        """Return the folder of temporary files."""
+        os.makedirs(self._path(TEMPORARY), exist_ok=True)
+        return self._path(TEMPORARY)
 
     def clear_temporary(self) -> int:
         """Delete what dead workers left half written; return how many files."""

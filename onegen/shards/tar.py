@@ -88,17 +88,22 @@ class TarWriter:
         self._held += offset - self.size
         self.size = offset
         if self._held >= _WRITE_BYTES:
-            self._flush()
+            self._write()
         return members
+
+    def flush(self) -> None:
+        """Hand what was added so far to the operating system: it outlives this process."""
+        self._write()
+        self._file.flush()
 
     def close(self) -> str:
         """Write what is held back and the end of the archive; return the SHA-256 of all of it. The file stays open."""
         self._pieces.append(_END)
         self.size += len(_END)
-        self._flush()
+        self._write()
         return self._hash.hexdigest()
 
-    def _flush(self) -> None:
+    def _write(self) -> None:
         blob = b"".join(self._pieces)
         self._pieces, self._held = [], 0
         self._file.write(blob)
