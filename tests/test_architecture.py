@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "cli", "schemas", "report", "dry_run", "build", "trainer", "eval", "sampler", "audit", "loader", "executor",
     "progress", "verify", "status", "show", "depth_head",
-    "pending", "steps", "source_column", "stage", "feed", "select", "refresh", "job", "ingest", "sources", "annotators",
+    "pending", "steps", "source_column", "stage", "column_shard", "feed", "select", "refresh", "job", "ingest",
+    "sources", "annotators",
     "shards", "photos", "photo_pairs", "conditions", "sheet", "tasks", "geometry", "model", "flow",
     "where", "recipes", "pixels", "upright", "phash", "text", "outcome", "config", "inference", "weights", "hed_graph",
     "pinned", "wheels", "registry", "sample",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from onegen.column_shard import Breaker
 from onegen.executor.worker import (
     THREAD_SETTINGS,
     Died,
@@ -24,7 +25,6 @@ from onegen.executor.worker import (
 )
 from onegen.job import Task
 from onegen.outcome import Began
-from onegen.stage import Breaker
 
 JOIN_SECONDS = 10
 

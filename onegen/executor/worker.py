@@ -12,12 +12,13 @@ from typing import Literal
 
 import cv2
 
+from onegen.column_shard import Breaker
 from onegen.job import Made, StageJob, Task
 from onegen.outcome import Began
 from onegen.sample import ConfigError
 from onegen.shards.pack import PackJob, pack_shard
 from onegen.shards.store import Store, explain
-from onegen.stage import Breaker, run_task
+from onegen.stage import run_task
 
 Job = StageJob | PackJob
 
