@@ -227,10 +227,10 @@ def pictures(pixels: np.ndarray, columns: Mapping[str, Annotation]) -> dict[str,
         if column in columns:
             drawn[column] = grey_map(np.asarray(columns[column].parts[part]))
     for name, label in (("canny", "canny"), ("boxes", "boxes"), ("semantic_map", "masks"), ("pose", "pose")):
+        if name == "boxes" and "detection" in columns and "entities" not in columns:
+            drawn["detection"] = frames(pixels, columns["detection"].values.get("objects") or ())
         if all(column in columns for column in CONDITIONS[name]):
             drawn[label] = condition(name, pixels, columns, seed=0)
-    if "detection" in columns and "entities" not in columns:
-        drawn["detection"] = frames(pixels, columns["detection"].values.get("objects") or ())
     if "faces" in columns:
         drawn["faces"] = frames(pixels, columns["faces"].values.get("faces") or ())
     return drawn
