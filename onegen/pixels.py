@@ -17,6 +17,7 @@ four times as long over edge and depth maps and changed their size by 2 per cent
 
 
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+_JPEG_SIDE = 65_500  # of libjpeg; the format itself ends a little later
 
 
 def decode_image(data: bytes) -> np.ndarray:
@@ -39,10 +40,16 @@ def decode_image(data: bytes) -> np.ndarray:
 
 
 def encode_picture(pixels: np.ndarray, extension: Literal["png", "jpg"]) -> bytes:
-    """Return RGB uint8 (H,W,3) as PNG, or as JPEG of quality 95 without chroma subsampling."""
+    """Return RGB uint8 (H,W,3) as PNG, or as JPEG of quality 95 without chroma subsampling.
+
+    Raises SampleError `too_large_for_jpeg`: no side of a JPEG may be longer than 65,500 pixels.
+    """
+    if extension == "jpg" and max(pixels.shape[:2]) > _JPEG_SIDE:
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise SampleError("too_large_for_jpeg", f"a JPEG must have at most {_JPEG_SIDE:,} pixels a side, got {size}.")
     options = _PNG if extension == "png" else _JPEG
     ok, data = cv2.imencode(f".{extension}", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
-    assert ok, "an image of this size was decoded before"
+    assert ok, "RGB uint8 of such a size can be encoded"
     return data.tobytes()
 
 

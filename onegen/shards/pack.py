@@ -85,7 +85,8 @@ def pack_shard(job: PackJob, shard: int) -> Generator[Began, None, tuple[Manifes
         writer.open()
         outcomes = _where(job, readers)
         for position in range(len(readers[IMAGE].rows)):
-            if position % BEAT_ROWS == 0:
+            # Copying a row takes no time; drawing one may take seconds.
+            if job.render or position % BEAT_ROWS == 0:
                 yield Began(PACKED, shard, ())
             rows = {column: reader.rows[position] for column, reader in readers.items()}
             _add(job, writer, readers, rows, outcomes[position] if outcomes else True)
@@ -145,7 +146,7 @@ def _add(
     try:
         made = draw(job.render, readers, rows, job.drawn_from) if job.render else {}
     except SampleError as error:
-        missing.append({"column": IMAGE, "status": "failed", "reason": error.reason})
+        missing.append({"column": "render", "status": "failed", "reason": error.reason})
     made["json"] = canonical(_about(job, readers, rows, present, missing))
     parts |= made
     known |= {name: sha256(data) for name, data in made.items()}

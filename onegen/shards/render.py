@@ -36,7 +36,7 @@ def draw(
     """Return what can be drawn of every image of a sample whose columns are ok, as parts.
 
     `readers` and `rows` are of `image` and of the needed columns, `provides` says how those store their parts. Where
-    degradations fall is drawn from the sample's key. Raises SampleError `unreadable_image`.
+    degradations fall is drawn from the sample's key. Raises SampleError unreadable_image or too_large_for_jpeg.
     """
     image = rows["image"]
     seed = int(str(image.key)[:16], 16)

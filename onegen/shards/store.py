@@ -1,7 +1,8 @@
 """Where a dataset's files live: one small interface over local files and any other fsspec file system.
 
-Names are relative to the dataset, with `/` between parts. Every change of the store passes `_change(kind, name)`
-first, so that a test can kill the process at each of them. A file appears under its name whole or not at all.
+Names are relative to the dataset, with `/` between parts. Every change of a named file passes `_change(kind, name)`
+first, so that a test can kill the process at each of them. A file appears under its name whole or not at all; only what
+lies in `scratch` may be cut short.
 """
 
 import contextlib

@@ -14,9 +14,14 @@ import numpy as np
 import pytest
 
 from onegen.conditions import CONDITIONS, condition
+from onegen.executor.worker import Finished, perform
+from onegen.job import Task
 from onegen.registry import find
 from onegen.sample import Annotation, ConfigError
 from onegen.shards.column import ColumnReader
+from onegen.shards.pack import PackJob
+from onegen.shards.store import LocalStore
+from onegen.steps import make_steps
 from onegen.verify import verify
 from tests.packaged import bring_models, photo
 from tests.pictures import decode
@@ -121,6 +126,29 @@ def test_what_cannot_be_drawn_is_listed_as_missing(tmp_path):
     assert set(drawn) == {"png", "pose.png", "canny.png", "json"}
     assert set(bare) == {"jpg", "canny.png", "json"}
     assert json.loads(bare["json"])["missing"] == [{"column": "pose", "status": "skipped", "reason": "where"}]
+
+
+def test_a_sample_that_cannot_be_drawn_is_packed_without(tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    (photos / "thread.png").write_bytes(encoded(np.zeros((2, 65_501, 3), np.uint8)))
+    recipe = make_recipe(photos, [], image={"max_side": None}, pack={"render": ["masked"]})
+    run(recipe, out)
+    found = {name.partition(".")[2]: data for name, data in members(out).items()}
+    assert set(found) == {"png", "json"}
+    missing = {"column": "render", "status": "failed", "reason": "too_large_for_jpeg"}
+    assert json.loads(found["json"])["missing"] == [missing]
+
+
+def test_every_drawn_row_is_a_sign_of_life(tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    write_photos(photos, 3)
+    recipe = make_recipe(photos, [], pack={"render": ["canny"]})
+    run(recipe, out)
+    (job,) = (step.job for step in make_steps(recipe, LocalStore(str(out))) if isinstance(step.job, PackJob))
+    *beats, last = perform(job, Task(0, ()))
+    assert len(beats) == 3, "drawing large pictures takes longer than a worker may be silent for 256 rows"
+    assert isinstance(last, Finished)
 
 
 @pytest.mark.parametrize(
