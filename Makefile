@@ -40,7 +40,7 @@ $(VENV)/dev: $(VENV)/base pyproject.toml constraints.txt
 	@touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo
-	$(BIN)/python -m onegen.photos $(DEMO)/photos
+	$(BIN)/python -m onegen.demo.photos $(DEMO)/photos
 	$(BIN)/onegen models fetch
 	$(BIN)/onegen build quickstart $(DEMO)/dataset
 	$(BIN)/onegen show $(DEMO)/dataset --out $(DEMO)/sheet.png
@@ -50,7 +50,7 @@ demo: $(VENV)/demo
 test: $(VENV)/dev
 	$(BIN)/onegen models fetch
 	$(BIN)/onegen models fetch minilm
-	$(BIN)/python -m onegen.photos
+	$(BIN)/python -m onegen.demo.photos
 	$(BIN)/python -m pytest $(TESTS) -m "$(MARKS)" $(PYTEST)
 
 lint: $(VENV)/dev
@@ -63,7 +63,7 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 
 schemas: $(VENV)/demo
-	$(BIN)/python -m onegen.schemas schemas
+	$(BIN)/python -m onegen.cli.schemas schemas
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks

@@ -4,10 +4,10 @@ import time
 from collections.abc import Mapping
 
 from benchmarks.process import mark, receive, tell
-from onegen.build import Options, build
-from onegen.config import Recipe
+from onegen.build.build import Options, build
+from onegen.config.recipe import Recipe
 from onegen.shards.manifest import Manifest
-from onegen.shards.store import open_store
+from onegen.storage.store import open_store
 
 
 class Marking:

@@ -29,12 +29,12 @@ import webdataset
 
 from benchmarks.measure import Timing, interleave, time_here
 from benchmarks.table import Row, Table, version
+from onegen.build.pack import PackJob
 from onegen.executor.worker import settle
 from onegen.shards.column import ColumnWriter
 from onegen.shards.dataset import PACKED, folder
 from onegen.shards.index import IMAGE_FIELDS, canonical, sha256
-from onegen.shards.pack import PackJob
-from onegen.shards.store import LocalStore
+from onegen.storage.store import LocalStore
 
 BAR = 2.0
 BLOBS = {"jpg": 60_000, "depth.png": 12_000, "hed.png": 12_000, "masks.png": 12_000}
@@ -146,7 +146,7 @@ def read_back(path: Path) -> Counter[tuple[str, str]]:
 
 
 def write_ours(samples: list[Sample], scratch: Path, has_digests: bool) -> Path:
-    """Write with our writer, as `onegen.shards.pack` does; return the tar."""
+    """Write with our writer, as `onegen.build.pack` does; return the tar."""
     store = UnflushedStore(str(scratch / "ours"))
     with ColumnWriter(store, PACKED, 0, FIELDS, "image", "pack@1") as writer:
         for position, sample in enumerate(samples):

@@ -24,17 +24,17 @@ from benchmarks.generated import make_recipe
 from benchmarks.measure import Timing, interleave, time_here
 from benchmarks.process import run_child
 from benchmarks.table import Row, Table, version
-from onegen.config import Recipe
+from onegen.build.jobs import StageJob, Task
+from onegen.build.steps import make_steps
+from onegen.config.recipe import Recipe
+from onegen.demo.photos import write_photos
 from onegen.executor.worker import Finished, load, perform
-from onegen.job import StageJob, Task
-from onegen.photos import write_photos
-from onegen.pixels import decode_image, encode_part
+from onegen.pixels.codec import decode_image, encode_part
 from onegen.sample import Annotation, Annotator, Item
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
-from onegen.shards.store import open_store
-from onegen.steps import make_steps
-from onegen.weights import models_folder
+from onegen.storage.store import open_store
+from onegen.weights.fetch import models_folder
 
 BAR = 1.05
 SETS = {"measures": ("scores", "nsfw", "detection"), "with a map": ("nsfw", "detection", "depth")}

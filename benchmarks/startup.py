@@ -19,7 +19,7 @@ from benchmarks.table import Row, Table, version
 
 BAR_SECONDS = 0.5
 DETAIL_SECONDS = 0.25
-HELP = [sys.executable, "-c", "from onegen.cli import main; main()", "--help"]
+HELP = [sys.executable, "-c", "from onegen.cli.app import main; main()", "--help"]
 """What the console script does."""
 NOTHING = [sys.executable, "-c", "pass"]
 _IMPORT = re.compile(r"import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)")

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 
-from onegen.shards.store import LocalStore
+from onegen.storage.store import LocalStore
 
 
 class Crash(BaseException):

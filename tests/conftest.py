@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,3 +31,31 @@ def ray_session() -> Iterator[None]:
         )
         yield
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A small model of random weights, saved in the released layout; skips where torch is not there."""
+    pytest.importorskip("torch")
+    from onegen.sampler.tiny import random_pipeline
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    random_pipeline().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def pipe(model_folder):
+    """The saved model, loaded back."""
+    from onegen.sampler import OneDiffusionPipeline
+
+    loaded = OneDiffusionPipeline.from_pretrained(str(model_folder))
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+@pytest.fixture
+def photos():
+    """Five different pictures, 96 x 80."""
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 256, (80, 96, 3), dtype=np.uint8)) for _ in range(5)]

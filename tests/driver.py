@@ -5,10 +5,10 @@ import os
 import sys
 from collections.abc import Mapping
 
-from onegen.build import Options, build
-from onegen.config import Recipe
+from onegen.build.build import Options, build
+from onegen.config.recipe import Recipe
 from onegen.shards.manifest import Manifest
-from onegen.shards.store import LocalStore, Store, open_store
+from onegen.storage.store import LocalStore, Store, open_store
 from tests.broken_stores import KillingStore
 from tests.tiny import Ears
 

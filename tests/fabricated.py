@@ -7,14 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from onegen.build import Options, Summary, build
-from onegen.config import Recipe
+from onegen.build.build import Options, Summary, build
+from onegen.config.recipe import Recipe
 from onegen.sample import Status
 from onegen.shards.column import ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import IMAGE_FIELDS
 from onegen.shards.manifest import Manifest, Producer, Run, fingerprint, inputs_digest
-from onegen.shards.store import Store, open_store
+from onegen.storage.store import Store, open_store
 
 RUN = Run(started="2026-11-22T00:00:00Z", seconds=0, host="test", peak_rss=0, computed=0, libraries={})
 

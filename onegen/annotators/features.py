@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators._pixels import pixels_of
-from onegen.annotators._saliency import SALIENCY_MODEL, token_session, tokens
-from onegen.registry import register
+from onegen.annotators.shared.dino_tokens import SALIENCY_MODEL, token_session, tokens
+from onegen.annotators.shared.pixels import pixels_of
+from onegen.config.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
-from onegen.weights import require, weights_of
+from onegen.weights.fetch import require, weights_of
 
 
 @register("annotators", "features", backend="embedded")

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators._pixels import pixels_of
-from onegen.registry import register
+from onegen.annotators.shared.pixels import pixels_of
+from onegen.config.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
 
 

@@ -17,18 +17,9 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
-from onegen.executor.worker import (
-    THREAD_SETTINGS,
-    Died,
-    Job,
-    Loaded,
-    Message,
-    describe,
-    perform,
-    settle,
-)
-from onegen.job import Task
-from onegen.outcome import Began
+from onegen.build.jobs import Task
+from onegen.build.outcome import Began
+from onegen.executor.worker import THREAD_SETTINGS, Died, Job, Loaded, Message, describe, perform, settle
 from onegen.sample import ConfigError, Resources
 
 CONNECT_SECONDS = 5.0

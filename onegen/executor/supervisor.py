@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from onegen.config import LimitsConfig
+from onegen.build.jobs import Blame, Made, Task
+from onegen.build.outcome import Began
+from onegen.config.recipe import LimitsConfig
 from onegen.executor.worker import Broke, Died, Finished, Loaded, Message
-from onegen.job import Blame, Made, Task
-from onegen.outcome import Began
 from onegen.sample import ConfigError
 
 TICK_SECONDS = 0.5

@@ -12,13 +12,13 @@ from typing import Literal
 
 import cv2
 
-from onegen.column_shard import Breaker
-from onegen.job import Made, StageJob, Task
-from onegen.outcome import Began
+from onegen.build.column_shard import Breaker
+from onegen.build.jobs import Made, StageJob, Task
+from onegen.build.outcome import Began
+from onegen.build.pack import PackJob, pack_shard
+from onegen.build.stage import run_task
 from onegen.sample import ConfigError
-from onegen.shards.pack import PackJob, pack_shard
-from onegen.shards.store import Store, explain
-from onegen.stage import run_task
+from onegen.storage.store import Store, explain
 
 Job = StageJob | PackJob
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from onegen.registry import nearest
+from onegen.config.registry import nearest
 from onegen.sample import ConfigError
 
 Model = TypeVar("Model", bound=torch.nn.Module)

@@ -21,9 +21,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from onegen.config.registry import nearest
 from onegen.model.codec import PixelShuffleCodec
 from onegen.model.minilm import PACKAGE, MiniLM
-from onegen.registry import nearest
 from onegen.sample import ConfigError
 
 MAX_TOKENS = 300
@@ -111,7 +111,7 @@ def _is_installed(name: str) -> bool:
 
 def minilm_tokenizer() -> Any:
     """Return the tokenizer of `MiniLM` as transformers' fast tokenizer. Raises ConfigError when it was not fetched."""
-    from onegen.weights import model_file
+    from onegen.weights.fetch import model_file
 
     return wordpiece_tokenizer(model_file(PACKAGE, "tokenizer.json"))
 

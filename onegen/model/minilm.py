@@ -91,7 +91,7 @@ class MiniLM(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """
         from safetensors.torch import load_file
 
-        from onegen.weights import model_file
+        from onegen.weights.fetch import model_file
 
         model = cls()
         model.load_state_dict(rename(load_file(model_file(PACKAGE, "model.safetensors"))))

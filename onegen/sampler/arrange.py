@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onegen.sample import ConfigError
-from onegen.tasks import Entity, Prompt, Task, find_colour, view_roles
+from onegen.tasks.table import Entity, Prompt, Task, find_colour, view_roles
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn import functional
 
-from onegen.geometry.buckets import center_crop
+from onegen.pixels.sizes import center_crop
 from onegen.sample import ConfigError
 
 Picture = Image.Image | np.ndarray

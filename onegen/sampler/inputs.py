@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from onegen.geometry.buckets import check_size, nearest_bucket
 from onegen.geometry.cameras import Camera
+from onegen.pixels.sizes import check_size, nearest_bucket
 from onegen.sample import ConfigError
 from onegen.sampler.images import Picture, to_rgb
-from onegen.tasks import Prompt, Task, check_mask, complete_prompt, find_tasks
+from onegen.tasks.table import Prompt, Task, check_mask, complete_prompt, find_tasks
 
 View = Picture | Camera | None
 """One view of a sample: a picture, the camera of a ray view, or None: to be generated."""

@@ -12,15 +12,15 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from onegen.pixels import decode_part
+from onegen.pixels.codec import decode_part
 from onegen.sample import Annotation, Kind, Provides, Status
 from onegen.shards.dataset import Dataset, file_of, folder
 from onegen.shards.index import Row, from_table, to_parquet, to_table
 from onegen.shards.index import digest as digest_of
 from onegen.shards.manifest import Counts, FileRecord, Manifest
-from onegen.shards.store import Spool, Store
 from onegen.shards.tar import Member, TarWriter
 from onegen.shards.views import split_name, values_of
+from onegen.storage.store import Spool, Store
 
 
 class ColumnReader:

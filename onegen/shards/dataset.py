@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from onegen.sample import ConfigError, Kind
 from onegen.shards.index import Row, from_table
 from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record
-from onegen.shards.store import Store
+from onegen.storage.store import Store
 
 CARD = "dataset.json"
 PACKED = "shards"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from onegen.shards.index import Row, sha256
-from onegen.shards.store import Store
+from onegen.storage.store import Store
 
 
 class Journal:

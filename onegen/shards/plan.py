@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from onegen.shards.dataset import PlanSummary
 from onegen.shards.index import canonical, to_parquet
-from onegen.shards.spill import Spill
-from onegen.shards.store import Store
+from onegen.storage.spill import Spill
+from onegen.storage.store import Store
 
 FILES = pa.list_(pa.struct([("uri", pa.string()), ("size", pa.int64()), ("etag", pa.string())]))
 LISTING = pa.schema([("item", pa.string()), ("images", FILES), ("sidecars", FILES)])

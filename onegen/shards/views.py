@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from onegen import where
 from onegen.sample import ConfigError, Kind, Provides
+from onegen.shards import where
 from onegen.shards.index import IMAGE_FIELDS, Row
 
 OTHERS = "others"

@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 import fsspec
 import pyarrow as pa
 
-from onegen.registry import register
+from onegen.config.registry import register
 from onegen.sample import Annotation, ConfigError, Kind, Provides, SampleError, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
-from onegen.shards.spill import BATCH_ROWS, Spill
-from onegen.sources._files import local_state, remote_state, state
+from onegen.sources.reading.files import local_state, remote_state, state
+from onegen.storage.spill import BATCH_ROWS, Spill
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SIDECARS = (".txt", ".json")

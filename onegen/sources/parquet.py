@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from onegen.registry import register
+from onegen.config.registry import register
 from onegen.sample import Kind, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem
-from onegen.sources._table import Table
-from onegen.sources._table_source import TableSource
+from onegen.sources.reading.table import Table
+from onegen.sources.reading.table_source import TableSource
 
 
 @register("sources", "parquet")

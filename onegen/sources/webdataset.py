@@ -18,14 +18,14 @@ from typing import Any, BinaryIO, ClassVar, cast
 
 import pyarrow as pa
 
-from onegen.registry import nearest, register
+from onegen.config.registry import nearest, register
 from onegen.sample import Annotation, ConfigError, Kind, Provides, SampleError, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
-from onegen.shards.spill import BATCH_ROWS, Spill
-from onegen.sources._downloads import Downloads
-from onegen.sources._files import Files, unreadable
-from onegen.sources._metadata import METADATA, field_name, json_types, json_value, provided
-from onegen.sources._tar import DamagedTar, key_and_part, member_uri, members, split_member
+from onegen.sources.reading.downloads import Downloads
+from onegen.sources.reading.files import Files, unreadable
+from onegen.sources.reading.metadata import METADATA, field_name, json_types, json_value, provided
+from onegen.sources.reading.tar import DamagedTar, key_and_part, member_uri, members, split_member
+from onegen.storage.spill import BATCH_ROWS, Spill
 
 IMAGES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff")
 _SAMPLES = 32

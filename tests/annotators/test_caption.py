@@ -1,9 +1,18 @@
 import numpy as np
 import pytest
 
-from onegen.annotators.caption import Caption, article, clean, colour_name, describe, enumerate_, plural, reconcile
+from onegen.annotators.caption.embedded import (
+    Caption,
+    article,
+    clean,
+    colour_name,
+    describe,
+    enumerate_,
+    plural,
+    reconcile,
+)
 from onegen.annotators.classes import Classes
-from onegen.annotators.detection import Detection
+from onegen.annotators.detection.embedded import Detection
 from onegen.sample import Annotation, ConfigError, Item
 from tests.packaged import bring_models, item
 

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-import onegen.annotators.depth as depth
-from onegen.annotators.depth import Depth, guided_filter, inverse_depth
-from onegen.conditions import pictures
-from onegen.depth_head.evaluate import aligned_abs_rel, compared, motorcycle, spearman
-from onegen.pinned import DEPTH_HEAD
+import onegen.annotators.depth.embedded as depth
+from onegen.annotators.depth.embedded import Depth, guided_filter, inverse_depth
+from onegen.annotators.depth.training.evaluate import aligned_abs_rel, compared, motorcycle, spearman
 from onegen.sample import Annotation, ConfigError, Item
+from onegen.tasks.conditions import pictures
+from onegen.weights.table import DEPTH_HEAD
 from tests.packaged import bring_models, item, photo
 
 
@@ -91,7 +91,7 @@ def test_the_subject_is_nearer_than_what_is_behind_it():
 def test_the_motorcycle_is_ranked_better_than_by_its_rows():
     truth = disparity()
     rank, relative, rows_rank, rows_relative = compared(map_of(item("motorcycle_left.png")), truth)
-    # What the README and `depth.py` say of it, as `python -m onegen.depth_head.evaluate` prints it.
+    # What the README and `depth.py` say of it, as `python -m onegen.annotators.depth.training.evaluate` prints it.
     assert (rank, relative) == pytest.approx((0.803, 0.218), abs=0.005)
     assert (rows_rank, rows_relative) == pytest.approx((0.666, 0.351), abs=0.001)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-import onegen.annotators.detection as module
-from onegen.annotators.detection import Detection, anchors, decode
-from onegen.geometry.boxes import iou
+import onegen.annotators.detection.embedded as module
+from onegen.annotators.detection.embedded import Detection, anchors, decode
+from onegen.pixels.boxes import iou
 from onegen.sample import ConfigError, Item
 from tests.packaged import bring_models, item
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from onegen.annotators.faces import Faces
-from onegen.geometry.boxes import iou
+from onegen.annotators.faces.embedded import Faces
+from onegen.pixels.boxes import iou
 from onegen.sample import ConfigError, Item
 from tests.packaged import bring_models, item
 

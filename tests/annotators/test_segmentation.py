@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-import onegen.annotators.segmentation as module
-from onegen.annotators.detection import Detection
+import onegen.annotators.segmentation.embedded as module
+from onegen.annotators.detection.embedded import Detection
 from onegen.annotators.entities import Entities
-from onegen.annotators.segmentation import VOC_OF_COCO, Segmentation, resolve
-from onegen.inference import lite_model
+from onegen.annotators.segmentation.embedded import VOC_OF_COCO, Segmentation, resolve
 from onegen.sample import Annotation, Item
+from onegen.weights.sessions import lite_model
 from tests.packaged import bring_models, item
 
 

@@ -1,6 +1,6 @@
 """Every benchmark runs, at a size that says nothing about speed.
 
-PYTHONPATH=. python -m pytest tests/benchmarks
+PYTHONPATH=. python -m pytest tests/benchmarks/test_run.py
 """
 
 import importlib

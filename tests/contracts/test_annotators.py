@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from onegen.registry import available, find
+from onegen.config.registry import available, find
 from onegen.sample import Annotation, Annotator, Item, Rejected, Resources, Weights
-from onegen.weights import shipped, status
+from onegen.weights.fetch import shipped, status
 from tests.packaged import bring_models, photo
 
 NAMES = available("annotators")

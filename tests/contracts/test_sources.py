@@ -20,13 +20,13 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from onegen.config import make_source
-from onegen.registry import available
+from onegen.config.recipe import make_source
+from onegen.config.registry import available
 from onegen.sample import Kind, SampleError, SourceItem
 from onegen.shards.index import BASE
 from onegen.shards.plan import LISTING, PlannedItem, make_plan, read_plan
-from onegen.shards.store import open_store
 from onegen.sources import Source
+from onegen.storage.store import open_store
 from tests.exports import table_bytes, tar_bytes
 from tests.fabricated import memory_store
 from tests.pictures import jpeg, png
@@ -238,7 +238,7 @@ def test_an_annotation_belongs_to_its_item(name, url):
 @pytest.mark.parametrize("name", NAMES)
 def test_imports_neither_torch_nor_ray(name):
     program = (
-        f"import sys; from onegen.registry import find; find('sources', {name!r}, {{}})\n"
+        f"import sys; from onegen.config.registry import find; find('sources', {name!r}, {{}})\n"
         "print(*{'torch', 'ray', 'matplotlib'} & set(sys.modules))"
     )
     root = Path(__file__).parents[2]

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from onegen.config import Recipe
+from onegen.build.steps import make_steps
+from onegen.config.recipe import Recipe
 from onegen.executor.supervisor import Stopped
 from onegen.sample import ConfigError
-from onegen.shards.store import LocalStore
-from onegen.steps import make_steps
+from onegen.storage.store import LocalStore
 from tests.broken_stores import FullStore
 from tests.tiny import (
     committed,

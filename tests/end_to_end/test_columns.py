@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from onegen.config import Recipe
-from onegen.job import Retry
+from onegen.build.jobs import Retry
+from onegen.config.recipe import Recipe
 from onegen.sample import ConfigError
 from onegen.shards.manifest import Counts, Manifest
 from tests.broken_stores import Crash, CrashingStore

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from onegen.build import Summary
-from onegen.config import Recipe
+from onegen.build.build import Summary
+from onegen.config.recipe import Recipe
 from tests.broken_stores import Crash, CrashingStore, KillingStore
 from tests.calls import count_calls
 from tests.tiny import (

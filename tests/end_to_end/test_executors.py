@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from onegen.build import Summary
-from onegen.config import Recipe
-from onegen.shards.lease import LeaseHeld
+from onegen.build.build import Summary
+from onegen.config.recipe import Recipe
 from onegen.shards.manifest import Manifest
+from onegen.storage.lease import LeaseHeld
 from tests.tiny import Ears, make_recipe, packed, run, strays, write_photos
 
 

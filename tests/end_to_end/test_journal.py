@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onegen.config import Recipe
-from onegen.job import Retry
+from onegen.build.jobs import Retry
+from onegen.config.recipe import Recipe
 from tests.calls import count_calls
 from tests.tiny import dataset, make_recipe, packed, run, statuses, strays, write_photos
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from onegen.config import Recipe
+from onegen.config.recipe import Recipe
 from tests.tiny import dataset, encoded, make_recipe, packed, picture, run, strays
 
 IMAGES, PER_SHARD, KILLS = 10_000, 400, 20

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from onegen import show
-from onegen.registry import available
-from onegen.sheet import Tile, contact_sheet
+from onegen.audit import show
+from onegen.audit.sheet import Tile, contact_sheet
+from onegen.config.registry import available
 from tests.packaged import bring_models, photo
 from tests.tiny import dataset, encoded, make_recipe, run
 

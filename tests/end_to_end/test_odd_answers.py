@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from onegen.config import Recipe
+from onegen.build.steps import make_steps
+from onegen.config.recipe import Recipe
 from onegen.sample import ConfigError
-from onegen.shards.store import LocalStore
-from onegen.steps import make_steps
+from onegen.storage.store import LocalStore
 from tests.plugins.odd import ANSWERS
 from tests.tiny import failures, make_recipe, rows, run, strays, write_photos
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onegen.config import Recipe
-from onegen.job import Retry
-from onegen.refresh import IMAGE
+from onegen.audit.verify import verify
+from onegen.build.jobs import Retry
+from onegen.build.refresh import IMAGE
+from onegen.config.recipe import Recipe
 from onegen.sample import ConfigError
-from onegen.verify import verify
 from tests.exports import (
     INSTRUCT_PIX2PIX,
     OMNIEDIT,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from onegen.build import Summary
-from onegen.config import Recipe
+from onegen.build.build import Summary
+from onegen.build.jobs import Retry
+from onegen.config.recipe import Recipe
 from onegen.executor.supervisor import Stopped
-from onegen.job import Retry
 from onegen.sample import ConfigError
 from tests.calls import count_calls
 from tests.tiny import dataset, failures, make_recipe, rows, run, statuses, write_photos

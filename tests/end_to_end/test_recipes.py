@@ -1,4 +1,4 @@
-"""Every recipe that ships runs as it stands, from what `python -m onegen.photos demo/photos --pairs` leaves.
+"""Every recipe that ships runs as it stands, from what `python -m onegen.demo.photos demo/photos --pairs` leaves.
 
 PYTHONPATH=. python -m pytest tests/end_to_end/test_recipes.py -m slow
 """
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from onegen import photos
-from onegen.config import load_recipe
-from onegen.recipes import shipped_folder
-from onegen.show import show
-from onegen.verify import verify
+from onegen.audit.show import show
+from onegen.audit.verify import verify
+from onegen.config.recipe import load_recipe
+from onegen.config.shipped import shipped_folder
+from onegen.demo import photos
 from tests.packaged import bring_models
 from tests.tiny import dataset, run
 

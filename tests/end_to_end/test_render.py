@@ -13,16 +13,16 @@ import cv2
 import numpy as np
 import pytest
 
-from onegen.conditions import CONDITIONS, condition
+from onegen.audit.verify import verify
+from onegen.build.jobs import Task
+from onegen.build.pack import PackJob
+from onegen.build.steps import make_steps
+from onegen.config.registry import find
 from onegen.executor.worker import Finished, perform
-from onegen.job import Task
-from onegen.registry import find
 from onegen.sample import Annotation, ConfigError
 from onegen.shards.column import ColumnReader
-from onegen.shards.pack import PackJob
-from onegen.shards.store import LocalStore
-from onegen.steps import make_steps
-from onegen.verify import verify
+from onegen.storage.store import LocalStore
+from onegen.tasks.conditions import CONDITIONS, condition
 from tests.packaged import bring_models, photo
 from tests.pictures import decode
 from tests.tiny import column_files, dataset, encoded, make_recipe, packed, picture, rows, run, write_photos

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onegen.config import Recipe
-from onegen.job import Retry
+from onegen.audit.sheet import TILE_HEIGHTS, TILE_WIDTH
+from onegen.audit.show import show
+from onegen.audit.verify import verify
+from onegen.build.jobs import Retry
+from onegen.config.recipe import Recipe
 from onegen.sample import ConfigError
 from onegen.shards.column import ColumnReader
 from onegen.shards.key import sample_key
-from onegen.sheet import TILE_HEIGHTS, TILE_WIDTH
-from onegen.show import show
-from onegen.verify import verify
 from tests.calls import count_calls
 from tests.tiny import (
     committed,

@@ -5,10 +5,10 @@ import os
 import struct
 from pathlib import Path
 
+from onegen.build.pack import PackJob
 from onegen.executor.local import LocalPool, _Process
 from onegen.executor.worker import Died
-from onegen.shards.pack import PackJob
-from onegen.shards.store import LocalStore
+from onegen.storage.store import LocalStore
 
 
 def test_a_worker_that_dies_with_a_message_half_sent_is_a_dead_worker(tmp_path: Path) -> None:

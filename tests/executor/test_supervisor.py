@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from onegen.config import LimitsConfig
+from onegen.build.jobs import Made, Task
+from onegen.build.outcome import Began
+from onegen.config.recipe import LimitsConfig
 from onegen.executor.supervisor import Stopped, Supervisor
 from onegen.executor.worker import Broke, Died, Finished, Loaded, Message
-from onegen.job import Made, Task
-from onegen.outcome import Began
 from onegen.sample import ConfigError
 
 Script = Callable[[Task], Sequence[Message]]

@@ -3,10 +3,10 @@
 import gc
 from pathlib import Path
 
+from onegen.build.pack import PackJob
 from onegen.executor.local import InProcessPool
 from onegen.executor.worker import settle
-from onegen.shards.pack import PackJob
-from onegen.shards.store import LocalStore
+from onegen.storage.store import LocalStore
 
 
 def test_only_a_process_of_its_own_freezes_what_is_loaded(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.torch
 
 def published(file: str) -> Path:
     """Return a file of the fetched MiniLM package, or skip."""
-    weights = pytest.importorskip("onegen.weights")
+    weights = pytest.importorskip("onegen.weights.fetch")
     try:
         return weights.model_file(PACKAGE, file)
     except ConfigError as error:

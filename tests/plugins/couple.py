@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from onegen.registry import register
+from onegen.config.registry import register
 from onegen.sample import Annotation, Kind, Provides, SampleError, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedItem
 

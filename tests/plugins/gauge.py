@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from onegen.registry import register
+from onegen.config.registry import register
 from onegen.sample import Annotation, Kind, Part, Provides, SampleError, SourceItem
 from onegen.shards.plan import PlannedItem
 from onegen.sources.folder import Folder

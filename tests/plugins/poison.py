@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from onegen.registry import register
+from onegen.config.registry import register
 from onegen.sample import Annotation, Item, Provides, Rejected, SampleError
 from tests.calls import note_calls
 from tests.plugins.plain import Plain

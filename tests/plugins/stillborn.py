@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from onegen.registry import register
+from onegen.config.registry import register
 from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected
 from tests.plugins.plain import Plain
 from tests.plugins.poison import act

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from onegen.registry import register
+from onegen.config.registry import register
 from onegen.sample import Annotation, Kind, Provides, SampleError, SourceItem
 from onegen.shards.plan import PlannedItem
 from onegen.sources.folder import Folder

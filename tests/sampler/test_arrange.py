@@ -8,7 +8,7 @@ import pytest
 
 from onegen.sample import ConfigError
 from onegen.sampler.arrange import Given, arrange_views, make_prompt, parse_entity, parse_numbers, spread
-from onegen.tasks import find_tasks
+from onegen.tasks.table import find_tasks
 
 A, B, C, D = (Path(f"{letter}.png") for letter in "abcd")
 
@@ -98,5 +98,5 @@ def test_numbers():
 
 
 def test_the_command_is_imported_without_torch():
-    code = "import sys, onegen.sampler.command; sys.exit(bool({'torch', 'diffusers', 'PIL'} & set(sys.modules)))"
+    code = "import sys, onegen.cli.sample; sys.exit(bool({'torch', 'diffusers', 'PIL'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

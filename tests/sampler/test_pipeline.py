@@ -13,7 +13,7 @@ from onegen.sample import ConfigError
 from onegen.sampler import OneDiffusionPipeline
 from onegen.sampler.images import prepare
 from onegen.sampler.tiny import random_pipeline
-from onegen.tasks import Entity, Prompt
+from onegen.tasks.table import Entity, Prompt
 
 pytestmark = pytest.mark.torch
 

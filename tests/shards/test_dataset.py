@@ -8,7 +8,7 @@ import pytest
 from onegen.sample import ConfigError
 from onegen.shards.dataset import CARD, PACKED, Card, Dataset, PlanSummary, file_of, folder, manifest_name
 from onegen.shards.manifest import Counts
-from onegen.shards.store import Store, open_store
+from onegen.storage.store import Store, open_store
 from tests.fabricated import Line, memory_store, write_column
 
 CARD_OF_TEST = Card(

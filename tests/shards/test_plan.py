@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onegen.shards.dataset import PlanSummary
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem, make_plan, plan_digest, plan_name, read_plan
-from onegen.shards.store import Store
+from onegen.storage.store import Store
 from tests.fabricated import memory_store
 from tests.properties import FEW
 

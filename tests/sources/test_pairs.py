@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from onegen.config import make_source
+from onegen.config.recipe import make_source
+from onegen.pixels.upright import cut, decode, open_header
 from onegen.sample import ConfigError, Panel, SampleError, SourceItem
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources.pairs import Pairs
-from onegen.upright import cut, decode, open_header
 from tests.exports import (
     INSTRUCT_PIX2PIX,
     OMNIEDIT,

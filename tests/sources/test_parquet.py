@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from onegen.config import make_source
+from onegen.config.recipe import make_source
 from onegen.sample import ConfigError, SampleError
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources.parquet import Parquet

@@ -14,7 +14,7 @@ import pytest
 
 from onegen.sample import ConfigError, SampleError, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
-from onegen.sources._tar import DamagedTar, members
+from onegen.sources.reading.tar import DamagedTar, members
 from onegen.sources.webdataset import WebDataset
 from tests.exports import tar_bytes, write_downloads
 from tests.fabricated import memory_store

@@ -1,0 +1,1 @@
+"""How near each pixel is."""

@@ -1,0 +1,1 @@
+"""Which things there are, and where."""

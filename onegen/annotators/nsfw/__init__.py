@@ -1,0 +1,1 @@
+"""How likely a photo is pornographic."""

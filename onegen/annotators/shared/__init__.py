@@ -1,0 +1,1 @@
+"""What annotators of several modalities compute with."""

@@ -1,0 +1,167 @@
+"""Look at samples: every column of a few keys on one contact sheet. `onegen show DATASET [KEY...] --out sheet.png`."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from onegen.audit.sheet import Tile, contact_sheet
+from onegen.pixels.codec import decode_image
+from onegen.sample import Annotation, ConfigError, Kind
+from onegen.shards.column import ColumnReader
+from onegen.shards.dataset import Dataset
+from onegen.shards.index import Row
+from onegen.shards.views import split_name, values_of
+from onegen.tasks.conditions import pictures
+
+IMAGE, SELECT = "image", "select"
+FIRST = 12
+CAPTION_WORDS = 40
+_DRAWN_AS = {"segmentation": "masks", "entities": "boxes"}
+ROLES: Mapping[Kind, tuple[str, ...]] = {"image": ("",), "pair": ("target", "source")}
+"""What the images of a sample are to it."""
+_DRAWN_NOTE = ("drawn, not stored",)
+_Read = tuple[Row, dict[str, bytes]]  # a row of a column and its parts
+
+
+def show(dataset: Dataset, keys: Sequence[str] = ()) -> Image.Image:
+    """Return a contact sheet of these keys (any unambiguous beginnings), or of the first 12 whose image is ok.
+
+    Raises ConfigError for a key the dataset does not have.
+    """
+    card = dataset.require_card()
+    columns = [column for column in dataset.columns() if column not in (IMAGE, SELECT)]
+    samples = [_tiles(dataset, columns, shard, position) for shard, position in _find(dataset, keys)]
+    if not samples:
+        raise ConfigError(f"{dataset.store.url} must hold an image that is ok, and has none. See `onegen status`.")
+    rows = [row for sample in samples for row in sample]
+    return contact_sheet(rows, f"{card.name}: {len(samples)} of {card.plan.items:,} samples")
+
+
+def _find(dataset: Dataset, keys: Sequence[str]) -> list[tuple[int, int]]:
+    """Return (shard, position) of the wanted rows, in the order asked for."""
+    found: dict[str, tuple[int, int]] = {}
+    for shard, row in _images(dataset):
+        for key in keys or [row.key or ""]:
+            if row.key and row.key.startswith(key):
+                found.setdefault(key if keys else row.key, (shard, row.position))
+        if len(found) >= (len(keys) or FIRST):
+            break
+    missing = [key for key in keys if key not in found]
+    if missing:
+        raise ConfigError(
+            f"key must be in the dataset with an image that is ok, got {missing[0]!r}. Keys are the tar member names."
+        )
+    return [found[key] for key in keys] if keys else list(found.values())
+
+
+def _images(dataset: Dataset) -> Iterator[tuple[int, Row]]:
+    for manifest in dataset.manifests(IMAGE):
+        for row in dataset.rows(manifest):
+            if row.status == "ok":
+                yield manifest.shard, row
+
+
+def _tiles(dataset: Dataset, columns: Sequence[str], shard: int, position: int) -> list[list[Tile]]:
+    """Return a row of tiles for each image of a sample."""
+    image = _read(dataset, IMAGE, shard, position)
+    assert image is not None
+    found = {column: _read(dataset, column, shard, position) for column in columns}
+    return [_row(image, found, index, role) for index, role in enumerate(ROLES[dataset.require_card().kind])]
+
+
+def _row(image: _Read, found: Mapping[str, _Read | None], index: int, role: str) -> list[Tile]:
+    """Return one image, what can be drawn of its annotations, its caption, and every other value on one card.
+
+    `role` is what the image is to its sample, empty where it is all of it.
+    """
+    row, parts = image
+    (picture,) = _parts(parts, index).values()
+    pixels = decode_image(picture)
+    said = {
+        column: Annotation(
+            values_of(read[0], index), {name: _array(data) for name, data in _parts(read[1], index).items()}
+        )
+        for column, read in found.items()
+        if read and read[0].status == "ok"
+    }
+    drawn = pictures(pixels, said)
+    for column, annotation in said.items():
+        if not drawn.keys() & {column, _DRAWN_AS.get(column, column)}:
+            drawn |= {name.removesuffix(".png"): _look(part) for name, part in annotation.parts.items()}
+    tiles = [Tile(pixels, IMAGE, (*filter(None, [role]), str(row.values["item"]), row.key or ""))]
+    tiles += [Tile(picture, name, _DRAWN_NOTE if name == "canny" else ()) for name, picture in drawn.items()]
+    return [*tiles, Tile(None, "caption", _captions(row, said, index)), Tile(None, "values", _card(found, index))]
+
+
+def _parts(parts: Mapping[str, bytes], index: int) -> dict[str, bytes]:
+    """Return the parts of one image under the names they have where there is but one."""
+    named = ((*split_name(name), data) for name, data in parts.items())
+    return {name: data for owner, name, data in named if owner == index}
+
+
+def _captions(row: Row, said: Mapping[str, Annotation], index: int) -> tuple[str, ...]:
+    """Return what a pair is about, the caption that came with the image and the one that was made."""
+    about = values_of(row, index)
+    captions = {"instruction: ": about.get("instruction"), "subject: ": about.get("subject"), "": about.get("caption")}
+    if "caption" in said:
+        captions["made: "] = said["caption"].values.get("caption")
+    return tuple(f"{origin}{_short(str(text))}" for origin, text in captions.items() if text) or ("none",)
+
+
+def _card(found: Mapping[str, _Read | None], index: int) -> tuple[str, ...]:
+    """Return single values by name, and for columns without an answer why."""
+    lines: list[str] = []
+    for column, read in found.items():
+        if read is None:
+            lines.append(f"{column}\tnot made yet")
+        elif read[0].status != "ok":
+            lines.append(f"{column}\t{read[0].status}: {read[0].reason}")
+        elif column != "caption":
+            said = values_of(read[0], index).items()
+            lines += [
+                f"{column if name == column else f'{column}.{name}'}\t{_brief(value)}"
+                for name, value in said
+                if _brief(value)
+            ]
+    return tuple(lines) or ("none",)
+
+
+def _brief(value: Any) -> str:
+    """Return a value in a few words; nothing for what is not known and for lists of things, which are drawn."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list) and value and isinstance(value[0], float):
+        return f"{len(value)} numbers"
+    return _short(str(value)) if isinstance(value, (int, str, bool)) else ""
+
+
+def _array(data: bytes) -> np.ndarray:
+    """Return a stored map as its array; palette pictures give their indices."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)
+
+
+def _look(part: np.ndarray | bytes) -> np.ndarray:
+    """Return a map nothing knows how to draw as grey levels."""
+    array = np.asarray(part)
+    return (array // 257).astype(np.uint8) if array.dtype == np.uint16 else array.astype(np.uint8)
+
+
+def _short(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:CAPTION_WORDS]) + (" ..." if len(words) > CAPTION_WORDS else "")
+
+
+def _read(dataset: Dataset, column: str, shard: int, position: int) -> _Read | None:
+    """Return one row of a column and its parts, or None where the shard is not made yet."""
+    manifest = dataset.manifest(column, shard)
+    if manifest is None:
+        return None
+    reader = ColumnReader(dataset, manifest)
+    row = reader.rows[position]
+    parts = {name: data for name, data in reader.parts(row).items() if column == IMAGE or name.endswith(".png")}
+    reader.close()
+    return row, parts

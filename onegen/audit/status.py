@@ -1,0 +1,68 @@
+"""What a dataset holds and how its build goes, read from storage alone: it works after the driver died."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from onegen.shards.dataset import PACKED, Card, Dataset
+from onegen.shards.manifest import Counts
+from onegen.storage.lease import holder
+
+REASONS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ColumnStatus:
+    """A column as committed: shards done of those planned, rows by status, and its most frequent failure reasons."""
+
+    name: str
+    shards: int
+    counts: Counts
+    reasons: tuple[tuple[str, int], ...]
+    producer: str
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """A dataset as committed: card, columns and packed view, digest, who builds it now, and the last log line."""
+
+    card: Card
+    columns: tuple[ColumnStatus, ...]
+    digest: str
+    driver: str | None
+    last: dict[str, Any] | None
+
+
+def read_status(dataset: Dataset) -> DatasetStatus:
+    """Return the status of a dataset; raises ConfigError where there is none."""
+    card = dataset.require_card()
+    names = [*(name for name in ("image", "select") if name in dataset.columns()), *dataset.columns(), PACKED]
+    columns = tuple(_column(dataset, name) for name in dict.fromkeys(names) if dataset.shards(name))
+    return DatasetStatus(card, columns, dataset.digest(), holder(dataset.store), _last_line(dataset))
+
+
+def _column(dataset: Dataset, name: str) -> ColumnStatus:
+    shards = 0
+    reasons: dict[str, int] = {}
+    producer = ""
+    for manifest in dataset.manifests(name):
+        shards += 1
+        producer = manifest.producer.label()
+        for failure in manifest.run.failures:
+            reasons[failure.reason] = reasons.get(failure.reason, 0) + 1
+    most = sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))[:REASONS_SHOWN]
+    return ColumnStatus(name, shards, dataset.counts(name), tuple(most), producer)
+
+
+def _last_line(dataset: Dataset) -> dict[str, Any] | None:
+    logs = dataset.store.names("log")
+    if not logs:
+        return None
+    lines = dataset.store.read(f"log/{logs[-1]}").decode(errors="replace").strip().splitlines()
+    for line in reversed(lines):
+        try:
+            return dict(json.loads(line))
+        except ValueError:
+            # The last line may be half written when the driver was killed.
+            continue
+    return None

@@ -1,0 +1,1 @@
+"""The main job: from a recipe to committed shards, and the steps it goes through."""

@@ -1,0 +1,146 @@
+"""One shard of one column while it is made: rows copied, taken over, skipped or computed, and the manifest."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onegen.build.jobs import ColumnJob, StageJob, Task
+from onegen.build.outcome import Outcome
+from onegen.build.refresh import IMAGE, Inputs, RowPlan, plan_rows, read_inputs
+from onegen.shards.column import ColumnReader, ColumnWriter
+from onegen.shards.dataset import Dataset
+from onegen.shards.journal import Journal
+from onegen.shards.manifest import FailureRecord, Manifest
+from onegen.shards.run import describe_run
+from onegen.shards.views import stored_fields
+
+
+class Breaker(Exception):
+    """So many rows of a shard failed with one unexpected exception type that the stage is broken, not the data."""
+
+
+class ColumnShard:
+    """One column of the shard being made: its row plans, its committed predecessor, what the dead left, its writer."""
+
+    def __init__(self, dataset: Dataset, stage: StageJob, job: ColumnJob, task: Task) -> None:
+        self.job, self.column = job, job.column
+        self._stage, self._shard = stage, task.shard
+        self._started = time.time()
+        self.inputs: Inputs = read_inputs(dataset, job, task.shard)
+        manifest = dataset.manifest(job.column, task.shard)
+        self._old = ColumnReader(dataset, manifest) if manifest else None
+        self.plans: list[RowPlan] = plan_rows(
+            job,
+            self.inputs,
+            self._old.rows if self._old else None,
+            manifest.fingerprint if manifest else None,
+            task.retries.get(job.column),
+            job.column in task.force,
+        )
+        planned = {position for position, plan in enumerate(self.plans) if plan.action == "compute"}
+        self._num_planned = len(planned)
+        self._journal = Journal(dataset.store, job.column, task.shard)
+        self._found = {
+            position: row
+            for position, row in self._journal.found.items()
+            if position in planned and row.input_digest == self.plans[position].input_digest
+        }
+        self.to_compute = planned - set(self._found)
+        self._failures = {f.position: f for f in manifest.run.failures} if manifest else {}
+        self._kept_failures: list[FailureRecord] = []
+        self._unexpected: Counter[str] = Counter()
+        fields = stored_fields(job.column, job.annotator.provides.fields, stage.kind)
+        self._writer = ColumnWriter(dataset.store, job.column, task.shard, fields, stage.kind, job.producer.label())
+
+    def __enter__(self) -> "ColumnShard":
+        self._journal.__enter__()
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.__exit__(*error)
+        self._journal.__exit__(*error)
+        if self._old:
+            self._old.close()
+
+    def write(self, positions: Sequence[int], outcomes: Mapping[int, Outcome]) -> None:
+        """Write the next rows in order: copied, skipped, or as they came out."""
+        for position in positions:
+            plan = self.plans[position]
+            if plan.action == "copy":
+                self._copy(position, plan)
+            elif plan.action == "skip":
+                self._writer.add(position, plan.key, "skipped", plan.reason, plan.input_digest, {}, {})
+            elif position in self._found:
+                row = self._found[position]
+                self._writer.add(
+                    position, row.key, row.status, row.reason, row.input_digest, row.values, self._journal.parts(row)
+                )
+            else:
+                self._compute(position, plan, outcomes[position])
+        self._note(positions)
+
+    def finish(self) -> Manifest:
+        """Write the files and return the manifest to commit."""
+        files, counts, digest = self._writer.finish()
+        return Manifest(
+            column=self.column,
+            shard=self._shard,
+            kind=self._stage.kind,
+            counts=counts,
+            files=files,
+            digest=digest,
+            inputs=dict(self.inputs.digests),
+            input_digest=self.inputs.digest(self.job.where),
+            where=self.job.where,
+            fingerprint=self.job.fingerprint,
+            settings=self.job.settings,
+            producer=self.job.producer,
+            run=describe_run(self._started, self._num_planned, self._kept_failures),
+        )
+
+    def _note(self, positions: Sequence[int]) -> None:
+        """Note what was computed, so that it survives this process; failures are few, and tried again with it."""
+        made = [self._writer.row(p) for p in positions if self.plans[p].action == "compute"]
+        kept = [row for row in made if row.status != "failed"]
+        if kept:
+            self._journal.note(self._writer.flush(), kept)
+
+    def _copy(self, position: int, plan: RowPlan) -> None:
+        old = plan.old
+        assert old is not None
+        assert self._old is not None
+        known = {member.name: member.sha256 for member in old.parts}
+        self._writer.add(
+            position, old.key, old.status, old.reason, plan.input_digest, old.values, self._old.parts(old), known
+        )
+        if position in self._failures:
+            self._kept_failures.append(self._failures[position])
+
+    def _compute(self, position: int, plan: RowPlan, outcome: Outcome) -> None:
+        key, values = plan.key, dict(outcome.values)
+        if self.column == IMAGE:
+            item = self.inputs.plan[position]
+            key, values = outcome.key, {**values, "item": item.item, "uri": item.images[0].uri}
+        self._writer.add(position, key, outcome.status, outcome.reason, plan.input_digest, values, outcome.parts)
+        if outcome.status == "failed":
+            self._note_failure(position, outcome)
+
+    def _note_failure(self, position: int, outcome: Outcome) -> None:
+        item = self.inputs.plan[position].item
+        reason = outcome.reason or "unknown"
+        self._kept_failures.append(
+            FailureRecord(
+                position=position, item=item, reason=reason, message=outcome.message, attempts=outcome.attempts
+            )
+        )
+        if outcome.is_expected:
+            return
+        self._unexpected[reason] += 1
+        failed, limits = self._unexpected[reason], self._stage.limits
+        if failed >= limits.breaker_count and failed > limits.breaker_rate * len(self.plans):
+            raise Breaker(
+                f"stage {self._stage.name} must not fail most of a shard: {failed} of {len(self.plans)} rows of shard "
+                f"{self._shard:06d} failed in {self.column} with {reason}: {outcome.message}"
+            )

@@ -1,0 +1,122 @@
+"""The image column: check, orient, resize and hash what a source read. DESIGN section 4, rules 3 and 4.
+
+An upright 8-bit RGB JPEG, PNG or WebP within `max_side` keeps its original bytes. Anything else is rewritten once:
+upright RGB (see `onegen.pixels.upright`), LANCZOS to `max_side`; PNG where the source was lossless, else JPEG of
+quality 95 without chroma subsampling.
+"""
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image
+
+from onegen.pixels.phash import phash
+from onegen.pixels.upright import Upright, cut, decode, open_header
+from onegen.sample import Annotation, Item, Provides, Rejected, Resources, SampleError, Weights
+from onegen.shards.canonical import storable
+from onegen.shards.index import IMAGE_FIELDS
+
+_EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+"""Formats whose bytes may pass through, with the name of the part."""
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """Make the `image` column.
+
+    `min_side` (pixels; smaller is filtered), `max_side` (pixels; larger is resized; None keeps), `max_pixels` (more
+    fails on its header alone), `licence` and `attribution` where the source names none.
+    """
+
+    min_side: int = 1
+    max_side: int | None = 1024
+    max_pixels: int = 100_000_000
+    licence: str | None = None
+    attribution: str | None = None
+
+    name: ClassVar[str] = "image"
+    version: ClassVar[int] = 1
+    tolerance: ClassVar[Mapping[str, float]] = {}
+    requires: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[Provides] = Provides(fields=IMAGE_FIELDS)
+    resources: ClassVar[Resources] = Resources()
+    needs_pixels: ClassVar[bool] = False
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Return nothing: ingest has no model."""
+        return ()
+
+    def load(self) -> None:
+        """Silence Pillow's warnings of odd metadata: a crawl has thousands, and what matters of it fails by name."""
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+    def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+        """Return the stored image (part jpg, png or webp) and its facts, or Rejected `too_small`.
+
+        Raises SampleError: empty_file, not_an_image, too_many_pixels, undecodable, unsupported_pixels, no_panel.
+        """
+        return [self._one(item) for item in items]
+
+    def _one(self, item: Item) -> Annotation | Rejected:
+        source = item.source
+        assert source is not None, "ingest is fed by a source"
+        image = open_header(source.data)
+        width, height = image.size
+        if width * height > self.max_pixels:
+            raise SampleError(
+                "too_many_pixels",
+                f"image must have at most {self.max_pixels:,} pixels, got {width}x{height}. "
+                f"Raise image.max_pixels to take it.",
+            )
+        if min(width, height) < self.min_side:
+            return self._too_small(width, height)
+        upright = decode(image, source.data)
+        if source.panel is not None:
+            upright = cut(upright, source.panel)
+            if min(upright.image.size) < self.min_side:
+                return self._too_small(*upright.image.size)
+        extension, stored, pixels = self._store(upright, str(image.format), source.data)
+        return Annotation(
+            values={
+                "width": pixels.shape[1],
+                "height": pixels.shape[0],
+                "phash": phash(pixels),
+                "caption": _text(source.caption),
+                "licence": _text(source.licence or self.licence),
+                "attribution": _text(source.attribution or self.attribution),
+            },
+            parts={extension: stored},
+        )
+
+    def _too_small(self, width: int, height: int) -> Rejected:
+        return Rejected("too_small", f"{width}x{height}, image.min_side is {self.min_side}")
+
+    def _store(self, upright: Upright, format_: str, data: bytes) -> tuple[str, bytes, np.ndarray]:
+        """Return extension, bytes and RGB pixels of what is stored."""
+        image = upright.image
+        fits = self.max_side is None or max(image.size) <= self.max_side
+        if format_ in _EXTENSIONS and upright.is_plain and fits:
+            return _EXTENSIONS[format_], data, np.asarray(image)
+        if self.max_side is not None and not fits:
+            scale = self.max_side / max(image.size)
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            image = image.resize(size, Image.Resampling.LANCZOS)
+        return *_encode(image, upright), np.asarray(image)
+
+
+def _text(said: str | None) -> str | None:
+    return storable(said) if said is not None else None
+
+
+def _encode(image: Image.Image, origin: Upright) -> tuple[str, bytes]:
+    """Return extension and bytes: lossless if the original was."""
+    sink = io.BytesIO()
+    if origin.is_lossless:
+        image.save(sink, "PNG", compress_level=6, icc_profile=origin.profile)
+        return "png", sink.getvalue()
+    image.save(sink, "JPEG", quality=95, subsampling=0, icc_profile=origin.profile)
+    return "jpg", sink.getvalue()

@@ -1,0 +1,199 @@
+"""The packed view: one tar a shard with the chosen columns, for any WebDataset reader.
+
+Parts are copied as raw bytes with the digests their columns committed; everything else about a sample goes into one
+`key.json`. The index keeps one row per plan item, packed or not. DESIGN section 4, rules 8 and 10.
+"""
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from onegen.build.drawn import draw
+from onegen.build.outcome import Began
+from onegen.sample import Kind, Provides, SampleError, Status
+from onegen.shards.column import ColumnReader, ColumnWriter
+from onegen.shards.dataset import PACKED, Dataset
+from onegen.shards.index import Row, canonical, sha256
+from onegen.shards.manifest import Manifest, Producer, fingerprint, inputs_digest
+from onegen.shards.run import describe_run
+from onegen.shards.views import OTHERS, evaluate, stored_fields
+from onegen.storage.store import Store
+from onegen.tasks.conditions import VERSION as DRAWING
+
+IMAGE, SELECT = "image", "select"
+BEAT_ROWS = 256
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """How the packed view is made.
+
+    The columns whose parts and values go in, those without which a sample is left out, the dataset's `where`, and the
+    conditions to draw. `scope` says which fields each column has, `drawn_from` what those store that are drawn from.
+    """
+
+    store: Store
+    kind: Kind
+    columns: tuple[str, ...]
+    require: tuple[str, ...]
+    scope: Mapping[str, Mapping[str, pa.DataType]]
+    where: str | None = None
+    where_columns: tuple[str, ...] = ()
+    render: tuple[str, ...] = ()
+    drawn_from: Mapping[str, Provides] = field(default_factory=dict)
+    name: str = "pack"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What changes the packed bytes."""
+        return {
+            "name": "pack",
+            "version": 1,
+            "columns": list(self.columns),
+            "require": list(self.require),
+            "where": self.where,
+            "render": [*self.render, f"drawing {DRAWING}"] if self.render else [],
+        }
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Every column the view is made from."""
+        others = (*self.columns, *self.require, *self.where_columns, *self.drawn_from)
+        return tuple(dict.fromkeys(("image", "select", *others)))
+
+
+def pack_shard(job: PackJob, shard: int) -> Generator[Began, None, tuple[Manifest, dict[str, str]]]:
+    """Write the packed tar and index of one shard under content names.
+
+    Yields now and then on the way, as a sign of life: no row is to blame for a death while bytes are copied. Returns
+    the manifest, which names the files plainly, and the content name each plain one has until it is committed.
+    """
+    dataset = Dataset(job.store)
+    started = time.time()
+    with ExitStack() as stack:
+        readers = _open(dataset, job, shard)
+        for reader in readers.values():
+            stack.callback(reader.close)
+        fields = {column: stored_fields(column, job.scope[column], job.kind) for column in job.columns}
+        values: dict[str, pa.DataType] = {c: pa.struct(list(held.items())) for c, held in fields.items() if held}
+        producer = Producer(name="pack", version=1)
+        writer = stack.enter_context(ColumnWriter(job.store, PACKED, shard, values, job.kind, producer.label()))
+        writer.open()
+        outcomes = _where(job, readers)
+        for position in range(len(readers[IMAGE].rows)):
+            # Copying a row takes no time; drawing one may take seconds.
+            if job.render or position % BEAT_ROWS == 0:
+                yield Began(PACKED, shard, ())
+            rows = {column: reader.rows[position] for column, reader in readers.items()}
+            _add(job, writer, readers, rows, outcomes[position] if outcomes else True)
+        content, counts, digest = writer.finish()
+    inputs = {column: reader.manifest.digest for column, reader in readers.items()}
+    pending = {f"{shard:06d}{name[name.index('.') :]}": name for name in content}
+    manifest = Manifest(
+        column=PACKED,
+        shard=shard,
+        kind=job.kind,
+        counts=counts,
+        files={plain: content[name] for plain, name in pending.items()},
+        digest=digest,
+        inputs=inputs,
+        input_digest=inputs_digest(inputs, job.where),
+        where=job.where,
+        fingerprint=fingerprint(job.settings),
+        settings=job.settings,
+        producer=producer,
+        run=describe_run(started, counts.ok),
+    )
+    return manifest, pending
+
+
+def _open(dataset: Dataset, job: PackJob, shard: int) -> dict[str, ColumnReader]:
+    readers: dict[str, ColumnReader] = {}
+    for column in job.inputs:
+        manifest = dataset.manifest(column, shard)
+        if manifest is None:
+            raise FileNotFoundError(f"shard {shard:06d} of {column} must be committed before it is packed.")
+        readers[column] = ColumnReader(dataset, manifest)
+    return readers
+
+
+def _where(job: PackJob, readers: Mapping[str, ColumnReader]) -> list[bool] | None:
+    if job.where is None:
+        return None
+    scope = {column: job.scope[column] for column in job.where_columns}
+    return evaluate(job.where, {column: readers[column].rows for column in scope}, scope)
+
+
+def _add(
+    job: PackJob, writer: ColumnWriter, readers: Mapping[str, ColumnReader], rows: Mapping[str, Row], is_wanted: bool
+) -> None:
+    image = rows[IMAGE]
+    status, reason = _verdict([(column, rows[column]) for column in (IMAGE, SELECT, *job.require)], is_wanted)
+    if status != "ok":
+        writer.add(image.position, image.key, status, reason, "", {}, {})
+        return
+    present = [column for column in job.columns if rows[column].status == "ok"]
+    values = {column: dict(rows[column].values) for column in present if job.scope[column]}
+    parts = {name: data for column in present for name, data in readers[column].parts(rows[column]).items()}
+    known = {member.name: member.sha256 for column in present for member in rows[column].parts}
+    wanted = dict.fromkeys([*job.columns, *job.drawn_from])
+    missing = [_missing(column, rows[column]) for column in wanted if rows[column].status != "ok"]
+    made: dict[str, bytes] = {}
+    try:
+        made = draw(job.render, readers, rows, job.drawn_from) if job.render else {}
+    except SampleError as error:
+        missing.append({"column": "render", "status": "failed", "reason": error.reason})
+    made["json"] = canonical(_about(job, readers, rows, present, missing))
+    parts |= made
+    known |= {name: sha256(data) for name, data in made.items()}
+    writer.add(image.position, image.key, "ok", None, "", values, parts, known)
+
+
+def _verdict(needed: Sequence[tuple[str, Row]], is_wanted: bool) -> tuple[Status, str | None]:
+    """Return the status of a sample in the view: the first needed column that is not ok decides."""
+    for column, row in needed:
+        if row.status != "ok":
+            origin = row.reason.rpartition(":")[2] if row.status == "skipped" and row.reason else row.status
+            return ("failed" if origin == "failed" else "filtered"), f"{column}:{row.status}"
+    return ("ok", None) if is_wanted else ("filtered", "where")
+
+
+def _about(
+    job: PackJob,
+    readers: Mapping[str, ColumnReader],
+    rows: Mapping[str, Row],
+    present: Sequence[str],
+    missing: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return what `key.json` says of a sample: origin, rights, annotations, who made them, and what is missing."""
+    facts = _known(rows[IMAGE].values)
+    for picture in (facts, *facts.get(OTHERS, ())):
+        # As hex digits: half of all hashes are over 2**63, which readers that want a signed number refuse.
+        picture["phash"] = f"{picture['phash']:016x}"
+    about = {
+        "key": rows[IMAGE].key,
+        "kind": job.kind,
+        **facts,
+        "annotations": {c: _known(rows[c].values) for c in present if c not in (IMAGE, SELECT)},
+        "producers": {column: readers[column].manifest.producer.label() for column in present},
+    }
+    if missing:
+        # Left out otherwise: readers that take types from the first samples cannot give an empty list one.
+        about["missing"] = list(missing)
+    return about
+
+
+def _missing(column: str, row: Row) -> dict[str, Any]:
+    return {"column": column, "status": row.status, "reason": row.reason}
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said, of each image; what is not known is left out."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if OTHERS in known:
+        known[OTHERS] = [_known(other) for other in known[OTHERS]]
+    return known

@@ -1,0 +1,133 @@
+"""The one way to make a shard: which rows are copied, computed or skipped. DESIGN section 4, rules 5, 7 and 9.
+
+Worker and driver ask the same question here: the worker to do it, the driver to find out whether it may.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from onegen.build.jobs import ColumnJob, Retry
+from onegen.shards.dataset import Dataset
+from onegen.shards.index import Row, canonical
+from onegen.shards.manifest import Manifest, inputs_digest
+from onegen.shards.plan import PlannedItem, plan_digest, read_plan
+from onegen.shards.views import evaluate
+
+IMAGE, SELECT = "image", "select"
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """What happens to one row.
+
+    `is_stale` says that committed work would be thrown away because inputs or options changed.
+    """
+
+    action: Literal["copy", "compute", "skip"]
+    key: str | None
+    input_digest: str
+    reason: str | None = None
+    old: Row | None = None
+    is_stale: bool = False
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a column shard is made from: the plan, the rows of each input column, and the digest of each."""
+
+    plan: Sequence[PlannedItem]
+    rows: Mapping[str, Sequence[Row]]
+    digests: Mapping[str, str]
+
+    def digest(self, where_text: str | None) -> str:
+        """Return the manifest-level input digest."""
+        return inputs_digest(dict(self.digests), where_text)
+
+
+def read_inputs(dataset: Dataset, job: ColumnJob, shard: int) -> Inputs:
+    """Read a shard's plan and input columns; raises FileNotFoundError where one is not committed."""
+    plan = read_plan(dataset.store, shard)
+    rows: dict[str, list[Row]] = {}
+    digests: dict[str, str] = {}
+    for column in job.inputs:
+        manifest = dataset.manifest(column, shard)
+        if manifest is None:
+            raise FileNotFoundError(f"shard {shard:06d} of {column} must be committed before {job.column} is made.")
+        rows[column] = dataset.rows(manifest)
+        digests[column] = manifest.digest
+    if not job.gates:
+        digests["plan"] = plan_digest(dataset.store, shard)
+    return Inputs(plan, rows, digests)
+
+
+def plan_rows(
+    job: ColumnJob,
+    inputs: Inputs,
+    old: Sequence[Row] | None,
+    old_fingerprint: str | None,
+    retry: Retry | None = None,
+    force: bool = False,
+) -> list[RowPlan]:
+    """Return what happens to each row of a shard; `old` are the rows of its committed predecessor, if there is one."""
+    outcomes = _where(job, inputs)
+    plans: list[RowPlan] = []
+    for position, item in enumerate(inputs.plan):
+        outcome = outcomes[position] if outcomes else None
+        gates = [inputs.rows[gate][position] for gate in job.gates]
+        input_digest = _row_digest(job.gates, gates, outcome) if job.gates else item.digest()
+        key = gates[0].key if gates else None
+        blocked = _blocked(job.gates, gates, outcome)
+        before = old[position] if old else None
+        plans.append(_decide(before, key, input_digest, blocked, old_fingerprint == job.fingerprint, retry, force))
+    return plans
+
+
+def is_current(job: ColumnJob, manifest: Manifest, digests: Mapping[str, str]) -> bool:
+    """Say whether a committed shard was made by these options from these inputs, without reading a row."""
+    same_inputs = manifest.input_digest == inputs_digest(dict(digests), job.where)
+    return same_inputs and manifest.fingerprint == job.fingerprint
+
+
+def _decide(
+    old: Row | None,
+    key: str | None,
+    input_digest: str,
+    blocked: str | None,
+    same_options: bool,
+    retry: Retry | None,
+    force: bool,
+) -> RowPlan:
+    was_made = old is not None and old.status != "skipped"
+    if blocked:
+        # A gate that closed is news from upstream; a `where` that now says no is a changed setting.
+        return RowPlan("skip", key, input_digest, blocked, is_stale=was_made and blocked == "where")
+    if old is None or not was_made:
+        return RowPlan("compute", key, input_digest)
+    is_same = same_options and old.input_digest == input_digest
+    if is_same and not force and not (retry and retry.matches(old)):
+        return RowPlan("copy", old.key, input_digest, old=old)
+    return RowPlan("compute", key, input_digest, old=old, is_stale=not is_same)
+
+
+def _where(job: ColumnJob, inputs: Inputs) -> list[bool] | None:
+    if job.where is None:
+        return None
+    return evaluate(job.where, inputs.rows, job.where_scope)
+
+
+def _blocked(names: Sequence[str], gates: Sequence[Row], outcome: bool | None) -> str | None:
+    for name, row in zip(names, gates, strict=True):
+        if row.status != "ok":
+            return f"{name}:{row.status}"
+    return "where" if outcome is False else None
+
+
+def _row_digest(names: Sequence[str], gates: Sequence[Row], outcome: bool | None) -> str:
+    said = [
+        [name, row.status, [[part.name, part.sha256] for part in row.parts], dict(row.values)]
+        for name, row in zip(names, gates, strict=True)
+    ]
+    # No `where` is a `where` that is true: adding one that lets a computed row pass changes nothing for it.
+    return hashlib.sha256(canonical([said, outcome is not False])).hexdigest()

@@ -1,0 +1,167 @@
+"""How a build shows itself: a live table on a terminal, plain lines elsewhere, JSON lines in the dataset always.
+
+`onegen status DATASET` reads the JSON lines and the manifests, so it works while a build runs and after it died.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from onegen.sample import STATUSES
+from onegen.shards.manifest import Manifest
+from onegen.storage.store import Store
+
+PLAIN_SECONDS = 5.0
+LOG_SECONDS = 10.0
+
+
+@dataclass
+class StepProgress:
+    """One step of a build as seen so far: shards, rows by status of each column committed in this run, its start."""
+
+    name: str
+    shards: int
+    done: int
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    committed: set[int] = field(default_factory=set)
+    rows: int = 0
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    doing: tuple[str, ...] = ()
+
+    @property
+    def shards_done(self) -> int:
+        """Shards that need no more work."""
+        return self.done + len(self.committed)
+
+    @property
+    def rate(self) -> float:
+        """Rows committed per second in this run; 0 before the first commit."""
+        seconds = (self.ended or time.monotonic()) - self.began
+        return self.rows / seconds if seconds > 0 else 0.0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds left at the rate of this run; None before the first commit."""
+        if not self.committed or self.ended is not None:
+            return None
+        per_shard = (time.monotonic() - self.began) / len(self.committed)
+        return per_shard * (self.shards - self.shards_done)
+
+
+class Progress:
+    """The listener of a build on a console. Use as a context manager; the live table closes with it."""
+
+    def __init__(self, store: Store, output: TextIO | None = None) -> None:
+        self._store = store
+        self._console = Console(file=output or sys.stderr)
+        self._log = f"log/{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.jsonl"
+        self._steps: dict[str, StepProgress] = {}
+        self._live: Live | None = None
+        self._last_plain = self._last_log = 0.0
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def note(self, text: str) -> None:
+        """Print a line and log it."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+        self._write("note", text=text)
+
+    def begin(self, step: str, shards: int, done: int) -> None:
+        """Add a row to the table."""
+        self._steps[step] = StepProgress(step, shards, done)
+        self._write("begin", step=step, shards=shards, done=done)
+
+    def committed(self, step: str, manifest: Manifest) -> None:
+        """Count a commit; a stage of several columns counts each shard's rows once."""
+        progress = self._steps[step]
+        if manifest.shard not in progress.committed:
+            progress.committed.add(manifest.shard)
+            progress.rows += manifest.counts.rows
+        counts = progress.counts.setdefault(manifest.column, dict.fromkeys(STATUSES, 0))
+        for status in STATUSES:
+            counts[status] += getattr(manifest.counts, status)
+        self._write(
+            "committed", step=step, column=manifest.column, shard=manifest.shard, **manifest.counts.model_dump()
+        )
+        self._plain(progress)
+
+    def waiting(self, step: str, workers: Mapping[int, str]) -> None:
+        """Log what each worker does every few seconds."""
+        self._steps[step].doing = tuple(workers.values())
+        if time.monotonic() - self._last_log >= LOG_SECONDS:
+            self._last_log = time.monotonic()
+            self._write("waiting", step=step, workers={str(number): doing for number, doing in workers.items()})
+        self._plain(self._steps[step])
+
+    def end(self, step: str) -> None:
+        """Close the step's row."""
+        progress = self._steps[step]
+        progress.ended, progress.doing = time.monotonic(), ()
+        seconds = progress.ended - progress.began
+        self._write("end", step=step, seconds=round(seconds, 3), rows=progress.rows, counts=progress.counts)
+        self._last_plain = 0.0
+        self._plain(progress)
+
+    def _plain(self, progress: StepProgress) -> None:
+        if self._live is not None or time.monotonic() - self._last_plain < PLAIN_SECONDS:
+            return
+        self._last_plain = time.monotonic()
+        said = [f"{progress.name}: {progress.shards_done:,}/{progress.shards:,} shards"]
+        if progress.rows:
+            said.append(f"{progress.rate:,.1f} rows/s")
+        for column, counts in progress.counts.items():
+            found = " ".join(f"{status} {number:,}" for status, number in counts.items() if number)
+            said.append(found if column == progress.name else f"{column} {found}")
+        if progress.eta_seconds is not None:
+            said.append(f"{_duration(progress.eta_seconds)} left")
+        elif progress.doing:
+            said.append(progress.doing[0])
+        self._console.print(", ".join(said), highlight=False, soft_wrap=True)
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        table.add_column("stage")
+        for name in ("shards", "rows/s", *STATUSES, "left"):
+            table.add_column(name, justify="right")
+        table.add_column("now", overflow="ellipsis", no_wrap=True)
+        for step in self._steps.values():
+            rate = f"{step.rate:,.1f}" if step.rows else ("as it was" if step.ended else "")
+            left = "done" if step.ended else _duration(step.eta_seconds)
+            shards = f"{step.shards_done:,}/{step.shards:,}"
+            columns = step.counts or {step.name: {}}
+            for index, (column, counts) in enumerate(columns.items()):
+                name = step.name if len(columns) == 1 else f"{step.name}.{column}"
+                cells = [f"{counts[status]:,}" if counts.get(status) else "" for status in STATUSES]
+                cells[-1] = f"[red]{cells[-1]}[/]"
+                now = step.doing[index] if index < len(step.doing) else ""
+                table.add_row(name, shards, rate, *cells, left, now)
+        return table
+
+    def _write(self, event: str, **facts: Any) -> None:
+        line = {"time": round(time.time(), 3), "event": event, **facts}
+        self._store.append(self._log, json.dumps(line) + "\n")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

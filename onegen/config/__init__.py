@@ -1,0 +1,1 @@
+"""Recipes to typed objects, names to classes, and the recipes that ship."""

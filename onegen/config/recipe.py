@@ -1,0 +1,213 @@
+"""Recipes: YAML to typed objects. An unknown key is an error that names the nearest valid one.
+
+Paths in a recipe start from where onegen is run. `onegen build RECIPE OUT --dry-run` prints a recipe with its defaults.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+
+from onegen.config.registry import available, find, nearest
+from onegen.sample import Annotator, ConfigError, Kind
+
+T = TypeVar("T")
+
+RESERVED = ("image", "source", "select", "pack", "shards")
+"""Names of what every build has: no stage, no annotator and no column of a source may take them."""
+
+
+class Config(BaseModel):
+    """Base of everything a recipe holds: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageConfig(Config):
+    """What ingest accepts and stores; see `onegen.build.ingest.Ingest`."""
+
+    min_side: int = Field(1, ge=1, description="pixels; an image with a shorter side is filtered")
+    max_side: int | None = Field(1024, ge=16, description="pixels; a larger image is resized; null keeps every size")
+    max_pixels: int = Field(100_000_000, ge=1, description="an image with more fails on its header alone")
+    licence: str | None = Field(None, description="licence of images whose source names none")
+    attribution: str | None = Field(None, description="attribution of images whose source names none")
+    batch_size: int = Field(16, ge=1, description="images a worker reads before it reports again")
+    workers: int | None = Field(
+        None, ge=0, description="worker processes or actors; null: --workers, else one per core"
+    )
+
+
+class StageConfig(Config):
+    """Annotators that share one decode. Each makes the column of its name."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="what --only, --recompute and --stage call it")
+    annotators: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="annotator name to its options; each makes the column of its name"
+    )
+    where: str | None = Field(
+        None, description="duckdb boolean over earlier columns; rows where it is not true are skipped"
+    )
+    batch_size: int = Field(16, ge=1, description="images an annotator gets at once; never changes what it answers")
+    workers: int | None = Field(
+        None, ge=0, description="worker processes or actors; null: --workers, else one per core"
+    )
+    num_cpus: float | None = Field(None, ge=0, description="cores each worker reserves; null: what annotators ask for")
+    num_gpus: float | None = Field(
+        None, ge=0, description="GPUs each worker reserves, fractions allowed; null: the same"
+    )
+    memory: int | None = Field(None, ge=0, description="bytes each worker reserves")
+
+    @field_validator("annotators", mode="before")
+    @classmethod
+    def _empty_options(cls, value: Any) -> Any:
+        return {name: options or {} for name, options in value.items()} if isinstance(value, dict) else value
+
+
+class NearDuplicates(Config):
+    """Perceptual hashes at most `distance` bits apart (of 64) are one picture."""
+
+    distance: int = Field(4, ge=0, le=8, description="bits of 64 that two perceptual hashes may differ by")
+
+
+class SelectConfig(Config):
+    """Which images go on: the barrier between ingest and the annotators."""
+
+    exact_duplicates: Literal["drop"] = Field(
+        "drop", description="same original bytes: first in plan order wins; keys stay unique"
+    )
+    near_duplicates: NearDuplicates | None = Field(None, description="null: pictures that only look alike all stay")
+    keep: dict[str, str] = Field(
+        {}, description="rule name to duckdb boolean; rows where it is not true are filtered as `rule:NAME`"
+    )
+
+
+class PackConfig(Config):
+    """The packed view: one tar a shard for any WebDataset reader."""
+
+    columns: list[str] | None = Field(None, description="columns to pack; null: all of the recipe")
+    require: list[str] = Field(["image"], description="columns without which a sample is left out")
+    render: list[str] = Field(
+        [],
+        description="conditions to store drawn: canny, pose, boxes, semantic_map, blurred, masked, low_resolution",
+    )
+
+
+class LimitsConfig(Config):
+    """When to give up."""
+
+    batch_seconds: float = Field(600, gt=0, description="a worker that reports nothing for this long is killed")
+    load_seconds: float = Field(900, gt=0, description="the same while it starts and loads weights")
+    failure_rate: float = Field(0.05, ge=0, le=1, description="a column with more failed rows makes the build exit 1")
+    breaker_count: int = Field(
+        20, ge=1, description="failures of one unexpected exception type in a shard that stop the stage..."
+    )
+    breaker_rate: float = Field(0.2, ge=0, le=1, description="...when they are also more than this share of its rows")
+
+
+class Recipe(Config):
+    """Everything a build needs to know. DESIGN section 6 has an example."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the dataset is called")
+    kind: Kind = Field("image", description="what one sample is: image, or pair (target and source)")
+    source: dict[str, Any] = Field(description="source name to its location, beside its options: {folder: ./photos}")
+    samples_per_shard: int = Field(1000, ge=1, description="images per shard")
+    image: ImageConfig = Field(ImageConfig(), description="what is accepted and how it is stored")
+    stages: list[StageConfig] = Field([], description="annotators, in the order they run")
+    select: SelectConfig = Field(SelectConfig(), description="which images go on to the annotators")
+    where: str | None = Field(None, description="duckdb boolean over columns; only rows where it is true are packed")
+    pack: PackConfig | None = Field(PackConfig(), description="the packed view; null: columns only")
+    limits: LimitsConfig = Field(LimitsConfig(), description="when to give up; changes no byte of the output")
+
+    @model_validator(mode="after")
+    def _names_once(self) -> "Recipe":
+        names = [stage.name for stage in self.stages] + [name for stage in self.stages for name in stage.annotators]
+        stages = [stage.name for stage in self.stages]
+        columns = [name for stage in self.stages for name in stage.annotators]
+        for group, word in ((stages, "stage"), (columns, "annotator")):
+            twice = sorted({name for name in group if group.count(name) > 1})
+            if twice:
+                raise ValueError(f"{word} names must be unique, got {twice[0]!r} twice")
+        taken = sorted(set(names) & set(RESERVED))
+        if taken:
+            raise ValueError(f"stage and annotator names must not be {', '.join(RESERVED)}, got {taken[0]!r}")
+        if self.kind not in ("image", "pair"):
+            raise ValueError(f"kind must be 'image' or 'pair' in this version, got {self.kind!r}")
+        if self.kind != "image" and self.select.near_duplicates is not None:
+            raise ValueError(
+                f"select.near_duplicates must be null for kind {self.kind!r}: two edits of one picture look alike "
+                f"and are different samples. Exact duplicates are dropped in any case"
+            )
+        return self
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Return the recipe in a YAML file; raises ConfigError naming file, key and the nearest valid key."""
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"recipe must be a file, got {path}, which does not exist. The examples are in pipelines/."
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"recipe {path} must be readable YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"recipe {path} must be a YAML mapping with name, source and stages, got {type(found).__name__}."
+        )
+    return parse(Recipe, found, str(path))
+
+
+def parse(kind: type[T], data: Any, where: str) -> T:
+    """Validate data as a pydantic model or dataclass; raises ConfigError with one line per mistake."""
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValidationError as error:
+        lines = [_explain(kind, problem) for problem in error.errors()]
+        raise ConfigError("\n".join([f"{where} must be mended:", *(f"  {line}" for line in lines)])) from error
+
+
+def make_annotator(name: str, options: dict[str, Any]) -> Annotator:
+    """Return the annotator a recipe names, with its options checked."""
+    return _make("annotators", name, options, options)
+
+
+def make_source(described: dict[str, Any]) -> Any:
+    """Return the source a recipe describes, such as {folder: ./photos}."""
+    known = available("sources")
+    named = [key for key in described if key in known or "." in key]
+    if len(named) != 1:
+        first = next(iter(described), "")
+        raise ConfigError(
+            f"source must name one of {', '.join(known)}, got {list(described)}; {nearest(str(first), known)}"
+        )
+    short = named[0].rpartition(".")[2]
+    options = {short if key == named[0] else key: value for key, value in described.items()}
+    return _make("sources", named[0], {}, options)
+
+
+def _make(family: str, name: str, choice: dict[str, Any], options: dict[str, Any]) -> Any:
+    cls = find(family, name, choice)
+    fields = list(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+    unknown = [key for key in options if key not in fields]
+    if unknown:
+        raise ConfigError(f"{family[:-1]} {name!r} has no option {unknown[0]!r}; {nearest(unknown[0], fields)}")
+    return parse(cls, options, f"options of {name!r}")
+
+
+def _explain(kind: Any, problem: Any) -> str:
+    """Return one line for one pydantic error, with the nearest valid key for an unknown one."""
+    path = ".".join(str(step) for step in problem["loc"]) or "recipe"
+    if problem["type"] != "extra_forbidden":
+        return f"{path}: {problem['msg']}, got {problem['input']!r}"
+    return f"{path}: unknown key; {nearest(str(problem['loc'][-1]), _keys_at(kind, problem['loc'][:-1]))}"
+
+
+def _keys_at(kind: Any, path: tuple[Any, ...]) -> list[str]:
+    """Return the field names of the model found at a path inside another."""
+    for step in path:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
+            kind = kind.model_fields[step].annotation
+        arguments = [a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        kind = arguments[0] if arguments else kind
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []

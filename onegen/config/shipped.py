@@ -1,0 +1,29 @@
+"""The data folders that ship with onegen, in the wheel and in a checkout, and the recipes in them."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from onegen.config.registry import nearest
+from onegen.sample import ConfigError
+
+
+def shipped_folder(name: Literal["pipelines", "schemas"] = "pipelines") -> Path:
+    """Return a shipped folder: inside the package once installed, at the top of a checkout before."""
+    package = Path(str(files("onegen")))
+    inside = package / "_shipped" / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def recipe_path(name: str) -> Path:
+    """Return the file a RECIPE argument means: a path, or the name of a shipped recipe.
+
+    Raises ConfigError for a bare name that is neither.
+    """
+    path = Path(name)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    shipped = {file.stem: file for file in sorted(shipped_folder().glob("**/*.yaml"))}
+    if name not in shipped:
+        raise ConfigError(f"recipe must be a YAML file or one that ships, got {name!r}; {nearest(name, list(shipped))}")
+    return shipped[name]

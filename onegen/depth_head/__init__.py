@@ -1,8 +1,0 @@
-"""How the embedded depth network was made: scenes with known depth, its training and its measured quality.
-
-    python -m onegen.depth_head.train WORK depth_head.onnx    # needs torch; about 15 minutes on 2 cores
-    python -m onegen.depth_head.evaluate                      # the figures in onegen/annotators/depth.py
-
-No registry package carries monocular depth weights, so this one is our own: small, made from permissively licensed
-material alone, and named for what it is.
-"""

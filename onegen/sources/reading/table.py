@@ -1,0 +1,210 @@
+"""Parquet files whose rows hold pictures: which columns are which, and one row read after another.
+
+A picture is bytes, the {bytes, path} struct that HF `datasets` writes, or a path that starts from the Parquet file's
+folder (or from `image_root`). The plan is made from the footers alone: an item is `file#row`, and stands and falls
+with the size and etag of its file.
+"""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+
+from onegen.config.registry import nearest
+from onegen.sample import Annotation, ConfigError, Provides, SampleError
+from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.columns import column_names, column_type, column_value, is_picture, is_text, is_texts
+from onegen.sources.reading.files import Files, unreadable
+from onegen.sources.reading.metadata import METADATA, field_name, kept, kept_type, provided
+from onegen.sources.reading.rows import RowReader, open_footer, row_uri, split_row
+from onegen.storage.spill import BATCH_ROWS
+
+
+@dataclass(frozen=True)
+class Table:
+    """Parquet files and their mapped columns, each by the option of the recipe that names it.
+
+    `pictures` hold images, `texts` text, `phrases` text or lists of it whose first entry counts; a column that is None
+    is not asked for. `url` and `keep` become fields of the column `metadata`. `option` names the files in messages.
+    """
+
+    option: str
+    pattern: str
+    pictures: Mapping[str, str]
+    texts: Mapping[str, str | None]
+    phrases: Mapping[str, str | None] = field(default_factory=dict)
+    url: str | None = None
+    keep: tuple[str, ...] = ()
+    image_root: str | None = None
+
+    @property
+    def root(self) -> str:
+        """Where the uris of the plan start from, absolute."""
+        return self._files.root
+
+    @cached_property
+    def provides(self) -> Mapping[str, Provides]:
+        """What is kept: the column `metadata` with `url` and the columns of `keep`; raises ConfigError."""
+        if not self._kept:
+            return {}
+        first = self._files.first()
+        schema, _ = open_footer(self._files, first)
+        return provided({name: self._kept_type(schema, column, first) for name, column in self._kept.items()})
+
+    def listing(self, num_images: int) -> Iterator[pa.RecordBatch]:
+        """Yield every row of every file as LISTING batches, its file once an image; raises ConfigError."""
+        for file in self._files.listed():
+            schema, rows = open_footer(self._files, file)
+            self._check(schema, file)
+            for start in range(0, rows, BATCH_ROWS):
+                uris = [row_uri(file.uri, number) for number in range(start, min(start + BATCH_ROWS, rows))]
+                images = [[{"uri": uri, "size": file.size, "etag": file.etag}] * num_images for uri in uris]
+                yield pa.RecordBatch.from_pydict(
+                    {"item": uris, "images": images, "sidecars": [[]] * len(uris)}, schema=LISTING
+                )
+
+    def read(self, item: PlannedItem) -> "TableRow":
+        """Return an item's row; raises SampleError source_gone, source_changed or source_unreadable."""
+        return TableRow(self, item.images[0], self._rows.row(item.images[0]))
+
+    def metadata(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
+        """Return what is kept of an item's row; raises SampleError as `read` does."""
+        if not self._kept:
+            return {}
+        row = self._kept_rows.row(item.images[0])
+        return {
+            METADATA: Annotation(
+                {field_name(name): kept(column_value(row, column)) for name, column in self._kept.items()}
+            )
+        }
+
+    def fetch(self, uri: str, row: PlannedFile, option: str) -> bytes:
+        """Return the bytes a path in the table names; nothing above the root is read.
+
+        Raises SampleError outside_root, source_gone or source_unreadable, naming the option.
+        """
+        file, _ = split_row(row.uri)
+        fs, base = self._image_base or (self._files.fs, posixpath.dirname(self._files.path(file)))
+        path = posixpath.normpath(posixpath.join(base or "/", uri))
+        if "://" in uri or not path.startswith(f"{base}/"):
+            raise SampleError(
+                "outside_root",
+                f"{option} path must lie below {base or '/'}, got {uri[:300]}. Set image_root to the folder paths "
+                f"start from; lists of URLs are downloaded by img2dataset first.",
+            )
+        try:
+            return bytes(fs.cat_file(path))
+        except FileNotFoundError:
+            raise SampleError(
+                "source_gone",
+                f"{path} must be there, it is the {option} of {row.uri}. Put it there, then `onegen retry`.",
+            ) from None
+        except (OSError, ValueError) as error:
+            raise unreadable(f"{path}, the {option} of {row.uri},", error) from error
+
+    @cached_property
+    def _files(self) -> Files:
+        return Files(self.pattern, (".parquet", ".pq"), self.option)
+
+    @property
+    def _kept(self) -> dict[str, str]:
+        """Return the columns of the table to keep, by the name each is kept under."""
+        url = {"url": self.url} if self.url is not None else {}
+        return {**{name: name for name in self.keep if name != self.url}, **url}
+
+    @cached_property
+    def _rows(self) -> RowReader:
+        said = (column for column in (*self.texts.values(), *self.phrases.values()) if column is not None)
+        return RowReader(self._files, list(dict.fromkeys([*self.pictures.values(), *said])))
+
+    @cached_property
+    def _kept_rows(self) -> RowReader:
+        return RowReader(self._files, list(dict.fromkeys(self._kept.values())))
+
+    def _check(self, schema: pa.Schema, file: PlannedFile) -> None:
+        """Raise ConfigError where a mapped column is not there or is of no use."""
+        place = self._files.path(file.uri)
+        for option, column in self.pictures.items():
+            kind = self._column(schema, option, column, file)
+            if not is_picture(kind):
+                raise ConfigError(
+                    f"{option} column must hold bytes, paths or {{bytes, path}} structs, got {kind} in {column!r} of "
+                    f"{place}."
+                )
+        for option, named in {**self.texts, **self.phrases, "url": self.url}.items():
+            kind = self._column(schema, option, named, file) if named is not None else pa.string()
+            if not is_text(kind) and not (option in self.phrases and is_texts(kind)):
+                also = " or lists of it" if option in self.phrases else ""
+                raise ConfigError(f"{option} column must hold text{also}, got {kind} in {named!r} of {place}.")
+        for column in self._kept.values():
+            self._kept_type(schema, column, file)
+
+    def _kept_type(self, schema: pa.Schema, column: str, file: PlannedFile) -> pa.DataType:
+        found = self._column(schema, "keep", column, file)
+        kind = kept_type(found)
+        if kind is None:
+            raise ConfigError(
+                f"kept columns must hold text, numbers, booleans, dates, or lists and structs of these, got "
+                f"{found} in {column!r}. Leave it out of keep."
+            )
+        return kind
+
+    def _column(self, schema: pa.Schema, option: str, column: str, file: PlannedFile) -> pa.DataType:
+        kind = column_type(schema, column)
+        if kind is None:
+            raise ConfigError(
+                f"{option} must name a column of {self._files.path(file.uri)}, got {column!r}; it has "
+                f"{', '.join(schema.names)}; {nearest(column, column_names(schema))}"
+            )
+        return kind
+
+    @cached_property
+    def _image_base(self) -> tuple[fsspec.AbstractFileSystem, str] | None:
+        if self.image_root is None:
+            return None
+        fs, path = fsspec.url_to_fs(self.image_root)
+        return fs, str(path).rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row of a table, asked by the options of the recipe."""
+
+    table: Table
+    file: PlannedFile
+    values: Mapping[str, Any]
+
+    def picture(self, option: str) -> bytes:
+        """Return the bytes of a picture; raises SampleError `no_OPTION` where there is none, or as `fetch` does."""
+        column = self.table.pictures[option]
+        said = column_value(self.values, column)
+        if isinstance(said, Mapping):
+            said = said.get("bytes") or said.get("path") or None
+        if said is None:
+            raise SampleError(f"no_{option}", f"{column} must hold an image, got null in {self.file.uri}.")
+        return said if isinstance(said, bytes) else self.table.fetch(str(said), self.file, option)
+
+    def text(self, option: str) -> str | None:
+        """Return a text; None where it is null, empty or not asked for."""
+        column = self.table.texts[option]
+        return (column_value(self.values, column) or None) if column is not None else None
+
+    def phrase(self, option: str) -> str | None:
+        """Return a text, the first of a list; None where not asked for.
+
+        Raises SampleError `no_OPTION` where it is null, blank or an empty list.
+        """
+        column = self.table.phrases[option]
+        if column is None:
+            return None
+        said = column_value(self.values, column)
+        if isinstance(said, list):
+            said = said[0] if said else None
+        if said is None or not said.strip():
+            got = repr(said[:60]) if said is not None else "null"
+            raise SampleError(f"no_{option}", f"{column} must say something, got {got} in {self.file.uri}.")
+        return str(said)

@@ -1,0 +1,51 @@
+"""What a source of tables does whatever its rows hold: list them, keep columns, and travel to workers.
+
+A source says which columns are which (`_table`) and reads a row.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from onegen.sample import Annotation, Provides, SampleError
+from onegen.shards.plan import PlannedItem
+from onegen.sources.reading.table import Table
+
+
+class TableSource(ABC):
+    """Base of sources that read Parquet tables; `num_images` is how many images a row has."""
+
+    num_images: ClassVar[int]
+    annotation_options: ClassVar[tuple[str, ...]] = ("url", "keep")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to a worker: the options, not the files held open."""
+        return {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    @property
+    @abstractmethod
+    def _table(self) -> Table: ...
+
+    @property
+    def root(self) -> str:
+        """Where the uris of the plan start from, absolute."""
+        return self._table.root
+
+    @property
+    def provides(self) -> Mapping[str, Provides]:
+        """What is kept of the table: the column `metadata` with `url` and the columns of `keep`.
+
+        Raises ConfigError for a column that is not there or cannot be kept.
+        """
+        return self._table.provides
+
+    def listing(self) -> Iterator[pa.RecordBatch]:
+        """Yield every row of every file, as LISTING batches; raises ConfigError for a file or a column amiss."""
+        return self._table.listing(self.num_images)
+
+    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
+        """Return what is kept of an item's row; raises SampleError as `read` does of the file."""
+        return self._table.metadata(item)

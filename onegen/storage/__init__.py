@@ -1,0 +1,1 @@
+"""Where bytes lie: stores, the lease of a driver, tables larger than memory."""

@@ -1,0 +1,80 @@
+"""One driver per dataset: an OS lock on local files, gone with the process that held it. DESIGN section 4, rule 8."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+from onegen.storage.store import LocalStore, Store
+
+LEASE = ".lease"
+PATIENCE_SECONDS = 0.5
+
+
+class LeaseHeld(RuntimeError):
+    """Another driver works on this dataset; the message says who and since when."""
+
+
+@contextlib.contextmanager
+def lease(store: Store) -> Iterator[None]:
+    """Hold the dataset's lease for the block; raises LeaseHeld when another process has it.
+
+    A store that is not local has no lock yet; only one process sees a `memory://` dataset anyway.
+    """
+    if not isinstance(store, LocalStore):
+        yield
+        return
+    path = os.path.join(store._root, LEASE)
+    os.makedirs(store._root, exist_ok=True)
+    # Never deleted: unlinking a locked file would let a second driver lock a new one of the same name.
+    with open(path, "a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not _try_lock(file) and time.monotonic() < deadline:
+            # `onegen status` looks at the lock for a moment; a driver holds it for good.
+            time.sleep(PATIENCE_SECONDS / 10)
+        if not _try_lock(file):
+            file.seek(0)
+            raise LeaseHeld(
+                f"dataset must have one driver at a time, and {store.url} is being built by {_holder(file.read())}. "
+                f"Wait for it, or stop it; `onegen status {store.url}` shows its progress."
+            )
+        file.truncate(0)
+        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%F %T%z")}))
+        file.flush()
+        yield
+
+
+def _try_lock(file: TextIO) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def holder(store: Store) -> str | None:
+    """Return who builds a local dataset right now, or None."""
+    path = os.path.join(store._root, LEASE)
+    if not isinstance(store, LocalStore) or not os.path.exists(path):
+        return None
+    import fcntl
+
+    with open(path, encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(file.read())
+    return None
+
+
+def _holder(text: str) -> str:
+    try:
+        held = json.loads(text)
+    except ValueError:
+        return "another process"
+    return f"process {held['pid']} on {held['host']} since {held['since']}"

@@ -1,0 +1,1 @@
+"""What a training example of a task looks like: views, prompts, drawn conditions."""

@@ -1,0 +1,236 @@
+"""Draw the conditions a model is trained on: pure functions of (annotation, seed), nothing read, nothing kept.
+
+Pictures in and out are RGB uint8 (H,W,3), on black, as section 1.2 of `spec/onediffusion.md` describes the paper's own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from onegen.sample import Annotation
+from onegen.tasks.table import COLOURS
+
+VERSION = 1
+"""Raised by hand when a drawing changes: views that store drawings are made again."""
+
+CONDITIONS: Mapping[str, tuple[str, ...]] = {
+    "canny": (),
+    "pose": ("pose",),
+    "boxes": ("entities",),
+    "semantic_map": ("entities", "segmentation"),
+    "blurred": (),
+    "masked": (),
+    "low_resolution": (),
+}
+"""What is drawn and not stored, by the name the task table gives the view, and the columns it is drawn from."""
+
+_WHITE = (255, 255, 255)
+_RGB: Mapping[str, tuple[int, ...]] = {name: tuple(bytes.fromhex(code)) for name, code in COLOURS.items()}
+
+
+def canny(pixels: np.ndarray, low: int = 100, high: int = 200) -> np.ndarray:
+    """Return Canny edges of an RGB uint8 (H,W,3) image, white on black, as uint8 (H,W,3).
+
+    `low` and `high` are the hysteresis thresholds on the Sobel gradient's L1 norm of the grey values: stronger than
+    `high` is an edge, stronger than `low` is one where it touches an edge.
+    """
+    edges = cv2.Canny(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), low, high)
+    return np.repeat(edges[:, :, np.newaxis], 3, axis=2)
+
+
+# Links of COCO's 17 points by body part, in the colours of ViTPose's (MMPose 0.x) drawings as the paper's data show
+# them.
+_HEAD_AND_TORSO, _LEFT, _RIGHT = (255, 153, 51), (0, 255, 0), (0, 128, 255)
+_LINKS: tuple[tuple[int, int, tuple[int, int, int]], ...] = (
+    *((a, b, _LEFT) for a, b in ((15, 13), (13, 11), (5, 7), (7, 9))),
+    *((a, b, _RIGHT) for a, b in ((16, 14), (14, 12), (6, 8), (8, 10))),
+    *((a, b, _HEAD_AND_TORSO) for a, b in ((11, 12), (5, 11), (6, 12), (5, 6))),
+    *((a, b, _HEAD_AND_TORSO) for a, b in ((1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6))),
+)
+_POINTS = (*[_HEAD_AND_TORSO] * 5, *[_LEFT, _RIGHT] * 6)
+
+
+def skeleton(
+    people: Sequence[Mapping[str, Any]], shape: tuple[int, int], min_visibility: float = 0.3, min_score: float = 0.2
+) -> np.ndarray:
+    """Return the skeletons of column `pose` on black, as uint8 (H,W,3) for `shape` (H, W).
+
+    Head and torso orange, the person's own left limbs green, right limbs blue; thin lines, small dots. Points less
+    visible than `min_visibility` and links to them are left out, so are people whose score is below `min_score`:
+    what is found of them is invented. Half bodies are drawn as far as they are seen.
+    """
+    drawn = np.zeros((*shape, 3), np.uint8)
+    thin = max(1, round(max(shape) / 512))
+    for person in people:
+        if person["score"] < min_score:
+            continue
+        points = np.reshape(np.asarray(person["keypoints"], dtype=np.float64), (17, 3))
+        seen = points[:, 2] >= min_visibility
+        places = [(int(x), int(y)) for x, y in np.rint(np.clip(points[:, :2], -1e4, 1e4))]
+        for one, other, colour in _LINKS:
+            if seen[one] and seen[other]:
+                cv2.line(drawn, places[one], places[other], colour, thin)
+        for index in np.flatnonzero(seen):
+            cv2.circle(drawn, places[index], 2 * thin, _POINTS[index], -1)
+    return drawn
+
+
+def filled_boxes(entities: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> np.ndarray:
+    """Return the boxes of column `entities` filled with their colours on black, as uint8 (H,W,3) for `shape` (H, W).
+
+    `name: score` stands just above each box in small white letters, inside where there is no room. A black rim, which
+    the ground swallows, keeps them legible on another box. Larger boxes lie below.
+    """
+    drawn = np.zeros((*shape, 3), np.uint8)
+    placed = [(entity, [int(np.rint(entity[name])) for name in ("x0", "y0", "x1", "y1")]) for entity in entities]
+    for entity, (x0, y0, x1, y1) in sorted(placed, key=lambda one: -_area(one[1])):
+        drawn[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = _RGB[entity["colour"]]
+    for entity, (x0, y0, _, _) in placed:
+        _label(drawn, f"{entity['label']}: {entity['score']:.2f}", x0, y0)
+    return drawn
+
+
+def _label(drawn: np.ndarray, text: str, x0: int, y0: int) -> None:
+    """Write above the corner of a box, or in it at the upper border, and within the picture."""
+    longer = max(drawn.shape)
+    size, thin = max(0.35, longer / 512 * 0.4), max(1, round(longer / 768))
+    (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thin)
+    baseline = y0 - 3 if y0 - 3 - high >= 0 else y0 + high + 3
+    left = max(0, min(x0, drawn.shape[1] - wide - 2))
+    # A rim by moved copies: OpenCV sets bolder letters at another distance.
+    rim = [((0, 0, 0), x, y) for x in (-thin, 0, thin) for y in (-thin, 0, thin)]
+    for colour, x, y in (*rim, (_WHITE, 0, 0)):
+        place = (left + x, baseline + y)
+        cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thin, cv2.LINE_AA)
+
+
+def _area(box: Sequence[int]) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def colour_masks(indices: np.ndarray, entities: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return flat colours on black, uint8 (H,W,3), from the index map (H,W) of `segmentation` and the entities."""
+    table = np.zeros((256, 3), np.uint8)
+    for index, entity in enumerate(entities, start=1):
+        table[index] = _RGB[entity["colour"]]
+    return table[indices]
+
+
+def frames(pixels: np.ndarray, found: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return RGB uint8 (H,W,3) darkened, with a white frame around what columns `detection` and `faces` hold.
+
+    Objects have their `name: score`, faces their five landmarks. For people to look at: no task is conditioned on it.
+    """
+    drawn = pixels // 3
+    thin = max(1, round(max(pixels.shape) / 256))
+    for one in found:
+        x0, y0, x1, y1 = (int(np.rint(one[name])) for name in ("x0", "y0", "x1", "y1"))
+        cv2.rectangle(drawn, (x0, y0), (x1, y1), _WHITE, thin)
+        if "label" in one:
+            _label(drawn, f"{one['label']}: {one['score']:.2f}", x0, y0)
+        for x, y in np.rint(np.reshape(one.get("landmarks", ()), (-1, 2))).astype(int):
+            cv2.circle(drawn, (int(x), int(y)), 2 * thin, _RGB["lime"], -1)
+    return drawn
+
+
+def grey_map(map_: np.ndarray) -> np.ndarray:
+    """Return a map (H,W), uint8 or uint16 over its full range, as grey uint8 (H,W,3): HED edges, depth."""
+    eight_bits = (map_.astype(np.uint32) * 255 + 32767) // 65535 if map_.dtype == np.uint16 else map_
+    return np.repeat(eight_bits.astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
+
+
+def blur(pixels: np.ndarray, seed: int) -> np.ndarray:
+    """Return RGB uint8 (H,W,3) blurred by a Gaussian or, as often, by a straight motion; strength and way by `seed`.
+
+    The Gaussian's deviation is 0.3 to 1.5 % of the longer side, the motion's length 1 to 6 % of it.
+    """
+    rng = np.random.default_rng(seed)
+    longer = max(pixels.shape[:2])
+    if rng.random() < 0.5:
+        sigma = max(0.5, longer * rng.uniform(0.003, 0.015))
+        return cv2.GaussianBlur(pixels, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+    length = max(3.0, longer * rng.uniform(0.01, 0.06))
+    angle = rng.uniform(0.0, np.pi)
+    reach = int(np.ceil(length / 2))
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    # A line of even weight, laid down in quarter pixels so that its ends fade.
+    for step in np.linspace(-length / 2, length / 2, 4 * int(np.ceil(length)) + 1):
+        x, y = reach + step * np.cos(angle), reach + step * np.sin(angle)
+        kernel[int(np.rint(y)), int(np.rint(x))] += 1
+    return cv2.filter2D(pixels, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
+
+
+def holes(pixels: np.ndarray, seed: int) -> np.ndarray:
+    """Return a copy of RGB uint8 (H,W,3) with one to four holes painted black: rectangles and irregular polygons.
+
+    Each spans 15 to 50 % of both sides; where and which by `seed`.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = pixels.shape[:2]
+    holed = pixels.copy()
+    for _ in range(rng.integers(1, 5)):
+        span = rng.uniform(0.15, 0.5, 2) * (width, height)
+        corner = rng.uniform(0.0, 1.0, 2) * (np.array([width, height]) - span)
+        if rng.random() < 0.5:
+            polygon = corner + span * np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
+        else:
+            angles = np.sort(rng.uniform(0.0, 2 * np.pi, rng.integers(5, 12)))
+            radii = rng.uniform(0.35, 1.0, len(angles))[:, np.newaxis] / 2
+            polygon = corner + span / 2 + span * radii * np.column_stack([np.cos(angles), np.sin(angles)])
+        cv2.fillPoly(holed, [np.rint(polygon).astype(np.int32)], (0, 0, 0))
+    return holed
+
+
+def low_resolution(pixels: np.ndarray, seed: int) -> np.ndarray:
+    """Return RGB uint8 (H,W,3) reduced 2 to 8 times a side and enlarged to its size again; how much by `seed`."""
+    height, width = pixels.shape[:2]
+    factor = np.random.default_rng(seed).uniform(2.0, 8.0)
+    size = (max(1, round(width / factor)), max(1, round(height / factor)))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def condition(name: str, pixels: np.ndarray, columns: Mapping[str, Annotation], seed: int) -> np.ndarray:
+    """Return one of CONDITIONS for an image, both RGB uint8 (H,W,3), drawn from what the columns it needs say of it.
+
+    `seed` decides where degradations fall. Raises KeyError for another name, or without a column.
+    """
+    shape = (pixels.shape[0], pixels.shape[1])
+    drawn: Mapping[str, Callable[[], np.ndarray]] = {
+        "canny": lambda: canny(pixels),
+        "pose": lambda: skeleton(columns["pose"].values.get("people") or (), shape),
+        "boxes": lambda: filled_boxes(_entities(columns), shape),
+        "semantic_map": lambda: colour_masks(
+            np.asarray(columns["segmentation"].parts["masks.png"]), _entities(columns)
+        ),
+        "blurred": lambda: blur(pixels, seed),
+        "masked": lambda: holes(pixels, seed),
+        "low_resolution": lambda: low_resolution(pixels, seed),
+    }
+    return drawn[name]()
+
+
+def _entities(columns: Mapping[str, Annotation]) -> Sequence[Mapping[str, Any]]:
+    return columns["entities"].values.get("entities") or ()
+
+
+def pictures(pixels: np.ndarray, columns: Mapping[str, Annotation]) -> dict[str, np.ndarray]:
+    """Return everything that can be drawn of a sample, by name, each RGB uint8 (H,W,3) of its size.
+
+    `columns` holds what the columns say of it (parts as arrays); those that are missing are left out. Boxes and masks
+    need column `entities`, which has the colours; without it, what was detected is framed.
+    """
+    drawn = {}
+    for column, part in (("depth", "depth.png"), ("hed", "hed.png")):
+        if column in columns:
+            drawn[column] = grey_map(np.asarray(columns[column].parts[part]))
+    for name, label in (("canny", "canny"), ("boxes", "boxes"), ("semantic_map", "masks"), ("pose", "pose")):
+        if name == "boxes" and "detection" in columns and "entities" not in columns:
+            drawn["detection"] = frames(pixels, columns["detection"].values.get("objects") or ())
+        if all(column in columns for column in CONDITIONS[name]):
+            drawn[label] = condition(name, pixels, columns, seed=0)
+    if "faces" in columns:
+        drawn["faces"] = frames(pixels, columns["faces"].values.get("faces") or ())
+    return drawn

@@ -1,0 +1,75 @@
+"""Buckets: the training table, the choice of a bucket, and the crop into it."""
+
+import pytest
+
+from onegen.pixels.sizes import BASES, bucket_table, center_crop, check_size, nearest_bucket
+from onegen.sample import ConfigError
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_forty_buckets_of_sides_divisible_by_sixteen(base):
+    table = bucket_table(base)
+    assert len(table) == 40
+    for ratio, (height, width) in table.items():
+        assert height % 16 == width % 16 == 0
+        assert height / width == pytest.approx(ratio, abs=0.13)
+        assert 0.9 < height * width / base**2 <= 1.01
+
+
+@pytest.mark.parametrize(
+    ("base", "module", "name"),
+    [
+        (256, "pixart_alpha.pipeline_pixart_alpha", "ASPECT_RATIO_256_BIN"),
+        (512, "pixart_alpha.pipeline_pixart_alpha", "ASPECT_RATIO_512_BIN"),
+        (1024, "pixart_alpha.pipeline_pixart_alpha", "ASPECT_RATIO_1024_BIN"),
+        (2048, "pixart_alpha.pipeline_pixart_sigma", "ASPECT_RATIO_2048_BIN"),
+    ],
+)
+def test_the_table_agrees_with_the_published_ones(base, module, name):
+    pipelines = pytest.importorskip(f"diffusers.pipelines.{module}")
+    published = getattr(pipelines, name)
+    table = bucket_table(base)
+    assert len(published) >= 29
+    for ratio, size in published.items():
+        assert table[float(ratio)] == tuple(map(int, size))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (480, 640, (416, 576)),
+        (640, 480, (576, 448)),
+        (512, 512, (512, 512)),
+        (100, 4000, (256, 1024)),
+        (1080, 1920, (384, 672)),
+    ],
+)
+def test_the_nearest_bucket(height, width, expected):
+    assert nearest_bucket(height, width) == expected
+
+
+def test_unknown_bases_are_refused():
+    with pytest.raises(ConfigError, match="must be one of"):
+        bucket_table(384)
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "box"),
+    [
+        ((480, 640), (416, 576), (9, 0, 462, 640)),  # int(640 * 416 / 576) = 462 rows
+        ((480, 640), (512, 512), (0, 80, 480, 480)),
+        ((641, 480), (512, 512), (80, 0, 480, 480)),
+        ((512, 512), (512, 512), (0, 0, 512, 512)),
+        ((100, 333), (512, 512), (0, 116, 100, 100)),
+    ],
+)
+def test_the_crop_is_centred_and_cuts_fractions(size, target, box):
+    assert center_crop(*size, *target) == box
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "says"), [(500, 512, r"height .* got 500. Use 496"), (512, 0, r"width .* got 0. Use 16")]
+)
+def test_sizes_not_divisible_by_sixteen_are_refused(height, width, says):
+    with pytest.raises(ConfigError, match=says):
+        check_size(height, width)

@@ -1,0 +1,107 @@
+"""PYTHONPATH=. python -m pytest tests/shards/test_where.py"""
+
+import pyarrow as pa
+import pytest
+
+from onegen.sample import ConfigError
+from onegen.shards.where import columns_in, evaluate
+
+SCOPE = {
+    "image": {"width": pa.int32(), "height": pa.int32(), "caption": pa.string(), "phash": pa.uint64()},
+    "scores": {"sharpness": pa.float32(), "tags": pa.list_(pa.string())},
+    "nsfw": {"nsfw": pa.float32()},
+    "hed": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("expression", "columns"),
+    [
+        ("scores.sharpness > 10", {"scores"}),
+        ("nsfw < 0.5", {"nsfw"}),
+        ("nsfw.nsfw < 0.5", {"nsfw"}),
+        ("image.width >= 256 AND least(image.width, image.height) > 10 OR nsfw IS NULL", {"image", "nsfw"}),
+        ("NOT (image.caption LIKE '%cat%')", {"image"}),
+        ("len(scores.tags) > 1", {"scores"}),
+        ("CASE WHEN scores.sharpness > 1 THEN true ELSE nsfw < 1 END", {"scores", "nsfw"}),
+        ("list_contains(scores.tags, 'a')", {"scores"}),
+    ],
+)
+def test_columns_are_those_the_expression_names(expression, columns):
+    assert columns_in(expression, SCOPE) == columns
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("scoers.sharpness > 1", "names the column 'scoers'; did you mean 'scores'"),
+        ("scores.sharpnes > 1", "names 'scores.sharpnes'; did you mean 'sharpness'"),
+        ("scores > 1", r"must name a field of 'scores', such as scores\.sharpness"),
+        ("hed > 1", r"must name a field of 'hed'"),
+        ("1 = 1", "must name a column"),
+        ("", "must name a column"),
+        ("avg(nsfw) > 0.5", "must say yes or no of each row"),
+        ("unnest(scores.tags) = 'a'", "must say yes or no of each row"),
+        ("width > 5", "names the column 'width'"),
+        ("scores.sharpness >", "must be a duckdb boolean"),
+        ("scores.sharpness; DROP TABLE t", "must be a duckdb boolean"),
+        ("scores.tags + 1 > 2", "must be a duckdb boolean"),
+        ("nosuchfunction(nsfw)", "must be a duckdb boolean"),
+    ],
+)
+def test_a_wrong_expression_says_what_is_wrong(expression, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        columns_in(expression, SCOPE)
+    assert repr(expression) in str(caught.value)
+
+
+def outcome(expression: str, **values: list) -> list[bool]:
+    return evaluate(expression, values, SCOPE)
+
+
+def test_rows_keep_their_order_and_null_is_no():
+    sharp = [{"sharpness": value} for value in (1.0, 20.0, None)]
+    assert outcome("scores.sharpness > 10", scores=[*sharp, None, {"sharpness": 11.0}]) == [
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_many_rows_keep_their_order():
+    rows = [{"width": (i * 7919) % 10_007, "height": 1} for i in range(10_007)]
+    assert outcome("image.width % 3 = 0", image=rows) == [row["width"] % 3 == 0 for row in rows]
+
+
+def test_a_column_named_like_its_field_is_the_field():
+    assert outcome("nsfw < 0.5", nsfw=[{"nsfw": 0.25}, {"nsfw": 0.75}, None]) == [True, False, False]
+
+
+def test_what_validation_accepts_evaluation_takes():
+    # Both spellings name the same field; a recipe that passes the check must not fail in a worker.
+    assert outcome("nsfw.nsfw < 0.5", nsfw=[{"nsfw": 0.25}, {"nsfw": 0.75}]) == [True, False]
+
+
+def test_several_columns_are_joined_by_row():
+    image = [{"width": 10}, {"width": 20}, None]
+    scores = [{"sharpness": 15.0}, {"sharpness": 15.0}, {"sharpness": 15.0}]
+    assert outcome("image.width > scores.sharpness", image=image, scores=scores) == [False, True, False]
+    assert outcome("image.width > 15 OR scores.sharpness > 10", image=image, scores=scores) == [True, True, True]
+
+
+def test_no_rows_have_no_outcome():
+    assert outcome("nsfw < 1", nsfw=[]) == []
+
+
+def test_an_unsigned_hash_is_compared_whole():
+    rows = [{"phash": 2**64 - 1}, {"phash": 5}]
+    assert outcome("image.phash > 9223372036854775808", image=rows) == [True, False]
+
+
+@pytest.mark.parametrize("expression", ["nsfw < random()", "nsfw < (SELECT max(nsfw) FROM nsfw)"])
+def test_an_expression_that_looks_beyond_its_row_is_refused(expression: str) -> None:
+    """The same row in another shard, or another run, would have another outcome."""
+    with pytest.raises(ConfigError, match="its own row alone"):
+        columns_in(expression, {"nsfw": {"nsfw": pa.float32()}})
