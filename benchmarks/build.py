@@ -7,7 +7,7 @@ from benchmarks.process import mark, receive, tell
 from onegen.build.build import Options, build
 from onegen.config.recipe import Recipe
 from onegen.shards.manifest import Manifest
-from onegen.storage.store import open_store
+from onegen.storage import open_store
 
 
 class Marking:

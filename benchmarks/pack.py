@@ -31,10 +31,12 @@ from benchmarks.measure import Timing, interleave, time_here
 from benchmarks.table import Row, Table, version
 from onegen.build.pack import PackJob
 from onegen.executor.worker import settle
+from onegen.sample import PACKED
+from onegen.shards.canonical import canonical, sha256
 from onegen.shards.column import ColumnWriter
-from onegen.shards.dataset import PACKED, folder
-from onegen.shards.index import IMAGE_FIELDS, canonical, sha256
-from onegen.storage.store import LocalStore
+from onegen.shards.dataset import folder
+from onegen.shards.index import IMAGE_FIELDS
+from onegen.storage.local import LocalStore
 
 BAR = 2.0
 BLOBS = {"jpg": 60_000, "depth.png": 12_000, "hed.png": 12_000, "masks.png": 12_000}

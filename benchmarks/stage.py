@@ -33,7 +33,7 @@ from onegen.pixels.codec import decode_image, encode_part
 from onegen.sample import Annotation, Annotator, Item
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
-from onegen.storage.store import open_store
+from onegen.storage import open_store
 from onegen.weights.fetch import models_folder
 
 BAR = 1.05

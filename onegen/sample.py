@@ -17,24 +17,14 @@ Kind = Literal["image", "pair", "identity", "scene"]
 Status = Literal["ok", "skipped", "filtered", "failed"]
 STATUSES: tuple[Status, ...] = ("ok", "skipped", "filtered", "failed")
 
+IMAGE, SELECT = "image", "select"
+"""The two columns every dataset has: the stored images, and which of them go on."""
+PACKED = "shards"
+"""Folder of the packed view, and the `column` of its manifests."""
+
 Encoding = Literal["gray8", "gray16", "index", "bytes"]
 """How a part's array becomes bytes: 8-bit PNG of uint8 (H,W); 16-bit PNG of uint16 (H,W); palette PNG of uint8 (H,W)
 whose values are entity indices; or the bytes as they are."""
-
-
-class ConfigError(Exception):
-    """The user's recipe, command or machine must change; the message names the thing, the rule and the way out."""
-
-
-class SampleError(Exception):
-    """One sample is at fault; `reason` is a short code (`[a-z0-9_]+`) that is counted, stored and retried by name."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type["SampleError"], tuple[str, str]]:
-        return SampleError, (self.reason, str(self))
 
 
 @dataclass(frozen=True, slots=True)

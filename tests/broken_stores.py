@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 
-from onegen.storage.store import LocalStore
+from onegen.storage.local import LocalStore
 
 
 class Crash(BaseException):

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from onegen.build.build import Options, build
 from onegen.config.recipe import Recipe
 from onegen.shards.manifest import Manifest
-from onegen.storage.store import LocalStore, Store, open_store
+from onegen.storage import open_store
+from onegen.storage.local import LocalStore
+from onegen.storage.store import Store
 from tests.broken_stores import KillingStore
 from tests.tiny import Ears
 

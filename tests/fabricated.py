@@ -14,7 +14,8 @@ from onegen.shards.column import ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import IMAGE_FIELDS
 from onegen.shards.manifest import Manifest, Producer, Run, fingerprint, inputs_digest
-from onegen.storage.store import Store, open_store
+from onegen.storage import open_store
+from onegen.storage.store import Store
 
 RUN = Run(started="2026-11-22T00:00:00Z", seconds=0, host="test", peak_rss=0, computed=0, libraries={})
 

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from onegen.demo.photos import PHOTOS, write_photos
-from onegen.sample import ConfigError, Item
+from onegen.errors import ConfigError
+from onegen.sample import Item
 from onegen.weights.fetch import fetch, models_folder, require
 from onegen.weights.table import TABLE
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from onegen.build.refresh import IMAGE
 from onegen.pixels.codec import decode_image
+from onegen.sample import IMAGE
 from onegen.shards.column import ColumnReader
 from onegen.shards.index import Row
 from tests.hostile import bombs, mutations, no_images, whole

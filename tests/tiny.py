@@ -13,10 +13,12 @@ import numpy as np
 
 from onegen.build.build import Options, Summary, build
 from onegen.config.recipe import Recipe
-from onegen.shards.dataset import PACKED, Dataset, folder
+from onegen.sample import PACKED
+from onegen.shards.dataset import Dataset, folder
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest
-from onegen.storage.store import LocalStore, Store
+from onegen.storage.local import LocalStore
+from onegen.storage.store import Store
 
 SIZE = (40, 48)
 

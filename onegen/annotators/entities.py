@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from onegen.config.registry import register
-from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
-from onegen.tasks.table import assign_colours
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.tasks.colours import assign_colours
 
 NAMED = pa.struct(
     [

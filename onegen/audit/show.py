@@ -8,15 +8,15 @@ import numpy as np
 from PIL import Image
 
 from onegen.audit.sheet import Tile, contact_sheet
+from onegen.errors import ConfigError
 from onegen.pixels.codec import decode_image
-from onegen.sample import Annotation, ConfigError, Kind
+from onegen.sample import IMAGE, SELECT, Annotation, Kind
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
 from onegen.shards.views import split_name, values_of
 from onegen.tasks.conditions import pictures
 
-IMAGE, SELECT = "image", "select"
 FIRST = 12
 CAPTION_WORDS = 40
 _DRAWN_AS = {"segmentation": "masks", "entities": "boxes"}

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from onegen.shards.dataset import PACKED, Card, Dataset
+from onegen.sample import IMAGE, PACKED, SELECT
+from onegen.shards.dataset import Card, Dataset
 from onegen.shards.manifest import Counts
 from onegen.storage.lease import holder
 
@@ -36,7 +37,7 @@ class DatasetStatus:
 def read_status(dataset: Dataset) -> DatasetStatus:
     """Return the status of a dataset; raises ConfigError where there is none."""
     card = dataset.require_card()
-    names = [*(name for name in ("image", "select") if name in dataset.columns()), *dataset.columns(), PACKED]
+    names = [*(name for name in (IMAGE, SELECT) if name in dataset.columns()), *dataset.columns(), PACKED]
     columns = tuple(_column(dataset, name) for name in dict.fromkeys(names) if dataset.shards(name))
     return DatasetStatus(card, columns, dataset.digest(), holder(dataset.store), _last_line(dataset))
 

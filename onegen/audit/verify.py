@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from onegen.sample import ConfigError, Kind
+from onegen.errors import ConfigError
+from onegen.sample import IMAGE, PACKED, Kind
+from onegen.shards.canonical import sha256
 from onegen.shards.column import count
-from onegen.shards.dataset import PACKED, Card, Dataset, file_of, folder, manifest_name
-from onegen.shards.index import Row, sha256
+from onegen.shards.dataset import Card, Dataset, file_of, folder, manifest_name
+from onegen.shards.index import Row
 from onegen.shards.index import digest as digest_of
 from onegen.shards.key import sample_key
 from onegen.shards.manifest import Manifest
 from onegen.shards.plan import plan_name, read_plan
 from onegen.shards.tar import Member
-
-IMAGE = "image"
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from typing import Any, Literal, Protocol
 
 from onegen.build.jobs import Made, Retry, StageJob
 from onegen.build.pending import Leave, pack_tasks, refuse_changed_options, stage_tasks
-from onegen.build.refresh import SELECT
 from onegen.build.select import SelectJob, is_current, run_select
 from onegen.build.steps import PACK, Step, downstream, find_columns, make_steps
 from onegen.config.recipe import Recipe
+from onegen.errors import ConfigError, Stopped
 from onegen.executor.local import InProcessPool, LocalPool
-from onegen.executor.supervisor import Pool, Stopped, Supervisor
+from onegen.executor.supervisor import Pool, Supervisor
 from onegen.executor.worker import Job
-from onegen.sample import ConfigError
-from onegen.shards.dataset import CARD, PACKED, Card, ColumnSummary, Dataset
-from onegen.shards.index import canonical, sha256
+from onegen.sample import PACKED, SELECT
+from onegen.shards.canonical import canonical, sha256
+from onegen.shards.dataset import CARD, Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest
 from onegen.shards.plan import make_plan
 from onegen.sources import Source

@@ -7,17 +7,15 @@ from typing import Any
 
 from onegen.build.jobs import ColumnJob, StageJob, Task
 from onegen.build.outcome import Outcome
-from onegen.build.refresh import IMAGE, Inputs, RowPlan, plan_rows, read_inputs
+from onegen.build.refresh import Inputs, RowPlan, plan_rows, read_inputs
+from onegen.errors import Breaker
+from onegen.sample import IMAGE
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.journal import Journal
 from onegen.shards.manifest import FailureRecord, Manifest
 from onegen.shards.run import describe_run
 from onegen.shards.views import stored_fields
-
-
-class Breaker(Exception):
-    """So many rows of a shard failed with one unexpected exception type that the stage is broken, not the data."""
 
 
 class ColumnShard:

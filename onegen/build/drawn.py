@@ -5,26 +5,23 @@ by the same functions, and stored: on black as PNG, degraded photos as JPEG. DES
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from onegen.pixels.codec import decode_image, encode_picture
-from onegen.sample import Annotation, Provides
+from onegen.sample import IMAGE, Annotation, Provides
 from onegen.shards.column import ColumnReader
 from onegen.shards.index import Row
 from onegen.shards.views import part_name
 from onegen.tasks.conditions import CONDITIONS, condition
 
-PHOTOGRAPHIC = ("blurred", "masked", "low_resolution")
-
 
 def needed_columns(render: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that these conditions are drawn from, in order."""
-    return tuple(dict.fromkeys(column for name in render for column in CONDITIONS[name]))
+    return tuple(dict.fromkeys(column for name in render for column in CONDITIONS[name].columns))
 
 
 def drawn_name(name: str) -> str:
     """Return the part a drawn condition is stored as."""
-    return f"{name}.{_extension(name)}"
+    return f"{name}.{CONDITIONS[name].extension}"
 
 
 def draw(
@@ -38,21 +35,17 @@ def draw(
     `readers` and `rows` are of `image` and of the needed columns, `provides` says how those store their parts. Where
     degradations fall is drawn from the sample's key. Raises SampleError unreadable_image or too_large_for_jpeg.
     """
-    image = rows["image"]
+    image = rows[IMAGE]
     seed = int(str(image.key)[:16], 16)
     parts: dict[str, bytes] = {}
-    ready = [name for name in render if all(rows[column].status == "ok" for column in CONDITIONS[name])]
+    ready = [name for name in render if all(rows[column].status == "ok" for column in CONDITIONS[name].columns)]
     for index, member in enumerate(image.parts if ready else ()):
-        pixels = decode_image(readers["image"].part(member))
+        pixels = decode_image(readers[IMAGE].part(member))
         said: dict[str, Annotation] = {
             column: readers[column].annotation(rows[column], index, provides[column])
             for column in needed_columns(ready)
         }
         for name in ready:
             drawn = condition(name, pixels, said, seed)
-            parts[part_name(index, drawn_name(name))] = encode_picture(drawn, _extension(name))
+            parts[part_name(index, drawn_name(name))] = encode_picture(drawn, CONDITIONS[name].extension)
     return parts
-
-
-def _extension(name: str) -> Literal["png", "jpg"]:
-    return "jpg" if name in PHOTOGRAPHIC else "png"

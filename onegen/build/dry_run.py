@@ -8,7 +8,7 @@ from onegen.build.pending import pack_tasks, refuse_changed_options, stage_tasks
 from onegen.build.select import SelectJob, is_current
 from onegen.build.steps import Step, make_steps
 from onegen.config.recipe import Recipe, make_source
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.shards.dataset import Card, Dataset
 from onegen.storage.store import Store
 

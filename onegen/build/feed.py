@@ -11,9 +11,9 @@ from typing import Any
 
 from onegen.build.jobs import ColumnJob, StageJob
 from onegen.build.outcome import Outcome, failed
-from onegen.build.refresh import IMAGE
+from onegen.errors import SampleError
 from onegen.pixels.codec import decode_image
-from onegen.sample import Annotation, Item, SampleError
+from onegen.sample import IMAGE, Annotation, Item
 from onegen.shards.canonical import storable
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset

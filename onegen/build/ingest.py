@@ -14,9 +14,10 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
+from onegen.errors import SampleError
 from onegen.pixels.phash import phash
 from onegen.pixels.upright import Upright, cut, decode, open_header
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, SampleError, Weights
+from onegen.sample import IMAGE, Annotation, Item, Provides, Rejected, Resources, Weights
 from onegen.shards.canonical import storable
 from onegen.shards.index import IMAGE_FIELDS
 
@@ -38,7 +39,7 @@ class Ingest:
     licence: str | None = None
     attribution: str | None = None
 
-    name: ClassVar[str] = "image"
+    name: ClassVar[str] = IMAGE
     version: ClassVar[int] = 1
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ()

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from onegen.sample import SampleError, Status
+from onegen.errors import SampleError
+from onegen.sample import Status
 
 MESSAGE_LIMIT = 2000
 """Characters of a failure's message that are kept: some libraries print whole tensors."""

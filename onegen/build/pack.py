@@ -14,17 +14,19 @@ import pyarrow as pa
 
 from onegen.build.drawn import draw
 from onegen.build.outcome import Began
-from onegen.sample import Kind, Provides, SampleError, Status
+from onegen.errors import SampleError
+from onegen.sample import IMAGE, PACKED, SELECT, Kind, Provides, Status
+from onegen.shards.canonical import canonical, sha256
 from onegen.shards.column import ColumnReader, ColumnWriter
-from onegen.shards.dataset import PACKED, Dataset
-from onegen.shards.index import Row, canonical, sha256
+from onegen.shards.dataset import Dataset
+from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, Producer, fingerprint, inputs_digest
 from onegen.shards.run import describe_run
-from onegen.shards.views import OTHERS, evaluate, stored_fields
+from onegen.shards.views import OTHERS, stored_fields
+from onegen.shards.where import evaluate_rows
 from onegen.storage.store import Store
 from onegen.tasks.conditions import VERSION as DRAWING
 
-IMAGE, SELECT = "image", "select"
 BEAT_ROWS = 256
 
 
@@ -63,7 +65,7 @@ class PackJob:
     def inputs(self) -> tuple[str, ...]:
         """Every column the view is made from."""
         others = (*self.columns, *self.require, *self.where_columns, *self.drawn_from)
-        return tuple(dict.fromkeys(("image", "select", *others)))
+        return tuple(dict.fromkeys((IMAGE, SELECT, *others)))
 
 
 def pack_shard(job: PackJob, shard: int) -> Generator[Began, None, tuple[Manifest, dict[str, str]]]:
@@ -125,7 +127,7 @@ def _where(job: PackJob, readers: Mapping[str, ColumnReader]) -> list[bool] | No
     if job.where is None:
         return None
     scope = {column: job.scope[column] for column in job.where_columns}
-    return evaluate(job.where, {column: readers[column].rows for column in scope}, scope)
+    return evaluate_rows(job.where, {column: readers[column].rows for column in scope}, scope)
 
 
 def _add(

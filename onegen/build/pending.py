@@ -13,8 +13,9 @@ from onegen.build.pack import PackJob
 from onegen.build.refresh import is_current, plan_rows, read_inputs
 from onegen.build.select import SelectJob
 from onegen.build.steps import Step
-from onegen.sample import ConfigError
-from onegen.shards.dataset import PACKED, Dataset
+from onegen.errors import ConfigError
+from onegen.sample import PACKED
+from onegen.shards.dataset import Dataset
 from onegen.shards.manifest import Manifest, fingerprint, inputs_digest, settings_difference
 from onegen.shards.plan import plan_digest
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onegen.build.jobs import ColumnJob, Retry
+from onegen.shards.canonical import canonical
 from onegen.shards.dataset import Dataset
-from onegen.shards.index import Row, canonical
+from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, inputs_digest
 from onegen.shards.plan import PlannedItem, plan_digest, read_plan
-from onegen.shards.views import evaluate
-
-IMAGE, SELECT = "image", "select"
+from onegen.shards.where import evaluate_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def _decide(
 def _where(job: ColumnJob, inputs: Inputs) -> list[bool] | None:
     if job.where is None:
         return None
-    return evaluate(job.where, inputs.rows, job.where_scope)
+    return evaluate_rows(job.where, inputs.rows, job.where_scope)
 
 
 def _blocked(names: Sequence[str], gates: Sequence[Row], outcome: bool | None) -> str | None:

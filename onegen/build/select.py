@@ -12,16 +12,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from onegen.build.refresh import IMAGE, SELECT
 from onegen.config.recipe import SelectConfig
-from onegen.sample import Kind, Provides, Status
+from onegen.sample import IMAGE, SELECT, Kind, Provides, Status
 from onegen.shards import where
 from onegen.shards.column import ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, Producer, fingerprint, inputs_digest
 from onegen.shards.run import describe_run
-from onegen.shards.views import evaluate
+from onegen.shards.where import evaluate_rows
 from onegen.storage.spill import BATCH_ROWS, Spill
 
 SELECT_PROVIDES = Provides(fields={"duplicate_of": pa.string()})
@@ -202,7 +201,7 @@ def _failed_rules(dataset: Dataset, job: SelectJob, shard: int) -> dict[int, str
         columns = where.columns_in(expression, job.scope)
         scope = {column: job.scope[column] for column in columns}
         rows = {column: _rows(dataset, column, shard) for column in columns}
-        for position, kept in enumerate(evaluate(expression, rows, scope)):
+        for position, kept in enumerate(evaluate_rows(expression, rows, scope)):
             if not kept:
                 broken.setdefault(position, name)
     return broken

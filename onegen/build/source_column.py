@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from onegen.build.jobs import ColumnJob
-from onegen.build.refresh import IMAGE
-from onegen.sample import Annotation, Annotator, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import IMAGE, Annotation, Annotator, Item, Provides, Rejected, Resources, Weights
 from onegen.shards.canonical import storable
 from onegen.shards.manifest import Producer
 from onegen.sources import Source

@@ -17,11 +17,11 @@ from onegen.build.column_shard import ColumnShard
 from onegen.build.feed import Fed, Feed
 from onegen.build.jobs import ColumnJob, Made, StageJob, Task
 from onegen.build.outcome import Began, Outcome, failed
-from onegen.build.refresh import IMAGE
+from onegen.errors import SampleError
 from onegen.pixels.codec import encode_part
-from onegen.sample import Annotation, Item, Rejected, SampleError
+from onegen.sample import IMAGE, Annotation, Item, Rejected
+from onegen.shards.canonical import canonical
 from onegen.shards.dataset import Dataset
-from onegen.shards.index import canonical
 from onegen.shards.views import joined_parts, joined_values
 
 

@@ -14,20 +14,17 @@ from onegen.build.drawn import drawn_name, needed_columns
 from onegen.build.ingest import Ingest
 from onegen.build.jobs import ColumnJob, StageJob
 from onegen.build.pack import PackJob
-from onegen.build.refresh import IMAGE, SELECT
 from onegen.build.select import SELECT_PROVIDES, SelectJob
 from onegen.build.source_column import source_job
-from onegen.config.recipe import RESERVED, Recipe, StageConfig, make_annotator, make_source
-from onegen.config.registry import nearest
-from onegen.sample import Annotator, ConfigError, Provides, Resources
+from onegen.config.recipe import PACK, RESERVED, SOURCE, Recipe, StageConfig, make_annotator, make_source
+from onegen.errors import ConfigError, nearest
+from onegen.sample import IMAGE, SELECT, Annotator, Provides, Resources
 from onegen.shards.manifest import Producer
 from onegen.shards.views import check_names, image_fields
 from onegen.shards.where import columns_in
 from onegen.sources import Source
 from onegen.storage.store import Store
 from onegen.tasks.conditions import CONDITIONS
-
-SOURCE, PACK = "source", "pack"
 
 
 @dataclass(frozen=True)
@@ -259,7 +256,7 @@ def _check_render(render: Sequence[str], fields: Container[str]) -> None:
     for name in render:
         if name not in CONDITIONS:
             raise ConfigError(f"pack.render names {name!r}, which is not drawn; {nearest(name, list(CONDITIONS))}")
-        lacking = [column for column in CONDITIONS[name] if column not in fields]
+        lacking = [column for column in CONDITIONS[name].columns if column not in fields]
         if lacking:
             raise ConfigError(
                 f"pack.render draws {name!r} from the column {lacking[0]!r}, which the recipe does not make. "

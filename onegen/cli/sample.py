@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.sampler.arrange import Given, arrange_views, make_prompt, parse_numbers, spread
-from onegen.tasks.table import TASKS, Prompt, find_tasks
+from onegen.tasks.prompt import Prompt
+from onegen.tasks.table import TASKS, find_tasks
 
 DTYPES = ("float32", "bfloat16", "float16")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")

@@ -20,8 +20,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from onegen.build.select import SELECT_PROVIDES
 from onegen.config.recipe import Recipe
 from onegen.config.registry import available, find
-from onegen.sample import STATUSES, Provides
-from onegen.shards.dataset import PACKED, Card
+from onegen.sample import IMAGE, PACKED, SELECT, STATUSES, Provides
+from onegen.shards.dataset import Card
 from onegen.shards.index import BASE, IMAGE_FIELDS, MEMBERS
 from onegen.shards.manifest import SCHEMA_VERSION, Manifest
 from onegen.shards.plan import FILES, PLAN
@@ -74,8 +74,8 @@ class _Plain(GenerateJsonSchema):
 def schemas() -> dict[str, Schema]:
     """Return every schema by file name."""
     columns = {
-        "image": Provides(fields=IMAGE_FIELDS),
-        "select": SELECT_PROVIDES,
+        IMAGE: Provides(fields=IMAGE_FIELDS),
+        SELECT: SELECT_PROVIDES,
         **{name: find("annotators", name, {}).provides for name in available("annotators")},  # type: ignore[attr-defined]
     }
     return {
@@ -143,7 +143,7 @@ def _index(columns: Mapping[str, Provides]) -> Schema:
     base["status"]["enum"] = list(STATUSES)
     base["key"]["pattern"] = KEY
     own = {name: _object(_index_fields(name, _stored(name, held))) for name, held in columns.items()}
-    packed = [name for name, held in columns.items() if held.fields and name != "select"]
+    packed = [name for name, held in columns.items() if held.fields and name != SELECT]
     own[PACKED] = _object({name: {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]} for name in packed})
     return head | _object(base, required=list(BASE)) | {"$defs": {name: own[name] for name in sorted(own)}}
 
@@ -151,25 +151,25 @@ def _index(columns: Mapping[str, Provides]) -> Schema:
 def _index_fields(column: str, fields: Mapping[str, pa.DataType]) -> dict[str, Schema]:
     found = {name: _nullable(_arrow(kind)) for name, kind in fields.items()}
     # Fields of annotators are described by their class, which other languages need not read.
-    noted = found if column in ("image", "select") else {OTHERS} & set(found)
+    noted = found if column in (IMAGE, SELECT) else {OTHERS} & set(found)
     return {name: _noted(name, schema) if name in noted else schema for name, schema in found.items()}
 
 
 def _stored(column: str, held: Provides) -> dict[str, pa.DataType]:
     """Return all fields a column may have: those of several images too, but for select, which judges samples."""
-    return dict(held.fields) if column == "select" else stored_fields(column, held.fields, "pair")
+    return dict(held.fields) if column == SELECT else stored_fields(column, held.fields, "pair")
 
 
 def _key(columns: Mapping[str, Provides]) -> Schema:
     """Describe the `key.json` of a packed sample; what is not known is left out of it, never null."""
-    facts = {name: _noted(name, schema) for name, schema in _said(_stored("image", columns["image"])).items()}
+    facts = {name: _noted(name, schema) for name, schema in _said(_stored(IMAGE, columns[IMAGE])).items()}
     for picture in (facts, facts[OTHERS]["items"]["properties"]):
         picture["phash"] |= {"type": "string", "pattern": "^[0-9a-f]{16}$"}
         del picture["phash"]["minimum"], picture["phash"]["maximum"]
     annotations = {
         name: _object(_said(_stored(name, held))) | {"additionalProperties": False}
         for name, held in columns.items()
-        if name not in ("image", "select")
+        if name not in (IMAGE, SELECT)
     }
     missing = _object(
         {

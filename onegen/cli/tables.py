@@ -10,8 +10,7 @@ from rich.table import Table
 from onegen.audit.status import DatasetStatus
 from onegen.build.build import Summary
 from onegen.config.recipe import Recipe
-from onegen.sample import STATUSES
-from onegen.shards.dataset import PACKED
+from onegen.sample import PACKED, STATUSES
 from onegen.shards.manifest import Counts
 from onegen.weights.fetch import ModelStatus
 

@@ -4,24 +4,20 @@ Paths in a recipe start from where onegen is run. `onegen build RECIPE OUT --dry
 """
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from onegen.config.registry import available, find, nearest
-from onegen.sample import Annotator, ConfigError, Kind
+from onegen.config.parse import Config, parse
+from onegen.config.registry import available, find
+from onegen.errors import ConfigError, nearest
+from onegen.sample import IMAGE, PACKED, SELECT, Annotator, Kind
 
-T = TypeVar("T")
-
-RESERVED = ("image", "source", "select", "pack", "shards")
+SOURCE, PACK = "source", "pack"
+"""Steps that are no columns: what a source brings, and the packed view."""
+RESERVED = (IMAGE, SOURCE, SELECT, PACK, PACKED)
 """Names of what every build has: no stage, no annotator and no column of a source may take them."""
-
-
-class Config(BaseModel):
-    """Base of everything a recipe holds: unknown keys are refused, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ImageConfig(Config):
@@ -86,7 +82,7 @@ class PackConfig(Config):
     """The packed view: one tar a shard for any WebDataset reader."""
 
     columns: list[str] | None = Field(None, description="columns to pack; null: all of the recipe")
-    require: list[str] = Field(["image"], description="columns without which a sample is left out")
+    require: list[str] = Field([IMAGE], description="columns without which a sample is left out")
     render: list[str] = Field(
         [],
         description="conditions to store drawn: canny, pose, boxes, semantic_map, blurred, masked, low_resolution",
@@ -158,15 +154,6 @@ def load_recipe(path: str | Path) -> Recipe:
     return parse(Recipe, found, str(path))
 
 
-def parse(kind: type[T], data: Any, where: str) -> T:
-    """Validate data as a pydantic model or dataclass; raises ConfigError with one line per mistake."""
-    try:
-        return TypeAdapter(kind).validate_python(data)
-    except ValidationError as error:
-        lines = [_explain(kind, problem) for problem in error.errors()]
-        raise ConfigError("\n".join([f"{where} must be mended:", *(f"  {line}" for line in lines)])) from error
-
-
 def make_annotator(name: str, options: dict[str, Any]) -> Annotator:
     """Return the annotator a recipe names, with its options checked."""
     return _make("annotators", name, options, options)
@@ -193,21 +180,3 @@ def _make(family: str, name: str, choice: dict[str, Any], options: dict[str, Any
     if unknown:
         raise ConfigError(f"{family[:-1]} {name!r} has no option {unknown[0]!r}; {nearest(unknown[0], fields)}")
     return parse(cls, options, f"options of {name!r}")
-
-
-def _explain(kind: Any, problem: Any) -> str:
-    """Return one line for one pydantic error, with the nearest valid key for an unknown one."""
-    path = ".".join(str(step) for step in problem["loc"]) or "recipe"
-    if problem["type"] != "extra_forbidden":
-        return f"{path}: {problem['msg']}, got {problem['input']!r}"
-    return f"{path}: unknown key; {nearest(str(problem['loc'][-1]), _keys_at(kind, problem['loc'][:-1]))}"
-
-
-def _keys_at(kind: Any, path: tuple[Any, ...]) -> list[str]:
-    """Return the field names of the model found at a path inside another."""
-    for step in path:
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
-            kind = kind.model_fields[step].annotation
-        arguments = [a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
-        kind = arguments[0] if arguments else kind
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []

@@ -5,14 +5,13 @@
 can live outside this package.
 """
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError, nearest
 
 DEFAULT_BACKEND = "embedded"
 _CLASSES: dict[tuple[str, str, str], type] = {}
@@ -50,12 +49,6 @@ def backends(family: str, name: str) -> list[str]:
     package = _import(family, name)
     folders = getattr(package, "__path__", ())
     return sorted(module.name for module in pkgutil.iter_modules(folders) if not module.ispkg)
-
-
-def nearest(word: str, choices: list[str]) -> str:
-    """Return `; did you mean 'x'?` for the closest choice, else the list of choices."""
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(choices)) or '(none)'}."
 
 
 def find(family: str, name: str, options: Mapping[str, Any]) -> type:

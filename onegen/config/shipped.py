@@ -4,8 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from onegen.config.registry import nearest
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError, nearest
 
 
 def shipped_folder(name: Literal["pipelines", "schemas"] = "pipelines") -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.demo.table import IMAGE, DemoPhoto, png, read_photo
-from onegen.tasks import conditions
+from onegen.tasks import degradations
 
 SCHEMA = pa.schema(
     [
@@ -123,15 +123,15 @@ def _noisy(pixels: np.ndarray) -> np.ndarray:
 
 
 def _blurred(pixels: np.ndarray) -> np.ndarray:
-    return conditions.blur(pixels, seed=3)
+    return degradations.blur(pixels, seed=3)
 
 
 def _coarse(pixels: np.ndarray) -> np.ndarray:
-    return conditions.low_resolution(pixels, seed=1)
+    return degradations.low_resolution(pixels, seed=1)
 
 
 def _holed(pixels: np.ndarray) -> np.ndarray:
-    return conditions.holes(pixels, seed=5)
+    return degradations.holes(pixels, seed=5)
 
 
 def _stamped(pixels: np.ndarray) -> np.ndarray:

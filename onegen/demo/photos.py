@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onegen.demo.pairs import write_pairs
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.weights.fetch import models_folder
 from onegen.weights.packages import Package, download, read_member
 

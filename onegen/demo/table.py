@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """An image as HF `datasets` writes it."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from onegen.build.column_shard import Breaker
 from onegen.build.jobs import Task
 from onegen.build.outcome import Began
+from onegen.errors import Breaker
 from onegen.executor.worker import THREAD_SETTINGS, Died, Job, Loaded, Message, Telling, describe, load, perform, settle
 
 JOIN_SECONDS = 10

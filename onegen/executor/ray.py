@@ -19,8 +19,9 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
 from onegen.build.jobs import Task
 from onegen.build.outcome import Began
+from onegen.errors import ConfigError
 from onegen.executor.worker import THREAD_SETTINGS, Died, Job, Loaded, Message, describe, perform, settle
-from onegen.sample import ConfigError, Resources
+from onegen.sample import Resources
 
 CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 256 * 1024 * 1024

@@ -14,16 +14,12 @@ from typing import Protocol
 from onegen.build.jobs import Blame, Made, Task
 from onegen.build.outcome import Began
 from onegen.config.recipe import LimitsConfig
+from onegen.errors import ConfigError, Stopped
 from onegen.executor.worker import Broke, Died, Finished, Loaded, Message
-from onegen.sample import ConfigError
 
 TICK_SECONDS = 0.5
 DEATHS_ALONE = 2
 WORKER_TRIES = 3
-
-
-class Stopped(RuntimeError):
-    """The stage ended early; what is committed stays, and the same command goes on from there."""
 
 
 class Pool(Protocol):

@@ -12,12 +12,11 @@ from typing import Literal
 
 import cv2
 
-from onegen.build.column_shard import Breaker
 from onegen.build.jobs import Made, StageJob, Task
 from onegen.build.outcome import Began
 from onegen.build.pack import PackJob, pack_shard
 from onegen.build.stage import run_task
-from onegen.sample import ConfigError
+from onegen.errors import Breaker, ConfigError
 from onegen.storage.store import Store, explain
 
 Job = StageJob | PackJob

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 Density = Literal["logit_normal", "uniform"]
 

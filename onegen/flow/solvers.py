@@ -11,7 +11,7 @@ from typing import Protocol
 
 import torch
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(x, sigma) to velocity, shaped like x."""

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from onegen.sample import ConfigError, SampleError
+from onegen.errors import ConfigError, SampleError
 
 DEFAULT_FOCAL = 1.3887
 """Focal length over the image side: 50 mm on a 36 mm sensor, a field of view of 39.6 degrees."""

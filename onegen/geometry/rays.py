@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onegen.errors import ConfigError, SampleError
 from onegen.geometry.cameras import DEFAULT_FOCAL, Camera, change_axes, from_pytorch3d, nearest_point, relative_to_first
-from onegen.sample import ConfigError, SampleError
 
 RAY_SCALE = 1.658
 """Rays times this have about unit variance over the training cameras."""

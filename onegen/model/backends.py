@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch.nn import functional
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 Backend = Literal["sdpa", "math", "flash_varlen", "flex"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from onegen.config.registry import nearest
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError, nearest
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 

@@ -21,10 +21,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from onegen.config.registry import nearest
+from onegen.errors import ConfigError, nearest
 from onegen.model.codec import PixelShuffleCodec
 from onegen.model.minilm import PACKAGE, MiniLM
-from onegen.sample import ConfigError
 
 MAX_TOKENS = 300
 """Longest prompt the released model reads, end token included (its config says 512, its pipeline truncates here)."""

@@ -15,6 +15,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from torch.nn import functional
 
+from onegen.errors import ConfigError
 from onegen.model.attention import make_frame
 from onegen.model.backends import resolve_backend
 from onegen.model.blocks import Block, FinalLayer
@@ -24,7 +25,6 @@ from onegen.model.presets import PRESETS
 from onegen.model.rope import rotation
 from onegen.model.text import TextContext, pack_text
 from onegen.model.timesteps import TimestepEmbedder, view_times
-from onegen.sample import ConfigError
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import torch
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 Grid = tuple[int, int]
 """Rows and columns of one view, in tokens."""

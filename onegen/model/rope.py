@@ -7,8 +7,8 @@ every (frame, row, column) would take 960 MiB at 128 positions per axis; these t
 
 import torch
 
+from onegen.errors import ConfigError
 from onegen.model.packing import Layout
-from onegen.sample import ConfigError
 
 BASE = 10000.0
 

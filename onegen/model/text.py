@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import math
 import torch
 from torch import nn
 
+from onegen.errors import ConfigError
 from onegen.model.packing import Layout, PackedViews
-from onegen.sample import ConfigError
 
 _FREQUENCIES = 256
 

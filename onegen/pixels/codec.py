@@ -9,7 +9,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from onegen.sample import Encoding, SampleError
+from onegen.errors import SampleError
+from onegen.sample import Encoding
 
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 """Maps are smooth: once PNG has filtered them, runs are all there is to find. Searching for longer matches as well took

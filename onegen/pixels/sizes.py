@@ -3,7 +3,7 @@
 The table is the one PixArt and the released model trained with: about base x base pixels, sides divisible by 16.
 """
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 BASES = (256, 512, 1024, 2048)
 

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from onegen.sample import Panel, SampleError
+from onegen.errors import SampleError
+from onegen.sample import Panel
 
 # Pillow's own limit warns at one size and raises at another; `max_pixels` is checked here, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None

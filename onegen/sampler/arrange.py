@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onegen.sample import ConfigError
-from onegen.tasks.table import Entity, Prompt, Task, find_colour, view_roles
+from onegen.errors import ConfigError
+from onegen.tasks.colours import Entity, find_colour
+from onegen.tasks.prompt import Prompt
+from onegen.tasks.table import Task, view_roles
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ import torch
 from diffusers import __version__ as diffusers_version
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
+from onegen.errors import ConfigError
 from onegen.model.codec import PixelShuffleCodec
 from onegen.model.encoders import check_loaded, load_codec, load_text_encoder
 from onegen.model.minilm import MiniLM
 from onegen.model.nextdit import NextDiT
-from onegen.sample import ConfigError
 
 PARTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 CLASS_NAME = "OneDiffusionPipeline"

@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn import functional
 
+from onegen.errors import ConfigError
 from onegen.pixels.sizes import center_crop
-from onegen.sample import ConfigError
 
 Picture = Image.Image | np.ndarray
 """An image: a PIL image of any mode, or uint8 of shape (H, W, 3)."""

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from onegen.errors import ConfigError
 from onegen.geometry.cameras import Camera
 from onegen.pixels.sizes import check_size, nearest_bucket
-from onegen.sample import ConfigError
 from onegen.sampler.images import Picture, to_rgb
-from onegen.tasks.table import Prompt, Task, check_mask, complete_prompt, find_tasks
+from onegen.tasks.prompt import Prompt, complete_prompt
+from onegen.tasks.table import Task, check_mask, find_tasks
 
 View = Picture | Camera | None
 """One view of a sample: a picture, the camera of a ray view, or None: to be generated."""

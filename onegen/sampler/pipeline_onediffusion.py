@@ -24,11 +24,11 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from diffusers.utils.torch_utils import randn_tensor
 from torch import nn
 
+from onegen.errors import ConfigError
 from onegen.geometry.rays import camera_rays, latent_to_rays, rays_to_latent
 from onegen.model.encoders import codec_factor, decode_latents, encode_images, encode_prompts, text_width
 from onegen.model.nextdit import NextDiT
 from onegen.model.text import TextContext
-from onegen.sample import ConfigError
 from onegen.sampler.folder import find_folder, read_parts, write_parts
 from onegen.sampler.images import prepare, to_pil
 from onegen.sampler.inputs import Prompts, Request, View, choose_size, make_request

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 PATCH = 2
 """Side of a token in latent pixels."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 SIDE = 64
 """Size in pixels of the model's own images."""

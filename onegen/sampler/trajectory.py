@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
+from onegen.errors import ConfigError
 from onegen.geometry.cameras import Camera
-from onegen.sample import ConfigError
 from onegen.sampler.images import Picture, prepare, to_pil
 
 

@@ -1,4 +1,20 @@
-"""Text that can be stored: everything kept, but for what UTF-8 cannot say."""
+"""What a digest is taken over and what may be stored: canonical JSON, SHA-256 of bytes, text that UTF-8 can say."""
+
+import hashlib
+import json
+from typing import Any
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def canonical(value: Any) -> bytes:
+    """Return canonical JSON: sorted keys, no spaces, UTF-8. Raises ValueError for NaN and infinities (rule 7)."""
+    return _CANONICAL.encode(value).encode()
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of bytes as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def storable(text: str) -> str:

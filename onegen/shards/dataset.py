@@ -11,14 +11,13 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
-from onegen.sample import ConfigError, Kind
+from onegen.errors import ConfigError
+from onegen.sample import PACKED, Kind
 from onegen.shards.index import Row, from_table
 from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record
 from onegen.storage.store import Store
 
 CARD = "dataset.json"
-PACKED = "shards"
-"""Folder of the packed view, and the `column` of its manifests."""
 OURS = {
     CARD,
     "plan",

@@ -6,7 +6,6 @@ Parquet bytes, so they survive another writer version. DESIGN section 4, rules 5
 
 import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from onegen.sample import Kind, Status
+from onegen.shards.canonical import canonical
 from onegen.shards.tar import Member
 
 MEMBERS = pa.list_(
@@ -123,19 +123,6 @@ def to_parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", row_group_size=max(1, table.num_rows))
     return sink.getvalue().to_pybytes()
-
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def canonical(value: Any) -> bytes:
-    """Return canonical JSON: sorted keys, no spaces, UTF-8. Raises ValueError for NaN and infinities (rule 7)."""
-    return _CANONICAL.encode(value).encode()
-
-
-def sha256(data: bytes) -> str:
-    """Return the SHA-256 of bytes as 64 hex digits."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def canonical_row(row: Row) -> bytes:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import BinaryIO
 
-from onegen.shards.index import Row, sha256
+from onegen.shards.canonical import sha256
+from onegen.shards.index import Row
 from onegen.storage.store import Store
 
 

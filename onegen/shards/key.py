@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 
 from onegen.sample import Kind, SourceImage
-from onegen.shards.index import canonical
+from onegen.shards.canonical import canonical
 
 DIGITS = 20
 

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onegen.sample import Kind
-from onegen.shards.index import canonical, sha256
+from onegen.shards.canonical import canonical, sha256
 
 SCHEMA_VERSION: Final = 1
 SEED_RULE = "first 8 bytes of sha256(key, column, version)"

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from onegen.shards.canonical import canonical
 from onegen.shards.dataset import PlanSummary
-from onegen.shards.index import canonical, to_parquet
+from onegen.shards.index import to_parquet
 from onegen.storage.spill import Spill
 from onegen.storage.store import Store
 

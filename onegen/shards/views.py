@@ -5,15 +5,14 @@ in the field `others`, a list with one struct an image, and their parts are call
 `image` have no such field. A column that speaks of a whole sample leaves it null.
 """
 
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from onegen.sample import ConfigError, Kind, Provides
-from onegen.shards import where
+from onegen.errors import ConfigError
+from onegen.sample import IMAGE, Kind, Provides
 from onegen.shards.index import IMAGE_FIELDS, Row
 
 OTHERS = "others"
@@ -34,7 +33,7 @@ def stored_fields(column: str, fields: Mapping[str, pa.DataType], kind: Kind) ->
     """Return the fields a column's index has in a dataset of a kind, given those it says of one image."""
     if kind == "image" or not fields:
         return dict(fields)
-    if column == "image":
+    if column == IMAGE:
         said = {name: fields[name] for name in PICTURE_FIELDS}
         return {**image_fields(kind), OTHERS: pa.list_(pa.struct(list(said.items())))}
     return {**fields, OTHERS: pa.list_(pa.struct(list(fields.items())))}
@@ -76,27 +75,3 @@ def values_of(row: Row, index: int) -> Mapping[str, Any]:
     own = {name: value for name, value in row.values.items() if name != OTHERS}
     others = row.values.get(OTHERS)
     return {**own, **others[index - 1]} if index and others else own
-
-
-def evaluate(expression: str, rows: Mapping[str, Sequence[Row]], scope: where.Scope) -> list[bool]:
-    """Return, for each row, whether an expression holds; of a sample of several images it must hold for each.
-
-    `rows` has the columns of `scope`, in position order; a column that is not ok is null.
-    """
-    columns = list(scope)
-    counts = [_count(at) for at in zip(*(rows[column] for column in columns), strict=True)]
-    values = {
-        column: [
-            values_of(row, index) if row.status == "ok" else None
-            for row, count in zip(rows[column], counts, strict=True)
-            for index in range(count)
-        ]
-        for column in columns
-    }
-    answers = iter(where.evaluate(expression, values, scope))
-    return [all(list(itertools.islice(answers, count))) for count in counts]
-
-
-def _count(rows: Sequence[Row]) -> int:
-    """Return how many images the columns of one position tell apart."""
-    return 1 + max(len(row.values.get(OTHERS) or ()) for row in rows)

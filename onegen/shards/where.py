@@ -4,6 +4,7 @@ An expression may say `scores.sharpness > 10`, or `nsfw < 0.5` where the column 
 duckdb evaluates it; null is false. DESIGN section 2.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -12,8 +13,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from onegen.config.registry import nearest
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError, nearest
+from onegen.shards.index import Row
+from onegen.shards.views import OTHERS, values_of
 
 _IMPURE = ("random", "uuid", "gen_random_uuid", "now", "current_timestamp", "nextval", "setseed")
 Scope = Mapping[str, Mapping[str, pa.DataType]]
@@ -70,6 +72,30 @@ def evaluate(expression: str, values: Mapping[str, Sequence[Mapping[str, Any] | 
         tables = " POSITIONAL JOIN ".join(f'"{column}"' for column in values)
         found = cursor.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM {tables}").fetchall()
     return [bool(row[0]) for row in found]
+
+
+def evaluate_rows(expression: str, rows: Mapping[str, Sequence[Row]], scope: Scope) -> list[bool]:
+    """Return, for each row, whether an expression holds; of a sample of several images it must hold for each.
+
+    `rows` has the columns of `scope`, in position order; a column that is not ok is null.
+    """
+    columns = list(scope)
+    counts = [_count(at) for at in zip(*(rows[column] for column in columns), strict=True)]
+    values = {
+        column: [
+            values_of(row, index) if row.status == "ok" else None
+            for row, count in zip(rows[column], counts, strict=True)
+            for index in range(count)
+        ]
+        for column in columns
+    }
+    answers = iter(evaluate(expression, values, scope))
+    return [all(list(itertools.islice(answers, count))) for count in counts]
+
+
+def _count(rows: Sequence[Row]) -> int:
+    """Return how many images the columns of one position tell apart."""
+    return 1 + max(len(row.values.get(OTHERS) or ()) for row in rows)
 
 
 def _cursor() -> duckdb.DuckDBPyConnection:

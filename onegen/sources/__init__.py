@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from onegen.sample import Annotation, Kind, Provides, SampleError, SourceItem
+from onegen.errors import SampleError
+from onegen.sample import Annotation, Kind, Provides, SourceItem
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,7 +18,8 @@ import fsspec
 import pyarrow as pa
 
 from onegen.config.registry import register
-from onegen.sample import Annotation, ConfigError, Kind, Provides, SampleError, SourceImage, SourceItem
+from onegen.errors import ConfigError, SampleError
+from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.files import local_state, remote_state, state
 from onegen.storage.spill import BATCH_ROWS, Spill

@@ -20,7 +20,8 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 from onegen.config.registry import register
-from onegen.sample import ConfigError, Kind, Panel, SourceImage, SourceItem
+from onegen.errors import ConfigError
+from onegen.sample import Kind, Panel, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem
 from onegen.sources.reading.table import Table, TableRow
 from onegen.sources.reading.table_source import TableSource

@@ -18,8 +18,9 @@ from typing import Any, BinaryIO, ClassVar, cast
 
 import pyarrow as pa
 
-from onegen.config.registry import nearest, register
-from onegen.sample import Annotation, ConfigError, Kind, Provides, SampleError, SourceImage, SourceItem
+from onegen.config.registry import register
+from onegen.errors import ConfigError, SampleError, nearest
+from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files, unreadable

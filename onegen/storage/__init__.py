@@ -1,1 +1,22 @@
 """Where bytes lie: stores, the lease of a driver, tables larger than memory."""
+
+from pathlib import Path
+
+import fsspec
+from fsspec.utils import stringify_path
+
+from onegen.errors import ConfigError
+from onegen.storage.local import LocalStore
+from onegen.storage.store import Store
+
+
+def open_store(url: str | Path) -> Store:
+    """Return the store behind a path or fsspec URL; raises ConfigError for a protocol that is not installed."""
+    text = stringify_path(url)
+    protocol = fsspec.core.split_protocol(text)[0]
+    if protocol in (None, "file", "local"):
+        return LocalStore(text)
+    try:
+        return Store(text)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"dataset URL must have a protocol fsspec can open, got {text!r}: {error}") from error

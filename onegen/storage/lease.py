@@ -1,6 +1,7 @@
 """One driver per dataset: an OS lock on local files, gone with the process that held it. DESIGN section 4, rule 8."""
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -8,14 +9,12 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from onegen.storage.store import LocalStore, Store
+from onegen.errors import LeaseHeld
+from onegen.storage.local import LocalStore
+from onegen.storage.store import Store
 
 LEASE = ".lease"
 PATIENCE_SECONDS = 0.5
-
-
-class LeaseHeld(RuntimeError):
-    """Another driver works on this dataset; the message says who and since when."""
 
 
 @contextlib.contextmanager
@@ -27,8 +26,8 @@ def lease(store: Store) -> Iterator[None]:
     if not isinstance(store, LocalStore):
         yield
         return
-    path = os.path.join(store._root, LEASE)
-    os.makedirs(store._root, exist_ok=True)
+    path = os.path.join(store.root, LEASE)
+    os.makedirs(store.root, exist_ok=True)
     # Never deleted: unlinking a locked file would let a second driver lock a new one of the same name.
     with open(path, "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -48,8 +47,6 @@ def lease(store: Store) -> Iterator[None]:
 
 
 def _try_lock(file: TextIO) -> bool:
-    import fcntl
-
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -59,11 +56,11 @@ def _try_lock(file: TextIO) -> bool:
 
 def holder(store: Store) -> str | None:
     """Return who builds a local dataset right now, or None."""
-    path = os.path.join(store._root, LEASE)
-    if not isinstance(store, LocalStore) or not os.path.exists(path):
+    if not isinstance(store, LocalStore):
         return None
-    import fcntl
-
+    path = os.path.join(store.root, LEASE)
+    if not os.path.exists(path):
+        return None
     with open(path, encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -8,21 +8,11 @@ lies in `scratch` may be cut short.
 import contextlib
 import errno
 import os
-import re
-import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import fsspec
-from fsspec.utils import stringify_path
-
-from onegen.sample import ConfigError
-
-TEMPORARY = ".tmp"
-"""Folder of half-written files; everything in it is an orphan once no driver holds the lease."""
 
 
 class Store:
@@ -42,6 +32,10 @@ class Store:
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}" if name else self._root
+
+    def free_bytes(self) -> int | None:
+        """Return the room left where the files lie; None where the store does not know."""
+        return None
 
     def exists(self, name: str) -> bool:
         """Say whether a file of this name is there."""
@@ -127,124 +121,6 @@ class Store:
         return 0
 
 
-class LocalStore(Store):
-    """A dataset in a folder of this machine: temporary files are renamed into place and flushed to disk first."""
-
-    is_local = True
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._root = os.path.abspath(os.path.expanduser(re.sub(r"^(file|local)://", "", url)))
-
-    def exists(self, name: str) -> bool:
-        """Say whether a file of this name is there."""
-        return os.path.isfile(self._path(name))
-
-    def size(self, name: str) -> int:
-        """Return the size of a file in bytes; raises FileNotFoundError."""
-        return os.stat(self._path(name)).st_size
-
-    def names(self, folder: str = "") -> list[str]:
-        """Return the names of the files directly in a folder, sorted; links count as what they lead to."""
-        try:
-            with os.scandir(self._path(folder)) as entries:
-                return sorted(entry.name for entry in entries if entry.is_file())
-        except FileNotFoundError:
-            return []
-
-    def folders(self, folder: str = "") -> list[str]:
-        """Return the names of the folders directly in a folder, sorted."""
-        try:
-            with os.scandir(self._path(folder)) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
-        except FileNotFoundError:
-            return []
-
-    def open(self, name: str) -> BinaryIO:
-        """Open a file for random-access reading."""
-        return open(self._path(name), "rb")
-
-    def read(self, name: str) -> bytes:
-        """Return a whole file."""
-        return Path(self._path(name)).read_bytes()
-
-    def write(self, name: str, data: bytes) -> None:
-        """Put `data` under `name` in one step, on disk before this returns."""
-        self._change("write", name)
-        temporary = self._temporary()
-        with open(temporary, "wb") as file:
-            file.write(data)
-            self._flush(file)
-        self._move(temporary, name)
-
-    @contextlib.contextmanager
-    def spool(self, label: str) -> Iterator["Spool"]:
-        """Give a temporary file on the same disk, so that `publish` is a rename."""
-        self._change("spool", label)
-        spool = Spool(open(self._temporary(), "wb"), label)  # noqa: SIM115
-        try:
-            yield spool
-        finally:
-            spool.close()
-
-    def publish(self, spool: "Spool", name: str) -> None:
-        """Give a spooled file its name, on disk before this returns."""
-        self._change("publish", name)
-        self._flush(spool.file)
-        spool.file.close()
-        self._move(spool.path, name)
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a file another name in one step, replacing what was there."""
-        self._change("rename", new)
-        self._move(self._path(old), new)
-
-    def delete(self, name: str) -> None:
-        """Remove a file; nothing happens where there is none."""
-        self._change("delete", name)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(self._path(name))
-
-    def append(self, name: str, text: str) -> None:
-        """Add text to the end of a log file."""
-        self._change("append", name)
-        os.makedirs(os.path.dirname(self._path(name)), exist_ok=True)
-        with open(self._path(name), "a", encoding="utf-8") as file:
-            file.write(text)
-
-    def scratch(self) -> str | None:
-        """Return the folder of temporary files."""
-        os.makedirs(self._path(TEMPORARY), exist_ok=True)
-        return self._path(TEMPORARY)
-
-    def clear_temporary(self) -> int:
-        """Delete what dead workers left half written; return how many files."""
-        left = self.names(TEMPORARY)
-        for name in left:
-            self.delete(f"{TEMPORARY}/{name}")
-        return len(left)
-
-    def _temporary(self) -> str:
-        os.makedirs(self._path(TEMPORARY), exist_ok=True)
-        return self._path(f"{TEMPORARY}/{uuid.uuid4().hex}")
-
-    @staticmethod
-    def _flush(file: BinaryIO) -> None:
-        file.flush()
-        os.fsync(file.fileno())
-
-    def _move(self, old: str, name: str) -> None:
-        new = self._path(name)
-        os.makedirs(os.path.dirname(new), exist_ok=True)
-        os.replace(old, new)
-        # Without this a power cut may keep a manifest and lose the file it names.
-        folder = os.open(os.path.dirname(new), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
 class Spool:
     """A temporary file being written; `tell` is the number of bytes so far."""
 
@@ -260,27 +136,12 @@ class Spool:
             os.remove(self.path)
 
 
-def open_store(url: str | Path) -> Store:
-    """Return the store behind a path or fsspec URL; raises ConfigError for a protocol that is not installed."""
-    text = stringify_path(url)
-    protocol = fsspec.core.split_protocol(text)[0]
-    if protocol in (None, "file", "local"):
-        return LocalStore(text)
-    try:
-        return Store(text)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"dataset URL must have a protocol fsspec can open, got {text!r}: {error}") from error
-
-
 def explain(error: OSError, store: Store) -> str:
     """Return a sentence that names the thing, the rule and the way out for a failed write."""
     where = error.filename or store.url
     if error.errno == errno.ENOSPC or error.errno == errno.EDQUOT:
-        free = (
-            f", {shutil.disk_usage(store._root).free:,} bytes left"
-            if store.is_local and os.path.isdir(store._root)
-            else ""
-        )
+        left = store.free_bytes()
+        free = f", {left:,} bytes left" if left is not None else ""
         return (
             f"disk must have room for the shard being written, {where} is full{free}. "
             f"Free space, then run the same command again: nothing committed is lost."

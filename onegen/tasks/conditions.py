@@ -4,27 +4,18 @@ Pictures in and out are RGB uint8 (H,W,3), on black, as section 1.2 of `spec/one
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from onegen.sample import Annotation
-from onegen.tasks.table import COLOURS
+from onegen.tasks.colours import COLOURS
+from onegen.tasks.degradations import blur, holes, low_resolution
 
 VERSION = 1
 """Raised by hand when a drawing changes: views that store drawings are made again."""
-
-CONDITIONS: Mapping[str, tuple[str, ...]] = {
-    "canny": (),
-    "pose": ("pose",),
-    "boxes": ("entities",),
-    "semantic_map": ("entities", "segmentation"),
-    "blurred": (),
-    "masked": (),
-    "low_resolution": (),
-}
-"""What is drawn and not stored, by the name the task table gives the view, and the columns it is drawn from."""
 
 _WHITE = (255, 255, 255)
 _RGB: Mapping[str, tuple[int, ...]] = {name: tuple(bytes.fromhex(code)) for name, code in COLOURS.items()}
@@ -141,55 +132,41 @@ def grey_map(map_: np.ndarray) -> np.ndarray:
     return np.repeat(eight_bits.astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
 
 
-def blur(pixels: np.ndarray, seed: int) -> np.ndarray:
-    """Return RGB uint8 (H,W,3) blurred by a Gaussian or, as often, by a straight motion; strength and way by `seed`.
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is drawn when a training example is made: the columns it is drawn from, how, and the file it is stored as.
 
-    The Gaussian's deviation is 0.3 to 1.5 % of the longer side, the motion's length 1 to 6 % of it.
+    `draw` takes the image, RGB uint8 (H,W,3), what the columns say of it, and the seed that decides where degradations
+    fall; it returns a picture of the same shape. On black a PNG is smallest, of a photo a JPEG.
     """
-    rng = np.random.default_rng(seed)
-    longer = max(pixels.shape[:2])
-    if rng.random() < 0.5:
-        sigma = max(0.5, longer * rng.uniform(0.003, 0.015))
-        return cv2.GaussianBlur(pixels, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-    length = max(3.0, longer * rng.uniform(0.01, 0.06))
-    angle = rng.uniform(0.0, np.pi)
-    reach = int(np.ceil(length / 2))
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-    # A line of even weight, laid down in quarter pixels so that its ends fade.
-    for step in np.linspace(-length / 2, length / 2, 4 * int(np.ceil(length)) + 1):
-        x, y = reach + step * np.cos(angle), reach + step * np.sin(angle)
-        kernel[int(np.rint(y)), int(np.rint(x))] += 1
-    return cv2.filter2D(pixels, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
+
+    columns: tuple[str, ...]
+    draw: Callable[[np.ndarray, Mapping[str, Annotation], int], np.ndarray]
+    extension: Literal["png", "jpg"] = "png"
 
 
-def holes(pixels: np.ndarray, seed: int) -> np.ndarray:
-    """Return a copy of RGB uint8 (H,W,3) with one to four holes painted black: rectangles and irregular polygons.
-
-    Each spans 15 to 50 % of both sides; where and which by `seed`.
-    """
-    rng = np.random.default_rng(seed)
-    height, width = pixels.shape[:2]
-    holed = pixels.copy()
-    for _ in range(rng.integers(1, 5)):
-        span = rng.uniform(0.15, 0.5, 2) * (width, height)
-        corner = rng.uniform(0.0, 1.0, 2) * (np.array([width, height]) - span)
-        if rng.random() < 0.5:
-            polygon = corner + span * np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
-        else:
-            angles = np.sort(rng.uniform(0.0, 2 * np.pi, rng.integers(5, 12)))
-            radii = rng.uniform(0.35, 1.0, len(angles))[:, np.newaxis] / 2
-            polygon = corner + span / 2 + span * radii * np.column_stack([np.cos(angles), np.sin(angles)])
-        cv2.fillPoly(holed, [np.rint(polygon).astype(np.int32)], (0, 0, 0))
-    return holed
+def _entities(columns: Mapping[str, Annotation]) -> Sequence[Mapping[str, Any]]:
+    return columns["entities"].values.get("entities") or ()
 
 
-def low_resolution(pixels: np.ndarray, seed: int) -> np.ndarray:
-    """Return RGB uint8 (H,W,3) reduced 2 to 8 times a side and enlarged to its size again; how much by `seed`."""
-    height, width = pixels.shape[:2]
-    factor = np.random.default_rng(seed).uniform(2.0, 8.0)
-    size = (max(1, round(width / factor)), max(1, round(height / factor)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+CONDITIONS: Mapping[str, Condition] = {
+    "canny": Condition((), lambda pixels, columns, seed: canny(pixels)),
+    "pose": Condition(
+        ("pose",),
+        lambda pixels, columns, seed: skeleton(columns["pose"].values.get("people") or (), pixels.shape[:2]),
+    ),
+    "boxes": Condition(("entities",), lambda pixels, columns, seed: filled_boxes(_entities(columns), pixels.shape[:2])),
+    "semantic_map": Condition(
+        ("entities", "segmentation"),
+        lambda pixels, columns, seed: colour_masks(
+            np.asarray(columns["segmentation"].parts["masks.png"]), _entities(columns)
+        ),
+    ),
+    "blurred": Condition((), lambda pixels, columns, seed: blur(pixels, seed), "jpg"),
+    "masked": Condition((), lambda pixels, columns, seed: holes(pixels, seed), "jpg"),
+    "low_resolution": Condition((), lambda pixels, columns, seed: low_resolution(pixels, seed), "jpg"),
+}
+"""What is drawn and not stored, by the name the task table gives the view."""
 
 
 def condition(name: str, pixels: np.ndarray, columns: Mapping[str, Annotation], seed: int) -> np.ndarray:
@@ -197,23 +174,7 @@ def condition(name: str, pixels: np.ndarray, columns: Mapping[str, Annotation], 
 
     `seed` decides where degradations fall. Raises KeyError for another name, or without a column.
     """
-    shape = (pixels.shape[0], pixels.shape[1])
-    drawn: Mapping[str, Callable[[], np.ndarray]] = {
-        "canny": lambda: canny(pixels),
-        "pose": lambda: skeleton(columns["pose"].values.get("people") or (), shape),
-        "boxes": lambda: filled_boxes(_entities(columns), shape),
-        "semantic_map": lambda: colour_masks(
-            np.asarray(columns["segmentation"].parts["masks.png"]), _entities(columns)
-        ),
-        "blurred": lambda: blur(pixels, seed),
-        "masked": lambda: holes(pixels, seed),
-        "low_resolution": lambda: low_resolution(pixels, seed),
-    }
-    return drawn[name]()
-
-
-def _entities(columns: Mapping[str, Annotation]) -> Sequence[Mapping[str, Any]]:
-    return columns["entities"].values.get("entities") or ()
+    return CONDITIONS[name].draw(pixels, columns, seed)
 
 
 def pictures(pixels: np.ndarray, columns: Mapping[str, Annotation]) -> dict[str, np.ndarray]:
@@ -229,7 +190,7 @@ def pictures(pixels: np.ndarray, columns: Mapping[str, Annotation]) -> dict[str,
     for name, label in (("canny", "canny"), ("boxes", "boxes"), ("semantic_map", "masks"), ("pose", "pose")):
         if name == "boxes" and "detection" in columns and "entities" not in columns:
             drawn["detection"] = frames(pixels, columns["detection"].values.get("objects") or ())
-        if all(column in columns for column in CONDITIONS[name]):
+        if all(column in columns for column in CONDITIONS[name].columns):
             drawn[label] = condition(name, pixels, columns, seed=0)
     if "faces" in columns:
         drawn["faces"] = frames(pixels, columns["faces"].values.get("faces") or ())

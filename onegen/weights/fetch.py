@@ -24,8 +24,8 @@ from typing import Literal
 import platformdirs
 
 from onegen import __version__
-from onegen.config.registry import nearest
-from onegen.sample import ConfigError, Weights
+from onegen.errors import ConfigError, nearest
+from onegen.sample import Weights
 from onegen.weights.packages import download, read_member, sha256_file
 from onegen.weights.table import DEPTH_HEAD, TABLE, ModelPackage
 

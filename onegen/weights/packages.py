@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 # Wheels with compiled parts exist per platform; the pins name this one, whose data files are the same as everywhere
 # else.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.weights.fetch import model_file
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from onegen.annotators.caption.embedded import (
 )
 from onegen.annotators.classes import Classes
 from onegen.annotators.detection.embedded import Detection
-from onegen.sample import Annotation, ConfigError, Item
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item
 from tests.packaged import bring_models, item
 
 GREY = np.full((100, 100, 3), 128, np.uint8)

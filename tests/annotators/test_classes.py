@@ -1,7 +1,7 @@
 import pytest
 
 from onegen.annotators.classes import Classes
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from tests.packaged import bring_models, item
 
 

@@ -11,7 +11,8 @@ import pytest
 import onegen.annotators.depth.embedded as depth
 from onegen.annotators.depth.embedded import Depth, guided_filter, inverse_depth
 from onegen.annotators.depth.training.evaluate import aligned_abs_rel, compared, motorcycle, spearman
-from onegen.sample import Annotation, ConfigError, Item
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item
 from onegen.tasks.conditions import pictures
 from onegen.weights.table import DEPTH_HEAD
 from tests.packaged import bring_models, item, photo

@@ -3,8 +3,9 @@ import pytest
 
 import onegen.annotators.detection.embedded as module
 from onegen.annotators.detection.embedded import Detection, anchors, decode
+from onegen.errors import ConfigError
 from onegen.pixels.boxes import iou
-from onegen.sample import ConfigError, Item
+from onegen.sample import Item
 from tests.packaged import bring_models, item
 
 # Boxes drawn by hand on the photos, in pixels.

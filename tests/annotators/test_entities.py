@@ -1,8 +1,9 @@
 import pytest
 
 from onegen.annotators.entities import Entities
-from onegen.sample import Annotation, ConfigError, Item
-from onegen.tasks.table import COLOURS
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item
+from onegen.tasks.colours import COLOURS
 
 BOX = {"x0": 1.0, "y0": 2.0, "x1": 3.0, "y1": 4.0}
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from onegen.annotators.faces.embedded import Faces
+from onegen.errors import ConfigError
 from onegen.pixels.boxes import iou
-from onegen.sample import ConfigError, Item
+from onegen.sample import Item
 from tests.packaged import bring_models, item
 
 

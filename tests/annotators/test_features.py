@@ -4,7 +4,8 @@ import pytest
 
 from onegen.annotators.features import Features
 from onegen.annotators.shared.dino_tokens import saliency, tokens
-from onegen.sample import ConfigError, Item
+from onegen.errors import ConfigError
+from onegen.sample import Item
 from tests.packaged import bring_models, item, photo
 
 

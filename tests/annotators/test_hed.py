@@ -3,7 +3,8 @@ import pytest
 
 import onegen.annotators.hed.embedded as module
 from onegen.annotators.hed.embedded import Hed
-from onegen.sample import ConfigError, Item
+from onegen.errors import ConfigError
+from onegen.sample import Item
 from tests.packaged import bring_models, item
 
 

@@ -5,7 +5,8 @@ import onegen.annotators.pose.embedded as pose
 from onegen.annotators.detection.embedded import Detection
 from onegen.annotators.pose.embedded import Pose, coco_keypoints
 from onegen.annotators.shared.blazepose import Body, refine, share_inside
-from onegen.sample import Annotation, ConfigError, Item
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item
 from tests.packaged import bring_models, item
 
 LEFT_WRIST, RIGHT_WRIST, LEFT_ANKLE, RIGHT_ANKLE = 9, 10, 15, 16

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from onegen.annotators.scores import Scores
-from onegen.sample import ConfigError, Item
+from onegen.errors import ConfigError
+from onegen.sample import Item
 from tests.packaged import item, photo
 
 

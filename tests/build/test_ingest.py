@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from onegen.build.ingest import Ingest
+from onegen.errors import SampleError
 from onegen.pixels.codec import decode_image
 from onegen.pixels.phash import phash
-from onegen.sample import Annotation, Annotator, Item, Panel, Rejected, SampleError, SourceImage
+from onegen.sample import Annotation, Annotator, Item, Panel, Rejected, SourceImage
 from tests.packaged import photo
 from tests.pictures import decode, encode, jpeg, png, smooth
 from tests.properties import PROPERTY

@@ -12,11 +12,13 @@ from onegen.build.jobs import Task
 from onegen.build.outcome import Began
 from onegen.build.pack import PackJob
 from onegen.executor.worker import Finished, perform
+from onegen.sample import PACKED
 from onegen.shards.column import ColumnReader
-from onegen.shards.dataset import PACKED, Dataset
+from onegen.shards.dataset import Dataset
 from onegen.shards.index import IMAGE_FIELDS
 from onegen.shards.manifest import Manifest
-from onegen.storage.store import Store, open_store
+from onegen.storage import open_store
+from onegen.storage.store import Store
 from tests.fabricated import Line, memory_store, write_column
 from tests.pictures import jpeg, png
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onegen.build.select import SelectJob, is_current, run_select
 from onegen.config.recipe import NearDuplicates, SelectConfig
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import IMAGE_FIELDS
 from onegen.storage.store import Store

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from onegen.build.jobs import Retry
-from onegen.build.refresh import IMAGE
 from onegen.build.source_column import SourceColumn, source_job
 from onegen.build.steps import make_steps
 from onegen.config.recipe import make_source
-from onegen.sample import Annotation, Annotator, ConfigError, Item, Provides, Rejected
-from onegen.storage.store import LocalStore
+from onegen.errors import ConfigError
+from onegen.sample import IMAGE, Annotation, Annotator, Item, Provides, Rejected
+from onegen.storage.local import LocalStore
 from tests.tiny import (
     SIZE,
     Ears,

@@ -11,8 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from onegen.cli.sample import sample
+from onegen.errors import ConfigError
 from onegen.geometry.cameras import from_nerfstudio
-from onegen.sample import ConfigError
 from onegen.tasks.table import TASKS
 
 pytestmark = pytest.mark.torch

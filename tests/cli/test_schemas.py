@@ -16,7 +16,8 @@ from referencing import Registry, Resource
 
 from onegen.cli.schemas import main, out_of_date, schemas
 from onegen.config.shipped import shipped_folder
-from onegen.storage.store import Store, open_store
+from onegen.storage import open_store
+from onegen.storage.store import Store
 from tests.fabricated import build_here
 from tests.pictures import jpeg, png
 

@@ -3,9 +3,10 @@
 import pytest
 import yaml
 
-from onegen.config.recipe import RESERVED, ImageConfig, Recipe, load_recipe, make_annotator, make_source, parse
+from onegen.config.parse import parse
+from onegen.config.recipe import RESERVED, ImageConfig, Recipe, load_recipe, make_annotator, make_source
 from onegen.config.shipped import recipe_path, shipped_folder
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 
 SMALL = {"name": "street", "source": {"folder": "photos"}}
 FULL = """

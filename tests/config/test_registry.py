@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from onegen.config.registry import available, find, nearest, register
-from onegen.sample import ConfigError
+from onegen.config.registry import available, find, register
+from onegen.errors import ConfigError, nearest
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,11 +22,12 @@ import pytest
 
 from onegen.config.recipe import make_source
 from onegen.config.registry import available
-from onegen.sample import Kind, SampleError, SourceItem
+from onegen.errors import SampleError
+from onegen.sample import Kind, SourceItem
 from onegen.shards.index import BASE
 from onegen.shards.plan import LISTING, PlannedItem, make_plan, read_plan
 from onegen.sources import Source
-from onegen.storage.store import open_store
+from onegen.storage import open_store
 from tests.exports import table_bytes, tar_bytes
 from tests.fabricated import memory_store
 from tests.pictures import jpeg, png

@@ -16,7 +16,7 @@ from PIL import Image
 from onegen.config.recipe import load_recipe
 from onegen.demo import photos
 from onegen.demo.pairs import write_pairs
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.weights.fetch import models_folder
 from tests.packaged import photo
 from tests.pictures import decode

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from onegen.demo import photos
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.weights.fetch import models_folder
 from tests.packaged import photo
 

@@ -17,9 +17,8 @@ import pytest
 
 from onegen.build.steps import make_steps
 from onegen.config.recipe import Recipe
-from onegen.executor.supervisor import Stopped
-from onegen.sample import ConfigError
-from onegen.storage.store import LocalStore
+from onegen.errors import ConfigError, Stopped
+from onegen.storage.local import LocalStore
 from tests.broken_stores import FullStore
 from tests.tiny import (
     committed,

@@ -11,7 +11,7 @@ import pytest
 
 from onegen.build.jobs import Retry
 from onegen.config.recipe import Recipe
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.shards.manifest import Counts, Manifest
 from tests.broken_stores import Crash, CrashingStore
 from tests.calls import count_calls

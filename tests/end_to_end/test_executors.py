@@ -11,8 +11,8 @@ import pytest
 
 from onegen.build.build import Summary
 from onegen.config.recipe import Recipe
+from onegen.errors import LeaseHeld
 from onegen.shards.manifest import Manifest
-from onegen.storage.lease import LeaseHeld
 from tests.tiny import Ears, make_recipe, packed, run, strays, write_photos
 
 

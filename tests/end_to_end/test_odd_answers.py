@@ -6,8 +6,8 @@ import pytest
 
 from onegen.build.steps import make_steps
 from onegen.config.recipe import Recipe
-from onegen.sample import ConfigError
-from onegen.storage.store import LocalStore
+from onegen.errors import ConfigError
+from onegen.storage.local import LocalStore
 from tests.plugins.odd import ANSWERS
 from tests.tiny import failures, make_recipe, rows, run, strays, write_photos
 

@@ -15,9 +15,9 @@ import pytest
 
 from onegen.audit.verify import verify
 from onegen.build.jobs import Retry
-from onegen.build.refresh import IMAGE
 from onegen.config.recipe import Recipe
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
+from onegen.sample import IMAGE
 from tests.exports import (
     INSTRUCT_PIX2PIX,
     OMNIEDIT,

@@ -8,8 +8,7 @@ import pytest
 from onegen.build.build import Summary
 from onegen.build.jobs import Retry
 from onegen.config.recipe import Recipe
-from onegen.executor.supervisor import Stopped
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError, Stopped
 from tests.calls import count_calls
 from tests.tiny import dataset, failures, make_recipe, rows, run, statuses, write_photos
 

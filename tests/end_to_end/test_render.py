@@ -18,10 +18,11 @@ from onegen.build.jobs import Task
 from onegen.build.pack import PackJob
 from onegen.build.steps import make_steps
 from onegen.config.registry import find
+from onegen.errors import ConfigError
 from onegen.executor.worker import Finished, perform
-from onegen.sample import Annotation, ConfigError
+from onegen.sample import Annotation
 from onegen.shards.column import ColumnReader
-from onegen.storage.store import LocalStore
+from onegen.storage.local import LocalStore
 from onegen.tasks.conditions import CONDITIONS, condition
 from tests.packaged import bring_models, photo
 from tests.pictures import decode

@@ -20,7 +20,7 @@ from onegen.audit.show import show
 from onegen.audit.verify import verify
 from onegen.build.jobs import Retry
 from onegen.config.recipe import Recipe
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.shards.column import ColumnReader
 from onegen.shards.key import sample_key
 from tests.calls import count_calls

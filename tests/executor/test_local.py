@@ -8,7 +8,7 @@ from pathlib import Path
 from onegen.build.pack import PackJob
 from onegen.executor.local import LocalPool, _Process
 from onegen.executor.worker import Died
-from onegen.storage.store import LocalStore
+from onegen.storage.local import LocalStore
 
 
 def test_a_worker_that_dies_with_a_message_half_sent_is_a_dead_worker(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 from onegen.build.jobs import Made, Task
 from onegen.build.outcome import Began
 from onegen.config.recipe import LimitsConfig
-from onegen.executor.supervisor import Stopped, Supervisor
+from onegen.errors import ConfigError, Stopped
+from onegen.executor.supervisor import Supervisor
 from onegen.executor.worker import Broke, Died, Finished, Loaded, Message
-from onegen.sample import ConfigError
 
 Script = Callable[[Task], Sequence[Message]]
 DEAD = Died("killed by SIGKILL")

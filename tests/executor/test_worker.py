@@ -6,7 +6,7 @@ from pathlib import Path
 from onegen.build.pack import PackJob
 from onegen.executor.local import InProcessPool
 from onegen.executor.worker import settle
-from onegen.storage.store import LocalStore
+from onegen.storage.local import LocalStore
 
 
 def test_only_a_process_of_its_own_freezes_what_is_loaded(tmp_path: Path) -> None:

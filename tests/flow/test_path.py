@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from onegen.errors import ConfigError  # noqa: E402
 from onegen.flow.path import (  # noqa: E402
     draw_noise_like,
     draw_sigmas,
@@ -16,7 +17,6 @@ from onegen.flow.path import (  # noqa: E402
     to_timestep,
     velocity,
 )
-from onegen.sample import ConfigError  # noqa: E402
 
 
 def seeded(seed=0):

@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from onegen.errors import ConfigError  # noqa: E402
 from onegen.flow.solvers import SOLVERS, Solver, euler, heun, uniform_sigmas  # noqa: E402
-from onegen.sample import ConfigError  # noqa: E402
 
 
 def circle(x, sigma):

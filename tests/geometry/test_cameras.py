@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onegen.errors import ConfigError, SampleError
 from onegen.geometry.cameras import (
     AXES,
     Camera,
@@ -20,7 +21,6 @@ from onegen.geometry.cameras import (
     to_nerfstudio,
     to_pytorch3d,
 )
-from onegen.sample import ConfigError, SampleError
 
 RIG = [orbit(a, e, 1.5) for a, e in [(0, 0), (20, 0), (40, 10), (60, 20)]]
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onegen.errors import ConfigError, SampleError
 from onegen.geometry.cameras import Camera, orbit, relative_to_first
 from onegen.geometry.rays import camera_rays, latent_to_rays, pixel_directions, rays_to_cameras, rays_to_latent
-from onegen.sample import ConfigError, SampleError
 
 RIG = [orbit(a, e, 1.5) for a, e in [(0, 0), (20, 0), (40, 10), (60, 20)]]
 

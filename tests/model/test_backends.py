@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from onegen.errors import ConfigError  # noqa: E402
 from onegen.model.backends import BACKENDS, attend, make_plan, resolve_backend  # noqa: E402
-from onegen.sample import ConfigError  # noqa: E402
 from tests.model.networks import distance, enlarge_queries, random_network, random_text  # noqa: E402
 
 HAS_FLASH = importlib.util.find_spec("flash_attn") is not None and torch.cuda.is_available()

@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from onegen.errors import ConfigError  # noqa: E402
 from onegen.model.nextdit import NextDiT  # noqa: E402
 from onegen.model.presets import PRESETS  # noqa: E402
-from onegen.sample import ConfigError  # noqa: E402
 from tests.model.networks import distance, random_network, random_text  # noqa: E402
 
 # transformer/config.json of the release (spec 5.2), with leftovers of its training

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
+from onegen.errors import ConfigError
 from onegen.model.codec import PixelShuffleCodec
 from onegen.model.encoders import (
     codec_factor,
@@ -22,7 +23,6 @@ from onegen.model.encoders import (
     wordpiece_tokenizer,
 )
 from onegen.model.minilm import PACKAGE, MiniLM, rename
-from onegen.sample import ConfigError
 
 pytestmark = pytest.mark.torch
 

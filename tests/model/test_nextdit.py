@@ -4,8 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from onegen.errors import ConfigError  # noqa: E402
 from onegen.model.packing import PackedViews, pack, unpack  # noqa: E402
-from onegen.sample import ConfigError  # noqa: E402
 from tests.model import reference  # noqa: E402
 from tests.model.networks import distance, enlarge_queries, random_network, random_text, reference_of  # noqa: E402
 from tests.model.per_token import PerTokenNetwork  # noqa: E402

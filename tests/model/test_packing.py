@@ -4,9 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from onegen.errors import ConfigError  # noqa: E402
 from onegen.model.packing import Layout, PackedViews, pack, unpack  # noqa: E402
 from onegen.model.text import TextContext, pack_text  # noqa: E402
-from onegen.sample import ConfigError  # noqa: E402
 
 
 def test_tokens_run_by_row_then_column_with_channels_fastest():

@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from onegen.errors import ConfigError  # noqa: E402
 from onegen.model.packing import Layout  # noqa: E402
 from onegen.model.rope import axis_table, axis_tables, rotate, rotation  # noqa: E402
-from onegen.sample import ConfigError  # noqa: E402
 
 
 def test_three_tables_at_128_positions_take_less_than_a_megabyte():

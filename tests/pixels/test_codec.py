@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from onegen.errors import SampleError
 from onegen.pixels.codec import decode_image, decode_part, encode_part
-from onegen.sample import SampleError
 from tests.packaged import photo
 from tests.pictures import decode, encode, jpeg, png, smooth
 from tests.properties import PROPERTY

@@ -2,8 +2,8 @@
 
 import pytest
 
+from onegen.errors import ConfigError
 from onegen.pixels.sizes import BASES, bucket_table, center_crop, check_size, nearest_bucket
-from onegen.sample import ConfigError
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from onegen.config.registry import register
-from onegen.sample import Annotation, Kind, Provides, SampleError, SourceImage, SourceItem
+from onegen.errors import SampleError
+from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedItem
 
 

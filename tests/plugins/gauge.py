@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.config.registry import register
-from onegen.sample import Annotation, Kind, Part, Provides, SampleError, SourceItem
+from onegen.errors import SampleError
+from onegen.sample import Annotation, Kind, Part, Provides, SourceItem
 from onegen.shards.plan import PlannedItem
 from onegen.sources.folder import Folder
 

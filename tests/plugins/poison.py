@@ -11,7 +11,8 @@ from typing import ClassVar
 import pyarrow as pa
 
 from onegen.config.registry import register
-from onegen.sample import Annotation, Item, Provides, Rejected, SampleError
+from onegen.errors import SampleError
+from onegen.sample import Annotation, Item, Provides, Rejected
 from tests.calls import note_calls
 from tests.plugins.plain import Plain
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 import pyarrow as pa
 
 from onegen.config.registry import register
-from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item, Provides, Rejected
 from tests.plugins.plain import Plain
 from tests.plugins.poison import act
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 import pyarrow as pa
 
 from onegen.config.registry import register
-from onegen.sample import Annotation, Kind, Provides, SampleError, SourceItem
+from onegen.errors import SampleError
+from onegen.sample import Annotation, Kind, Provides, SourceItem
 from onegen.shards.plan import PlannedItem
 from onegen.sources.folder import Folder
 from tests.plugins.poison import act

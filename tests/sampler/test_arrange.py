@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.sampler.arrange import Given, arrange_views, make_prompt, parse_entity, parse_numbers, spread
 from onegen.tasks.table import find_tasks
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.sampler import OneDiffusionPipeline
 from onegen.sampler.folder import PARTS
 from onegen.sampler.tiny import random_pipeline

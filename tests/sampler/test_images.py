@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.sampler.images import prepare, read_image, to_pil, to_rgb
 
 pytestmark = pytest.mark.torch

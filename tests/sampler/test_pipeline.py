@@ -7,13 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
+from onegen.errors import ConfigError
 from onegen.geometry.cameras import orbit
 from onegen.geometry.rays import camera_rays, rays_to_latent
-from onegen.sample import ConfigError
 from onegen.sampler import OneDiffusionPipeline
 from onegen.sampler.images import prepare
 from onegen.sampler.tiny import random_pipeline
-from onegen.tasks.table import Entity, Prompt
+from onegen.tasks.colours import Entity
+from onegen.tasks.prompt import Prompt
 
 pytestmark = pytest.mark.torch
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.sampler.schedule import dynamic_mu, num_generated_tokens, set_timesteps
 
 pytestmark = pytest.mark.torch

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from onegen.errors import ConfigError
 from onegen.geometry.cameras import orbit
-from onegen.sample import ConfigError
 from onegen.sampler.trajectory import Batch, plan_trajectory, sample_trajectory
 
 

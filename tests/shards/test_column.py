@@ -11,7 +11,7 @@ from onegen.shards.column import ColumnReader, ColumnWriter, count
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import IMAGE_FIELDS, Row, digest
 from onegen.shards.manifest import Counts
-from onegen.storage.store import open_store
+from onegen.storage import open_store
 from tests.fabricated import Line, memory_store, write_column
 from tests.properties import FEW
 

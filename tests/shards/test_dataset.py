@@ -5,10 +5,12 @@ import re
 
 import pytest
 
-from onegen.sample import ConfigError
-from onegen.shards.dataset import CARD, PACKED, Card, Dataset, PlanSummary, file_of, folder, manifest_name
+from onegen.errors import ConfigError
+from onegen.sample import PACKED
+from onegen.shards.dataset import CARD, Card, Dataset, PlanSummary, file_of, folder, manifest_name
 from onegen.shards.manifest import Counts
-from onegen.storage.store import Store, open_store
+from onegen.storage import open_store
+from onegen.storage.store import Store
 from tests.fabricated import Line, memory_store, write_column
 
 CARD_OF_TEST = Card(

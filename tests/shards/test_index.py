@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onegen.sample import STATUSES
-from onegen.shards.index import BASE, IMAGE_FIELDS, Row, canonical, digest, from_table, to_parquet, to_table
+from onegen.shards.canonical import canonical
+from onegen.shards.index import BASE, IMAGE_FIELDS, Row, digest, from_table, to_parquet, to_table
 from onegen.shards.tar import Member
 from tests.properties import FEW, PROPERTY
 

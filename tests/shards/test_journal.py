@@ -11,7 +11,8 @@ import pytest
 from onegen.shards.column import ColumnWriter
 from onegen.shards.index import Row
 from onegen.shards.journal import Journal
-from onegen.storage.store import LocalStore, open_store
+from onegen.storage import open_store
+from onegen.storage.local import LocalStore
 
 KEYS = [f"{n:020x}" for n in range(4)]
 

@@ -6,18 +6,11 @@ PYTHONPATH=. python -m pytest tests/shards/test_views.py
 import pyarrow as pa
 import pytest
 
-from onegen.sample import ConfigError, Part, Provides
+from onegen.errors import ConfigError
+from onegen.sample import Part, Provides
 from onegen.shards.index import IMAGE_FIELDS, Row, from_table, to_table
-from onegen.shards.views import (
-    OTHERS,
-    check_names,
-    evaluate,
-    joined_parts,
-    joined_values,
-    split_name,
-    stored_fields,
-    values_of,
-)
+from onegen.shards.views import OTHERS, check_names, joined_parts, joined_values, split_name, stored_fields, values_of
+from onegen.shards.where import evaluate_rows
 
 FIELDS = {"level": pa.float64(), "word": pa.string()}
 SCOPE = {"tone": FIELDS, "image": {"width": pa.int32()}}
@@ -77,10 +70,10 @@ def test_a_rule_must_hold_for_every_image():
         ],
         "image": [row(n, {"width": 1}, {"width": 2}) for n in range(5)],
     }
-    assert evaluate("tone.level < 0.5", rows, {"tone": FIELDS}) == [True, False, False, False, False]
-    assert evaluate("tone.level < 0.5 AND width < 3", rows, SCOPE) == [True, False, False, False, False]
-    assert evaluate("width < 2", rows, {"image": SCOPE["image"]}) == [False] * 5
-    assert evaluate("tone.level IS NULL", rows, {"tone": FIELDS}) == [False, False, False, False, True]
+    assert evaluate_rows("tone.level < 0.5", rows, {"tone": FIELDS}) == [True, False, False, False, False]
+    assert evaluate_rows("tone.level < 0.5 AND width < 3", rows, SCOPE) == [True, False, False, False, False]
+    assert evaluate_rows("width < 2", rows, {"image": SCOPE["image"]}) == [False] * 5
+    assert evaluate_rows("tone.level IS NULL", rows, {"tone": FIELDS}) == [False, False, False, False, True]
 
 
 def test_a_rule_may_name_a_column_of_the_whole_sample_beside_one_of_each_image():
@@ -89,8 +82,8 @@ def test_a_rule_may_name_a_column_of_the_whole_sample_beside_one_of_each_image()
         "tone": [row(0, {"level": 1.0}, {"level": 2.0})],
     }
     scope = {"said": {"score": pa.int64()}, "tone": FIELDS}
-    assert evaluate("score = 3 AND level >= 1", rows, scope) == [True]
-    assert evaluate("score = 3 AND level = 1", rows, scope) == [False]
+    assert evaluate_rows("score = 3 AND level >= 1", rows, scope) == [True]
+    assert evaluate_rows("score = 3 AND level = 1", rows, scope) == [False]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.shards.where import columns_in, evaluate
 
 SCOPE = {

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from onegen.sample import ConfigError, SampleError
+from onegen.errors import ConfigError, SampleError
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources.folder import IMAGES, Folder
 from tests.fabricated import memory_store

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from onegen.config.recipe import make_source
+from onegen.errors import ConfigError, SampleError
 from onegen.pixels.upright import cut, decode, open_header
-from onegen.sample import ConfigError, Panel, SampleError, SourceItem
+from onegen.sample import Panel, SourceItem
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources.pairs import Pairs
 from tests.exports import (

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from onegen.config.recipe import make_source
-from onegen.sample import ConfigError, SampleError
+from onegen.errors import ConfigError, SampleError
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources.parquet import Parquet
 from tests.exports import table_bytes

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from onegen.sample import ConfigError, SampleError, SourceImage, SourceItem
+from onegen.errors import ConfigError, SampleError
+from onegen.sample import SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources.reading.tar import DamagedTar, members
 from onegen.sources.webdataset import WebDataset

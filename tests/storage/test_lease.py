@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from onegen.storage.lease import LeaseHeld, lease
-from onegen.storage.store import open_store
+from onegen.errors import LeaseHeld
+from onegen.storage import open_store
+from onegen.storage.lease import lease
 from tests.fabricated import memory_store
 
 HOLDER = """
 import sys
 from onegen.storage.lease import lease
-from onegen.storage.store import open_store
+from onegen.storage import open_store
 with lease(open_store(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -7,8 +7,10 @@ import threading
 
 import pytest
 
-from onegen.sample import ConfigError
-from onegen.storage.store import TEMPORARY, LocalStore, Store, explain, open_store
+from onegen.errors import ConfigError
+from onegen.storage import open_store
+from onegen.storage.local import TEMPORARY, LocalStore
+from onegen.storage.store import Store, explain
 from tests.fabricated import memory_store
 
 

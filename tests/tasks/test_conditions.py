@@ -3,18 +3,8 @@ import numpy as np
 import pytest
 
 from onegen.sample import Annotation
-from onegen.tasks.conditions import (
-    blur,
-    canny,
-    colour_masks,
-    filled_boxes,
-    frames,
-    grey_map,
-    holes,
-    low_resolution,
-    pictures,
-    skeleton,
-)
+from onegen.tasks.conditions import canny, colour_masks, filled_boxes, frames, grey_map, pictures, skeleton
+from onegen.tasks.degradations import blur, holes, low_resolution
 from tests.packaged import photo
 
 

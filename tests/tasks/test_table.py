@@ -8,19 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onegen.sample import ConfigError
-from onegen.tasks.table import (
-    COLOURS,
-    TASKS,
-    Entity,
-    Prompt,
-    assign_colours,
-    check_mask,
-    complete_prompt,
-    find_task,
-    find_tasks,
-    view_roles,
-)
+from onegen.errors import ConfigError
+from onegen.tasks.colours import COLOURS, Entity, assign_colours
+from onegen.tasks.prompt import Prompt, complete_prompt
+from onegen.tasks.table import TASKS, check_mask, find_task, find_tasks, view_roles
 
 CAT = (Entity("cat", "red"), Entity("sofa", "teal"))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from onegen.cli.tables import print_models
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.weights import fetch as weights
 from onegen.weights.packages import Package
 from onegen.weights.table import DEPTH_HEAD, TABLE, ModelFile, ModelPackage

@@ -28,7 +28,8 @@ import pyarrow as pa
 from onegen.annotators.shared.dino_tokens import SALIENCY_MODEL, token_session, tokens
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.config.registry import register
-from onegen.sample import Annotation, ConfigError, Item, Part, Provides, Rejected, Resources, Weights
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item, Part, Provides, Rejected, Resources, Weights
 from onegen.weights.fetch import require, weights_of
 from onegen.weights.sessions import session_of
 from onegen.weights.table import DEPTH_HEAD

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.config.registry import register
+from onegen.errors import ConfigError
 from onegen.pixels.boxes import letterbox, suppress
-from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
 from onegen.weights.fetch import require, weights_of
 from onegen.weights.sessions import LITERT, lite_model, require_package
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.config.registry import register
-from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
 from onegen.weights.fetch import model_file, require, weights_of
 from onegen.weights.sessions import require_package
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.config.registry import register
-from onegen.sample import Annotation, ConfigError, Item, Part, Provides, Rejected, Resources, Weights
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item, Part, Provides, Rejected, Resources, Weights
 from onegen.weights.fetch import require, weights_of
 from onegen.weights.sessions import onnx_session
 

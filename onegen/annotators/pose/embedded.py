@@ -10,7 +10,8 @@ import pyarrow as pa
 from onegen.annotators.shared.blazepose import Body, load_models, model_weights, require_models, see_body
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.config.registry import register
-from onegen.sample import Annotation, ConfigError, Item, Provides, Rejected, Resources, Weights
+from onegen.errors import ConfigError
+from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
 
 # nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles (left before right) among BlazePose's 33 points
 COCO_FROM_BLAZEPOSE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)

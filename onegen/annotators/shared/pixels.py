@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from onegen.sample import Item, SampleError
+from onegen.errors import SampleError
+from onegen.sample import Item
 
 
 def pixels_of(item: Item) -> np.ndarray:

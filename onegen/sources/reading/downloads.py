@@ -7,7 +7,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from onegen.sample import SampleError
+from onegen.errors import SampleError
 from onegen.shards.plan import PlannedFile
 from onegen.sources.reading.files import Files, state
 from onegen.sources.reading.metadata import kept_type

@@ -16,7 +16,7 @@ from typing import Any
 
 import fsspec
 
-from onegen.sample import ConfigError, SampleError
+from onegen.errors import ConfigError, SampleError
 from onegen.shards.plan import PlannedFile
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")

@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from onegen.sample import ConfigError, Provides
+from onegen.errors import ConfigError
+from onegen.sample import Provides
 from onegen.shards.index import BASE
 from onegen.shards.views import OTHERS
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from onegen.sample import ConfigError
+from onegen.errors import ConfigError
 from onegen.shards.plan import PlannedFile
 from onegen.sources.reading.files import Files, unreadable
 

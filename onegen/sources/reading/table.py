@@ -14,8 +14,8 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from onegen.config.registry import nearest
-from onegen.sample import Annotation, ConfigError, Provides, SampleError
+from onegen.errors import ConfigError, SampleError, nearest
+from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.columns import column_names, column_type, column_value, is_picture, is_text, is_texts
 from onegen.sources.reading.files import Files, unreadable

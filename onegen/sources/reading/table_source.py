@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from onegen.sample import Annotation, Provides, SampleError
+from onegen.errors import SampleError
+from onegen.sample import Annotation, Provides
 from onegen.shards.plan import PlannedItem
 from onegen.sources.reading.table import Table
 

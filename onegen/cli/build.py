@@ -1,0 +1,129 @@
+"""`onegen build` and `onegen retry`: run the main job with progress, and say how it ended."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onegen.cli.data import DatasetArgument
+from onegen.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from onegen.build.build import Options
+    from onegen.config.recipe import Recipe
+    from onegen.storage import Store
+
+
+class Executor(StrEnum):
+    """Kinds of workers."""
+
+    local = "local"
+    ray = "ray"
+
+
+ExecutorOption = Annotated[Executor, typer.Option(help="Worker processes on this machine, or Ray actors.")]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Ray cluster to join, such as 10.0.0.1:6379; without it, Ray starts here."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Workers per stage (default: the recipe's, else one per core); 0 runs in this process, for debugging.",
+    ),
+]
+
+
+def build(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="YAML file, or the name of one that ships: quickstart.", show_default=False
+        ),
+    ],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or fsspec URL to build into.", show_default=False)],
+    executor: ExecutorOption = Executor.local,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="STAGE", help="Run this stage or column alone. May be repeated.")
+    ] = None,
+    recompute: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STAGE",
+            help="Throw away and make again this stage's or column's work, where its inputs or options changed "
+            "(all of it where nothing did). May be repeated.",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Plan the first N items only; pinned with the plan.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the recipe with defaults, the plan and what is done; write nothing."),
+    ] = False,
+) -> ExitCode:
+    """Build a dataset from a recipe, or go on where an earlier build stopped.
+
+    Run the same command again after Ctrl-C, a crash or a full disk: committed shards are not made twice. Add an
+    annotator to the recipe and run it again: only its column is computed.
+
+    \b
+      onegen build pipelines/quickstart.yaml demo/dataset
+      onegen build recipe.yaml out --executor ray --workers 8
+      onegen build recipe.yaml out --dry-run
+    """
+    from onegen.build.build import Options
+    from onegen.config.recipe import load_recipe
+    from onegen.config.shipped import recipe_path
+    from onegen.storage import open_store
+
+    loaded, store = load_recipe(recipe_path(recipe)), open_store(out)
+    options = Options(executor.value, address, workers, tuple(only or ()), tuple(recompute or ()), limit=limit)
+    if dry_run:
+        from onegen.build.dry_run import describe
+
+        typer.echo(describe(loaded, store, options))
+        return ExitCode.DONE
+    return _run(loaded, store, options)
+
+
+def retry(
+    dataset: DatasetArgument,
+    stage: Annotated[
+        str | None, typer.Option(help="Only failures of this stage or column.", show_default="all")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(help="Only failures with this reason; shell patterns such as 'crash*' work.")
+    ] = "*",
+    executor: ExecutorOption = Executor.local,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+) -> ExitCode:
+    """Compute failed samples again, and everything that waited for them.
+
+    Samples that are not failed are copied, byte for byte. `onegen status` lists the reasons.
+    """
+    from onegen.build.build import Options
+    from onegen.build.jobs import Retry
+    from onegen.config.parse import parse
+    from onegen.config.recipe import Recipe
+    from onegen.shards.dataset import Dataset
+    from onegen.storage import open_store
+
+    store = open_store(dataset)
+    loaded = parse(Recipe, Dataset(store).require_card().recipe, f"recipe of {dataset}")
+    options = Options(executor.value, address, workers, retry=Retry(reason), retry_stage=stage)
+    return _run(loaded, store, options)
+
+
+def _run(recipe: "Recipe", store: "Store", options: "Options") -> ExitCode:
+    """Build with progress, print how it ended, and return its exit code."""
+    from onegen.build.build import build as run_build
+    from onegen.cli.progress import Progress
+    from onegen.cli.tables import print_summary
+
+    with Progress(store) as progress:
+        summary = run_build(recipe, store, options, progress)
+    print_summary(summary, store.url, recipe)
+    return ExitCode.FAILURES if summary.over_limit else ExitCode.DONE

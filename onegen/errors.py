@@ -1,0 +1,42 @@
+"""The ways a command of onegen ends other than well, and the question every unknown name is answered with.
+
+Two are about what went in: `ConfigError` (the user's words or machine) and `SampleError` (one sample). The others end a
+build early without blame for either: what is committed stays, and the same command goes on.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(Exception):
+    """The user's recipe, command or machine must change; the message names the thing, the rule and the way out."""
+
+
+class SampleError(Exception):
+    """One sample is at fault; `reason` is a short code (`[a-z0-9_]+`) that is counted, stored and retried by name."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["SampleError"], tuple[str, str]]:
+        return SampleError, (self.reason, str(self))
+
+
+class Stopped(Exception):
+    """The build ended early; what is committed stays, and the same command goes on from there."""
+
+
+class LeaseHeld(Exception):
+    """Another driver works on this dataset; the message says who and since when."""
+
+
+class Breaker(Exception):
+    """So many rows of a shard failed with one unexpected exception type that the stage is broken, not the data."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return `did you mean 'x'?` for the closest choice, else the list of choices."""
+    known = sorted(choices)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known) or '(none)'}."

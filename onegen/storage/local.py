@@ -1,0 +1,142 @@
+"""A dataset in a folder of this machine."""
+
+import contextlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from onegen.storage.store import Spool, Store
+
+TEMPORARY = ".tmp"
+"""Folder of half-written files; everything in it is an orphan once no driver holds the lease."""
+
+
+class LocalStore(Store):
+    """A dataset in a folder of this machine: temporary files are renamed into place and flushed to disk first."""
+
+    is_local = True
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._root = os.path.abspath(os.path.expanduser(re.sub(r"^(file|local)://", "", url)))
+
+    @property
+    def root(self) -> str:
+        """The folder, absolute."""
+        return self._root
+
+    def free_bytes(self) -> int | None:
+        """Return the room left on the disk of the folder; None before it is made."""
+        return shutil.disk_usage(self._root).free if os.path.isdir(self._root) else None
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file of this name is there."""
+        return os.path.isfile(self._path(name))
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes; raises FileNotFoundError."""
+        return os.stat(self._path(name)).st_size
+
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names of the files directly in a folder, sorted; links count as what they lead to."""
+        try:
+            with os.scandir(self._path(folder)) as entries:
+                return sorted(entry.name for entry in entries if entry.is_file())
+        except FileNotFoundError:
+            return []
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Return the names of the folders directly in a folder, sorted."""
+        try:
+            with os.scandir(self._path(folder)) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for random-access reading."""
+        return open(self._path(name), "rb")
+
+    def read(self, name: str) -> bytes:
+        """Return a whole file."""
+        return Path(self._path(name)).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put `data` under `name` in one step, on disk before this returns."""
+        self._change("write", name)
+        temporary = self._temporary()
+        with open(temporary, "wb") as file:
+            file.write(data)
+            self._flush(file)
+        self._move(temporary, name)
+
+    @contextlib.contextmanager
+    def spool(self, label: str) -> Iterator["Spool"]:
+        """Give a temporary file on the same disk, so that `publish` is a rename."""
+        self._change("spool", label)
+        spool = Spool(open(self._temporary(), "wb"), label)  # noqa: SIM115
+        try:
+            yield spool
+        finally:
+            spool.close()
+
+    def publish(self, spool: "Spool", name: str) -> None:
+        """Give a spooled file its name, on disk before this returns."""
+        self._change("publish", name)
+        self._flush(spool.file)
+        spool.file.close()
+        self._move(spool.path, name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name in one step, replacing what was there."""
+        self._change("rename", new)
+        self._move(self._path(old), new)
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        self._change("delete", name)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self._path(name))
+
+    def append(self, name: str, text: str) -> None:
+        """Add text to the end of a log file."""
+        self._change("append", name)
+        os.makedirs(os.path.dirname(self._path(name)), exist_ok=True)
+        with open(self._path(name), "a", encoding="utf-8") as file:
+            file.write(text)
+
+    def scratch(self) -> str | None:
+        """Return the folder of temporary files."""
+        os.makedirs(self._path(TEMPORARY), exist_ok=True)
+        return self._path(TEMPORARY)
+
+    def clear_temporary(self) -> int:
+        """Delete what dead workers left half written; return how many files."""
+        left = self.names(TEMPORARY)
+        for name in left:
+            self.delete(f"{TEMPORARY}/{name}")
+        return len(left)
+
+    def _temporary(self) -> str:
+        os.makedirs(self._path(TEMPORARY), exist_ok=True)
+        return self._path(f"{TEMPORARY}/{uuid.uuid4().hex}")
+
+    @staticmethod
+    def _flush(file: BinaryIO) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+
+    def _move(self, old: str, name: str) -> None:
+        new = self._path(name)
+        os.makedirs(os.path.dirname(new), exist_ok=True)
+        os.replace(old, new)
+        # Without this a power cut may keep a manifest and lose the file it names.
+        folder = os.open(os.path.dirname(new), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
