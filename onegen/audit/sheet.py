@@ -38,8 +38,8 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], title: str) -> Image.Image:
     fonts = _Fonts(*(ImageFont.load_default(size) for size in (26, 15, 13)))
     cells = [_by_label(row) for row in rows]
     labels = list(dict.fromkeys(label for row in cells for label in row))
-    shown = [one for one in labels if any(one in row and row[one].picture is not None for row in cells)]
-    columns = shown + [one for one in labels if one not in shown]
+    pictured = [label for label in labels if any(label in row and row[label].picture is not None for row in cells)]
+    columns = pictured + [label for label in labels if label not in pictured]
     width = _left(max(1, len(columns))) - GAP + MARGIN
     width = max(width, 2 * MARGIN + int(fonts.title.getlength(title)) + 1)
     heights = [max([TILE_HEIGHTS[0], *(_height(tile, fonts) for tile in row)]) + GAP + 4 for row in rows]
@@ -47,13 +47,13 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], title: str) -> Image.Image:
     sheet = Image.new("RGB", (width, top + sum(heights) + MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), title, _INK, fonts.title)
-    for index, (label, _) in enumerate(columns):
-        draw.text((_left(index), MARGIN + 46), label, _INK, fonts.header)
+    for index, (heading, _) in enumerate(columns):
+        draw.text((_left(index), MARGIN + 46), heading, _INK, fonts.header)
     for row, height in zip(cells, heights, strict=True):
         draw.line((MARGIN, top, width - MARGIN, top), _RULE)
-        for index, one in enumerate(columns):
-            if one in row:
-                _draw_tile(sheet, row[one], (_left(index), top + GAP // 2), fonts)
+        for index, label in enumerate(columns):
+            if label in row:
+                _draw_tile(sheet, row[label], (_left(index), top + GAP // 2), fonts)
         top += height
     return sheet
 

@@ -42,19 +42,19 @@ def show(dataset: Dataset, keys: Sequence[str] = ()) -> Image.Image:
 
 def _find(dataset: Dataset, keys: Sequence[str]) -> list[tuple[int, int]]:
     """Return (shard, position) of the wanted rows, in the order asked for."""
-    found: dict[str, tuple[int, int]] = {}
+    places: dict[str, tuple[int, int]] = {}
     for shard, row in _images(dataset):
         for key in keys or [row.key or ""]:
             if row.key and row.key.startswith(key):
-                found.setdefault(key if keys else row.key, (shard, row.position))
-        if len(found) >= (len(keys) or FIRST):
+                places.setdefault(key if keys else row.key, (shard, row.position))
+        if len(places) >= (len(keys) or FIRST):
             break
-    missing = [key for key in keys if key not in found]
+    missing = [key for key in keys if key not in places]
     if missing:
         raise ConfigError(
             f"key must be in the dataset with an image that is ok, got {missing[0]!r}. Keys are the tar member names."
         )
-    return [found[key] for key in keys] if keys else list(found.values())
+    return [places[key] for key in keys] if keys else list(places.values())
 
 
 def _images(dataset: Dataset) -> Iterator[tuple[int, Row]]:
@@ -68,11 +68,11 @@ def _tiles(dataset: Dataset, columns: Sequence[str], shard: int, position: int) 
     """Return a row of tiles for each image of a sample."""
     image = _read(dataset, IMAGE, shard, position)
     assert image is not None
-    found = {column: _read(dataset, column, shard, position) for column in columns}
-    return [_row(image, found, index, role) for index, role in enumerate(ROLES[dataset.require_card().kind])]
+    reads = {column: _read(dataset, column, shard, position) for column in columns}
+    return [_row(image, reads, index, role) for index, role in enumerate(ROLES[dataset.require_card().kind])]
 
 
-def _row(image: _Read, found: Mapping[str, _Read | None], index: int, role: str) -> list[Tile]:
+def _row(image: _Read, reads: Mapping[str, _Read | None], index: int, role: str) -> list[Tile]:
     """Return one image, what can be drawn of its annotations, its caption, and every other value on one card.
 
     `role` is what the image is to its sample, empty where it is all of it.
@@ -80,20 +80,21 @@ def _row(image: _Read, found: Mapping[str, _Read | None], index: int, role: str)
     row, parts = image
     (picture,) = _parts(parts, index).values()
     pixels = decode_image(picture)
-    said = {
+    annotations = {
         column: Annotation(
             values_of(read[0], index), {name: _array(data) for name, data in _parts(read[1], index).items()}
         )
-        for column, read in found.items()
+        for column, read in reads.items()
         if read and read[0].status == "ok"
     }
-    drawn = pictures(pixels, said)
-    for column, annotation in said.items():
+    drawn = pictures(pixels, annotations)
+    for column, annotation in annotations.items():
         if not drawn.keys() & {column, _DRAWN_AS.get(column, column)}:
             drawn |= {name.removesuffix(".png"): _look(part) for name, part in annotation.parts.items()}
     tiles = [Tile(pixels, IMAGE, (*filter(None, [role]), str(row.values["item"]), row.key or ""))]
     tiles += [Tile(picture, name, _DRAWN_NOTE if name == "canny" else ()) for name, picture in drawn.items()]
-    return [*tiles, Tile(None, "caption", _captions(row, said, index)), Tile(None, "values", _card(found, index))]
+    tiles.append(Tile(None, "caption", _captions(row, annotations, index)))
+    return [*tiles, Tile(None, "values", _card(reads, index))]
 
 
 def _parts(parts: Mapping[str, bytes], index: int) -> dict[str, bytes]:
@@ -102,28 +103,28 @@ def _parts(parts: Mapping[str, bytes], index: int) -> dict[str, bytes]:
     return {name: data for owner, name, data in named if owner == index}
 
 
-def _captions(row: Row, said: Mapping[str, Annotation], index: int) -> tuple[str, ...]:
+def _captions(row: Row, annotations: Mapping[str, Annotation], index: int) -> tuple[str, ...]:
     """Return what a pair is about, the caption that came with the image and the one that was made."""
     about = values_of(row, index)
     captions = {"instruction: ": about.get("instruction"), "subject: ": about.get("subject"), "": about.get("caption")}
-    if "caption" in said:
-        captions["made: "] = said["caption"].values.get("caption")
+    if "caption" in annotations:
+        captions["made: "] = annotations["caption"].values.get("caption")
     return tuple(f"{origin}{_short(str(text))}" for origin, text in captions.items() if text) or ("none",)
 
 
-def _card(found: Mapping[str, _Read | None], index: int) -> tuple[str, ...]:
+def _card(reads: Mapping[str, _Read | None], index: int) -> tuple[str, ...]:
     """Return single values by name, and for columns without an answer why."""
     lines: list[str] = []
-    for column, read in found.items():
+    for column, read in reads.items():
         if read is None:
             lines.append(f"{column}\tnot made yet")
         elif read[0].status != "ok":
             lines.append(f"{column}\t{read[0].status}: {read[0].reason}")
         elif column != "caption":
-            said = values_of(read[0], index).items()
+            values = values_of(read[0], index).items()
             lines += [
                 f"{column if name == column else f'{column}.{name}'}\t{_brief(value)}"
-                for name, value in said
+                for name, value in values
                 if _brief(value)
             ]
     return tuple(lines) or ("none",)

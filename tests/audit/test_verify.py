@@ -1,0 +1,320 @@
+"""Every finding `verify` can have: one defect is planted in a sound dataset, and that one is found.
+
+PYTHONPATH=. python -m pytest tests/audit/test_verify.py
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from onegen.audit.verify import verify
+from onegen.errors import ConfigError
+from onegen.sample import IMAGE, PACKED
+from onegen.shards.column import count
+from onegen.shards.dataset import CARD, folder
+from onegen.shards.index import BASE, Row, digest, from_table, to_parquet, to_table
+from onegen.shards.tar import BLOCK, header
+from tests.tiny import dataset, make_recipe, manifest_json, run, write_photos
+
+SHARD = 1
+COLUMN_TAR = r"columns/tone/000001-\w+\.tar"
+COLUMN_INDEX = r"columns/tone/000001-\w+\.parquet"
+ECHO_INDEX = r"columns/echo/000001-\w+\.parquet"
+IMAGE_INDEX = r"columns/image/000001-\w+\.parquet"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two shards of three images: a column with parts, one without, and the packed view."""
+    root = tmp_path_factory.mktemp("sound")
+    write_photos(root / "photos", 6)
+    stages = [
+        {"name": "look", "annotators": {"tests.plugins.tone": {}}},
+        {"name": "again", "annotators": {"tests.plugins.echo": {}}},
+    ]
+    run(make_recipe(root / "photos", stages, samples_per_shard=3), root / "out")
+    return root / "out"
+
+
+@pytest.fixture
+def out(sound: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(sound, tmp_path / "out"))
+
+
+def path_of(out: Path, column: str, extension: str) -> Path:
+    """Return the file of the damaged shard that its manifest names."""
+    (name,) = (name for name in manifest_json(out, column, SHARD)["files"] if name.endswith(extension))
+    return out / folder(column) / name
+
+
+def change_card(out: Path, **changes: Any) -> None:
+    card = json.loads((out / CARD).read_text())
+    (out / CARD).write_text(json.dumps(card | changes))
+
+
+def change_plan_summary(out: Path, **changes: Any) -> None:
+    change_card(out, plan=json.loads((out / CARD).read_text())["plan"] | changes)
+
+
+def change_manifest(out: Path, column: str, **changes: Any) -> None:
+    """Change a manifest and bring the card's digest after it, so that no second rule is broken."""
+    path = out / folder(column) / f"{SHARD:06d}.json"
+    path.write_text(json.dumps(manifest_json(out, column, SHARD) | changes))
+    change_card(out, digest=dataset(out).digest())
+
+
+def forget_file(out: Path, column: str, extension: str) -> None:
+    """Leave a file out of its manifest."""
+    files = manifest_json(out, column, SHARD)["files"]
+    change_manifest(out, column, files={name: file for name, file in files.items() if not name.endswith(extension)})
+
+
+def republish(out: Path, column: str, extension: str, data: bytes, **changes: Any) -> None:
+    """Put other bytes into a file, and say of them in its manifest what is true."""
+    path = path_of(out, column, extension)
+    path.write_bytes(data)
+    record = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    files = manifest_json(out, column, SHARD)["files"] | {path.name: record}
+    change_manifest(out, column, files=files, **changes)
+
+
+def change_rows(out: Path, column: str, change: Callable[[list[Row]], Sequence[Row]]) -> None:
+    """Put other rows into an index; counts, digest and hashes follow."""
+    table = pq.read_table(path_of(out, column, ".parquet"))
+    rows = list(change(from_table(table)))
+    fields = {field.name: field.type for field in table.schema if field.name not in BASE}
+    data = to_parquet(to_table(rows, fields, "image", table["producer"][0].as_py()))
+    republish(out, column, ".parquet", data, counts=count(rows).model_dump(), digest=digest(rows))
+
+
+def change_tar(out: Path, column: str, change: Callable[[bytearray], None]) -> None:
+    """Change bytes of a tar; its hash follows."""
+    data = bytearray(path_of(out, column, ".tar").read_bytes())
+    change(data)
+    republish(out, column, ".tar", bytes(data))
+
+
+def garble(path: Path) -> None:
+    """Turn a byte in the middle of a file, which keeps its size."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def garble_part(data: bytearray) -> None:
+    data[BLOCK + 20] ^= 0xFF
+
+
+def garble_header(data: bytearray) -> None:
+    data[:BLOCK] = b"\xff" * BLOCK
+
+
+def cut_short(data: bytearray) -> None:
+    del data[BLOCK + 20 :]
+
+
+def rename_member(data: bytearray) -> None:
+    size = int(bytes(data[124:135]), 8)
+    data[:BLOCK] = header("another.tone.png", size)
+
+
+def with_other_members(rows: list[Row]) -> list[Row]:
+    return [replace(rows[0], values={**rows[0].values, "members": ["f" * 64]}), *rows[1:]]
+
+
+def with_foreign_key(rows: list[Row]) -> list[Row]:
+    return [rows[0], replace(rows[1], key="f" * 20), rows[2]]
+
+
+DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
+    "plan unreadable": (
+        lambda out: (out / "plan/000001.parquet").write_bytes(b"no table"),
+        r"plan/000001\.parquet",
+        "plan must be readable: .+new OUT",
+    ),
+    "plan missing": (
+        lambda out: (out / "plan/000001.parquet").unlink(),
+        r"plan/000001\.parquet",
+        "plan must be readable: .+No such file",
+    ),
+    "plan count": (lambda out: change_plan_summary(out, items=7), "plan", "must hold 7 items, got 6"),
+    "manifest unreadable": (
+        lambda out: (out / "columns/tone/000001.json").write_text("{"),
+        r"columns/tone/000001\.json",
+        "is not a manifest of schema version 1",
+    ),
+    "manifest of the packed view unreadable": (
+        lambda out: (out / "shards/000001.json").write_text("{"),
+        r"shards/000001\.json",
+        "is not a manifest of schema version 1",
+    ),
+    "manifest missing": (
+        lambda out: (out / "columns/tone/000001.json").unlink(),
+        r"columns/tone/000001\.json",
+        "manifest must be there in a complete dataset",
+    ),
+    "manifest of the packed view missing": (
+        lambda out: (out / "shards/000001.json").unlink(),
+        r"shards/000001\.json",
+        "manifest must be there in a complete dataset",
+    ),
+    "index not named": (
+        lambda out: forget_file(out, "tone", ".parquet"),
+        r"columns/tone/000001\.json",
+        "must name an index",
+    ),
+    "tar not named": (
+        lambda out: forget_file(out, "tone", ".tar"),
+        r"columns/tone/000001\.json",
+        "must name the tar of its parts",
+    ),
+    "tar of the packed view not named": (
+        lambda out: forget_file(out, PACKED, ".tar"),
+        r"shards/000001\.json",
+        "must name the tar of its parts",
+    ),
+    "file missing": (lambda out: path_of(out, "tone", ".tar").unlink(), COLUMN_TAR, "file must be there"),
+    "image index missing": (lambda out: path_of(out, IMAGE, ".parquet").unlink(), IMAGE_INDEX, "file must be there"),
+    "size": (
+        lambda out: path_of(out, "tone", ".tar").write_bytes(b"short"),
+        COLUMN_TAR,
+        r"file must have \d{4,} bytes, got 5",
+    ),
+    "size in the packed view": (
+        lambda out: path_of(out, PACKED, ".tar").write_bytes(b"short"),
+        r"shards/000001\.tar",
+        r"file must have \d{4,} bytes, got 5",
+    ),
+    "index unreadable": (
+        lambda out: republish(out, "tone", ".parquet", b"no table"),
+        COLUMN_INDEX,
+        "index must be readable: ",
+    ),
+    "index of something else": (
+        lambda out: republish(out, "tone", ".parquet", (out / "plan/000001.parquet").read_bytes()),
+        COLUMN_INDEX,
+        "index must be readable: ",
+    ),
+    "order of rows": (
+        lambda out: change_rows(out, "tone", lambda rows: rows[::-1]),
+        COLUMN_INDEX,
+        "one row for each of 3 planned items in their order, got 3 rows",
+    ),
+    "number of rows": (
+        lambda out: change_rows(out, "echo", lambda rows: rows[:2]),
+        ECHO_INDEX,
+        "one row for each of 3 planned items in their order, got 2 rows",
+    ),
+    "position beyond the plan": (
+        lambda out: change_rows(out, "tone", lambda rows: [*rows[:2], replace(rows[2], position=7)]),
+        COLUMN_INDEX,
+        "one row for each of 3 planned items",
+    ),
+    "counts": (
+        lambda out: change_manifest(out, "tone", counts={"rows": 3, "ok": 2, "failed": 1}),
+        COLUMN_INDEX,
+        "rows by status must be as the manifest says, .*'failed': 1}, got .*'failed': 0}",
+    ),
+    "digest": (
+        lambda out: change_manifest(out, "tone", digest="0" * 64),
+        COLUMN_INDEX,
+        "rows must have digest 0{64}, got [1-9a-f]",
+    ),
+    "key not of its members": (
+        lambda out: change_rows(out, IMAGE, with_other_members),
+        IMAGE_INDEX,
+        r"keys must follow from members and words, got \w{20} at position 0",
+    ),
+    "foreign key": (
+        lambda out: change_rows(out, "echo", with_foreign_key),
+        ECHO_INDEX,
+        r"keys must be those of the image column, got f{20} at position 1, not \w{20}",
+    ),
+    "tar cut short": (
+        lambda out: change_tar(out, "tone", cut_short),
+        COLUMN_TAR,
+        r"tar must reach to the end of \w+\.tone\.png, got 532 bytes",
+    ),
+    "packed tar cut short": (lambda out: change_tar(out, PACKED, cut_short), r"shards/000001\.tar", "must reach to"),
+    "card digest": (lambda out: change_card(out, digest="0" * 64), "dataset.json", "its digest must be that of"),
+}
+
+DEFECTS_IN_BYTES: dict[str, tuple[Callable[[Path], Any], str, str]] = {
+    "hash of a tar": (
+        lambda out: garble(path_of(out, "tone", ".tar")),
+        COLUMN_TAR,
+        r"file must have SHA-256 \w{64}, got \w{64}",
+    ),
+    "hash in the packed view": (
+        lambda out: garble(path_of(out, PACKED, ".tar")),
+        r"shards/000001\.tar",
+        "file must have SHA-256",
+    ),
+    "tar unreadable": (lambda out: change_tar(out, "tone", garble_header), COLUMN_TAR, "tar must be readable: "),
+    "tar members": (
+        lambda out: change_tar(out, "tone", rename_member),
+        COLUMN_TAR,
+        r"members must be those of the index, got a difference at \w+\.tone\.png",
+    ),
+    "part": (
+        lambda out: change_tar(out, "tone", garble_part),
+        COLUMN_TAR,
+        r"part \w{20}\.tone\.png must have SHA-256 \w{64}",
+    ),
+}
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["quick", "full"])
+def test_a_sound_dataset_has_no_finding(sound: Path, full: bool) -> None:
+    assert list(verify(dataset(sound), full)) == []
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["quick", "full"])
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_found_once(out: Path, name: str, full: bool) -> None:
+    plant, file, words = DEFECTS[name]
+    plant(out)
+    (finding,) = verify(dataset(out), full)
+    assert re.fullmatch(file, finding.file)
+    assert re.search(words, str(finding), re.DOTALL)
+    assert finding.way_out.endswith(".")
+
+
+@pytest.mark.parametrize("name", DEFECTS_IN_BYTES)
+def test_a_defect_in_the_bytes_is_found_when_every_byte_is_read(out: Path, name: str) -> None:
+    plant, file, words = DEFECTS_IN_BYTES[name]
+    plant(out)
+    assert list(verify(dataset(out))) == []
+    (finding,) = verify(dataset(out), full=True)
+    assert re.fullmatch(file, finding.file)
+    assert re.search(words, finding.what)
+    assert str(finding) == f"{finding.file}: {finding.what}. {finding.way_out}"
+
+
+def test_defects_of_several_files_are_all_found(out: Path) -> None:
+    for column in (IMAGE, "tone", PACKED):
+        garble(path_of(out, column, ".tar"))
+    (out / "columns/echo/000000.json").unlink()
+    files = [finding.file for finding in verify(dataset(out), full=True)]
+    assert [name.rsplit("/", 1)[0] for name in files] == ["columns/image", "columns/echo", "columns/tone", "shards"]
+
+
+def test_what_is_not_made_yet_is_no_defect(out: Path) -> None:
+    for name in ("columns/echo/000001.json", "shards/000001.json"):
+        (out / name).unlink()
+    change_card(out, state="building", digest=None)
+    assert list(verify(dataset(out), full=True)) == []
+
+
+def test_a_folder_without_a_card_is_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must hold a dataset"):
+        list(verify(dataset(tmp_path)))
