@@ -11,13 +11,25 @@ from onegen.build.build import Options, Summary, build
 from onegen.config.recipe import Recipe
 from onegen.sample import Status
 from onegen.shards.column import ColumnWriter
-from onegen.shards.dataset import Dataset
+from onegen.shards.dataset import Card, Dataset, PlanSummary
 from onegen.shards.index import IMAGE_FIELDS
 from onegen.shards.manifest import Manifest, Producer, Run, fingerprint, inputs_digest
 from onegen.storage import open_store
 from onegen.storage.store import Store
 
 RUN = Run(started="2026-11-22T00:00:00Z", seconds=0, host="test", peak_rss=0, computed=0, libraries={})
+
+TINY_CARD = Card(
+    name="tiny",
+    kind="image",
+    state="building",
+    recipe={},
+    recipe_digest="",
+    source={},
+    source_root="photos",
+    plan=PlanSummary(shards=3, items=24, digest=""),
+)
+"""Of a dataset of three planned shards."""
 
 
 @contextlib.contextmanager

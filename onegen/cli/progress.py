@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from onegen.cli.lines import print_line
 from onegen.sample import STATUSES
 from onegen.shards.manifest import Manifest
 from onegen.storage.store import Store
@@ -30,7 +31,7 @@ class StepProgress:
     name: str
     shards: int
     done: int
-    began: float = field(default_factory=time.monotonic)
+    began: float
     ended: float | None = None
     committed: set[int] = field(default_factory=set)
     rows: int = 0
@@ -80,12 +81,12 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Print a line and log it."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        print_line(self._console, text)
         self._write("note", text=text)
 
     def begin(self, step: str, shards: int, done: int) -> None:
         """Add a row to the table."""
-        self._steps[step] = StepProgress(step, shards, done)
+        self._steps[step] = StepProgress(step, shards, done, time.monotonic())
         self._write("begin", step=step, shards=shards, done=done)
 
     def committed(self, step: str, manifest: Manifest) -> None:
@@ -123,17 +124,17 @@ class Progress:
         if self._live is not None or time.monotonic() - self._last_plain < PLAIN_SECONDS:
             return
         self._last_plain = time.monotonic()
-        said = [f"{progress.name}: {progress.shards_done:,}/{progress.shards:,} shards"]
+        facts = [f"{progress.name}: {progress.shards_done:,}/{progress.shards:,} shards"]
         if progress.rows:
-            said.append(f"{progress.rate:,.1f} rows/s")
+            facts.append(f"{progress.rate:,.1f} rows/s")
         for column, counts in progress.counts.items():
-            found = " ".join(f"{status} {number:,}" for status, number in counts.items() if number)
-            said.append(found if column == progress.name else f"{column} {found}")
+            totals = " ".join(f"{status} {number:,}" for status, number in counts.items() if number)
+            facts.append(totals if column == progress.name else f"{column} {totals}")
         if progress.eta_seconds is not None:
-            said.append(f"{_duration(progress.eta_seconds)} left")
+            facts.append(f"{_duration(progress.eta_seconds)} left")
         elif progress.doing:
-            said.append(progress.doing[0])
-        self._console.print(", ".join(said), highlight=False, soft_wrap=True)
+            facts.append(progress.doing[0])
+        print_line(self._console, ", ".join(facts))
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")

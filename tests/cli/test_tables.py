@@ -1,0 +1,119 @@
+"""What the command line prints when work is done.
+
+PYTHONPATH=. python -m pytest tests/cli/test_tables.py
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onegen.audit.status import ColumnStatus, DatasetStatus
+from onegen.build.build import Summary
+from onegen.cli.tables import print_models, print_status, print_summary
+from onegen.shards.manifest import Counts
+from onegen.weights.fetch import ModelStatus, State
+from tests.fabricated import TINY_CARD
+from tests.tiny import make_recipe
+
+RECIPE = make_recipe(Path("photos"), [], limits={"failure_rate": 0.05})
+URL = "a/very/long/" + 20 * "path/" + "of [/red] brackets"
+"""A path that is neither broken at the width of a page nor taken for markup."""
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what was printed, a line an entry, runs of spaces as one."""
+    monkeypatch.setenv("COLUMNS", "150")
+    return lambda: [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_summary_of_a_good_build(printed: Any) -> None:
+    counts = {"image": Counts(rows=1234, ok=1230, filtered=4), "hed": Counts(rows=1234, ok=1230, skipped=4)}
+    print_summary(Summary("d" * 64, counts, None), URL, RECIPE)
+    assert printed() == [
+        "column rows ok skipped filtered failed",
+        "image 1,234 1,230 0 4 0",
+        "hed 1,234 1,230 4 0 0",
+        f"digest {'d' * 64}",
+    ]
+
+
+def test_a_summary_names_the_shards(printed: Any) -> None:
+    print_summary(Summary("d" * 64, {"image": Counts(rows=2, ok=2)}, Counts(rows=2, ok=2)), URL, RECIPE)
+    lines = printed()
+    assert lines[2] == "shards 2 2 0 0 0"
+    assert lines[-1] == f"shards {URL}/shards/*.tar"
+
+
+def test_a_summary_says_what_to_do_about_failures(printed: Any) -> None:
+    packed = Counts(rows=10, ok=7, failed=3)
+    counts = {"image": Counts(rows=10, ok=9, failed=1), "hed": Counts(rows=10, ok=8, failed=2)}
+    print_summary(Summary("d" * 64, counts, packed, ("hed",)), URL, RECIPE)
+    # The packed view fails no row of its own.
+    assert printed()[-2:] == [
+        f"3 failed row(s): see `onegen status {URL}`, mend the cause, then `onegen retry {URL}`",
+        "hed: 20.0% of rows failed, limits.failure_rate allows 5.0%",
+    ]
+
+
+def status(state: Any = "complete", driver: str | None = None, last: dict[str, Any] | None = None) -> DatasetStatus:
+    plan = TINY_CARD.plan.model_copy(update={"shards": 1200, "items": 12_000})
+    card = TINY_CARD.model_copy(update={"name": "[tiny]", "state": state, "source_root": URL, "plan": plan})
+    hed = ColumnStatus("hed", 3, Counts(rows=30, ok=24, failed=6), (("crash", 5), ("no_edges", 1)), "hed@2+abcdef12")
+    return DatasetStatus(card, (hed,), "d" * 64, driver, last)
+
+
+STATUS_LINES = [
+    f"[tiny] 12,000 items in 1,200 shards from {URL}",
+    "column shards rows ok skipped filtered failed made by why failed",
+    "hed 3/1,200 30 24 0 0 6 hed@2+abcdef12 crash 5, no_edges 1",
+    f"digest {'d' * 64}",
+]
+
+
+def test_the_status_of_a_complete_dataset(printed: Any) -> None:
+    print_status(status(last={"event": "end", "step": "pack"}))
+    assert printed() == STATUS_LINES
+
+
+def test_the_status_while_it_is_built(printed: Any) -> None:
+    workers = {"1": "on hed of shard 000003, rows 0-7 for 2 s", "2": "loading for 9 s"}
+    last = {"event": "waiting", "step": "edges", "workers": workers}
+    print_status(status("building", "process 7 on host since today", last))
+    assert printed() == [
+        *STATUS_LINES,
+        "being built by process 7 on host since today",
+        "last heard: waiting edges",
+        "worker 1: on hed of shard 000003, rows 0-7 for 2 s",
+        "worker 2: loading for 9 s",
+    ]
+
+
+def test_the_status_after_the_driver_died(printed: Any) -> None:
+    print_status(status("building", None, {"event": "note", "text": "listing"}))
+    assert printed() == [
+        *STATUS_LINES,
+        "no driver at work: the last build did not finish. Run `onegen build` again to go on.",
+        "last heard: note",
+    ]
+
+
+def test_models_stand_under_their_package(printed: Any) -> None:
+    def model(package: str, file: str, state: State, optional: bool = False) -> ModelStatus:
+        return ModelStatus(package, "2.0", file, "f" * 64, "MIT", (package, "other"), optional, state)
+
+    rows = [
+        model("hed", "hed.onnx", "ready"),
+        model("hed", "labels.txt", "damaged"),
+        model("minilm", "m.onnx", "missing", optional=True),
+    ]
+    print_models(rows, Path(URL))
+    assert printed() == [
+        "hed 2.0 for hed, other",
+        f"ready hed.onnx MIT sha256 {'f' * 64}",
+        f"damaged labels.txt MIT sha256 {'f' * 64}",
+        "minilm 2.0 for minilm, other, optional",
+        f"missing m.onnx MIT sha256 {'f' * 64}",
+        f"in {URL}; bring what is missing with `onegen models fetch`",
+    ]
