@@ -17,7 +17,12 @@ from onegen.errors import ConfigError, nearest
 from onegen.shards.index import Row
 from onegen.shards.views import OTHERS, values_of
 
-_IMPURE = ("random", "uuid", "gen_random_uuid", "now", "current_timestamp", "nextval", "setseed")
+_RANDOM = ("random", "setseed", "uuid", "uuidv4", "uuidv7", "gen_random_uuid")
+_DATE = ("today", "age", "ago", "current_date", "current_localtimestamp", "current_timestamp", "get_current_timestamp")
+_TIME = ("now", "current_time", "current_localtime", "get_current_time", "transaction_timestamp")
+_SESSION = ("nextval", "currval", "setval", "txid_current", "getvariable", "current_setting", "current_query")
+_IMPURE = frozenset((*_RANDOM, *_DATE, *_TIME, *_SESSION))
+"""Functions whose answer is not of their arguments alone. duckdb's own list lacks some of them."""
 Scope = Mapping[str, Mapping[str, pa.DataType]]
 """The columns an expression may name, each with its fields."""
 
@@ -30,7 +35,10 @@ def columns_in(expression: str, scope: Scope) -> set[str]:
     if tree.get("error"):
         raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {tree.get('error_message')}.")
     if _strays(tree):
-        raise ConfigError(f"expression must look at its own row alone, got {expression!r}: no subquery, no random().")
+        raise ConfigError(
+            f"expression must look at its own row alone, got {expression!r}: no subquery, no window, "
+            f"no random() and no now()."
+        )
     named: set[str] = set()
     for path in _references(tree):
         if path[0] not in scope:
@@ -111,7 +119,7 @@ def _engine() -> duckdb.DuckDBPyConnection:
 def _strays(node: Any) -> bool:
     """Say whether a serialized statement asks for more than its row: its outcome would not be a function of it."""
     if isinstance(node, dict):
-        is_stray = node.get("class") == "SUBQUERY" or node.get("function_name") in _IMPURE
+        is_stray = node.get("class") in ("SUBQUERY", "WINDOW") or node.get("function_name") in _IMPURE
         return is_stray or any(_strays(child) for child in node.values())
     return isinstance(node, list) and any(_strays(child) for child in node)
 

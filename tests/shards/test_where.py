@@ -1,10 +1,11 @@
 """PYTHONPATH=. python -m pytest tests/shards/test_where.py"""
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from onegen.errors import ConfigError
-from onegen.shards.where import columns_in, evaluate
+from onegen.shards.where import _IMPURE, columns_in, evaluate
 
 SCOPE = {
     "image": {"width": pa.int32(), "height": pa.int32(), "caption": pa.string(), "phash": pa.uint64()},
@@ -100,8 +101,48 @@ def test_an_unsigned_hash_is_compared_whole():
     assert outcome("image.phash > 9223372036854775808", image=rows) == [True, False]
 
 
-@pytest.mark.parametrize("expression", ["nsfw < random()", "nsfw < (SELECT max(nsfw) FROM nsfw)"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "nsfw < (SELECT max(nsfw) FROM nsfw)",
+        "EXISTS (SELECT 1 FROM nsfw) AND nsfw < 1",
+        "rank() OVER (ORDER BY nsfw) < 3",
+        "nsfw < avg(nsfw) OVER ()",
+        "nsfw < main.random()",
+        "nsfw < RANDOM()",
+        "CASE WHEN nsfw < 1 THEN len([1, floor(random())]) > 1 ELSE false END",
+    ],
+)
 def test_an_expression_that_looks_beyond_its_row_is_refused(expression: str) -> None:
     """The same row in another shard, or another run, would have another outcome."""
     with pytest.raises(ConfigError, match="its own row alone"):
-        columns_in(expression, {"nsfw": {"nsfw": pa.float32()}})
+        columns_in(expression, SCOPE)
+
+
+@pytest.mark.parametrize("function", sorted(_IMPURE))
+def test_a_function_of_more_than_its_arguments_is_refused(function: str) -> None:
+    for call in (f"{function}()", f"{function}(nsfw)"):
+        with pytest.raises(ConfigError, match="its own row alone"):
+            columns_in(f"nsfw < 1 OR {call} IS NULL", SCOPE)
+
+
+@pytest.mark.parametrize(
+    "name", ["current_timestamp", "current_date", "current_time", "localtime", "localtimestamp", "current_user", "user"]
+)
+def test_a_word_that_sql_reads_as_a_call_is_a_column_that_is_not_there(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"names the column '{name}'"):
+        columns_in(f"nsfw < 1 OR {name} IS NULL", SCOPE)
+
+
+def test_a_column_may_be_called_like_a_refused_function() -> None:
+    scope = {"age": {"age": pa.float32()}}
+    assert columns_in("age > 18", scope) == {"age"}
+    assert evaluate("age > 18", {"age": [{"age": 20.0}, {"age": 3.0}]}, scope) == [True, False]
+
+
+def test_what_duckdb_itself_calls_unstable_is_refused() -> None:
+    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    unstable = {name for (name,) in duckdb.sql(query).fetchall()}
+    harmless = {"error", "stats", "vector_type", "write_log", "sleep_ms", "in_search_path"}
+    about_the_connection = {name for name in unstable if name.startswith("current_")}
+    assert unstable - _IMPURE - harmless - about_the_connection == set()

@@ -244,6 +244,20 @@ def test_paths_may_start_from_image_root(tmp_path):
     assert bytes_of(source.read(plan(source)[0])) == [png(1), jpeg(0)]
 
 
+def test_a_folder_whose_name_begins_like_the_root_is_outside(tmp_path):
+    for name in ("in", "in-evil"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(png(1))
+    path = two(tmp_path, rows=3, t=["a.png", "../in-evil/a.png", f"{tmp_path}/in-evil/a.png"])
+    source = make_source({"pairs": path, **MAPPED, "image_root": str(tmp_path / "in")})
+    inside, *outside = plan(source)
+    assert bytes_of(source.read(inside))[0] == png(1)
+    for item in outside:
+        reason, message = failed(source, item)
+        assert reason == "outside_root"
+        assert message.startswith(f"target path must lie below {tmp_path}/in, got ")
+
+
 def test_rights_are_of_both_and_captions_of_each(tmp_path):
     said = {"tc": ["after", None], "sc": ["before", ""], "l": ["CC0-1.0", None], "who": ["Ann", None]}
     path = two(tmp_path, **said, link=["https://pictures.example/1", None])

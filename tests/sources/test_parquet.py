@@ -156,6 +156,22 @@ def test_nothing_above_the_root_is_read(tmp_path, outside):
     assert outside in message
 
 
+@pytest.mark.parametrize("image_root", [None, "in", "in/"], ids=["beside the file", "image_root", "with a slash"])
+def test_a_folder_whose_name_begins_like_the_root_is_outside(tmp_path, image_root):
+    for name in ("in/a.jpg", "in-evil/a.jpg", "in.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    outside = ["../in-evil/a.jpg", str(tmp_path / "in-evil/a.jpg"), "../in.jpg", "..", "", "."]
+    table = write(tmp_path / ("in/t.parquet" if image_root is None else "t.parquet"), image=["a.jpg", *outside])
+    source = Parquet(table, image_root=image_root and f"{tmp_path}/{image_root}")
+    inside, *items = plan(source)
+    assert source.read(inside).images[0].data == b"in/a.jpg"
+    for item, path in zip(items, outside, strict=True):
+        reason, message = failed(source, item)
+        assert reason == "outside_root", path
+        assert f"must lie below {tmp_path}/in, got {path}" in message
+
+
 def test_a_path_to_nothing_fails_by_its_name(tmp_path):
     source = Parquet(write(tmp_path / "t.parquet", image=["gone.jpg", "folder"]))
     (tmp_path / "folder").mkdir()
