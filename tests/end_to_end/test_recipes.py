@@ -3,6 +3,7 @@
 PYTHONPATH=. python -m pytest tests/end_to_end/test_recipes.py -m slow
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.tiny import dataset, run
 
 RECIPES = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
 FEW = 5
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -43,5 +45,17 @@ def test_it_builds_what_it_says(name: str, home: Path, tmp_path: Path, monkeypat
     assert show(dataset(tmp_path)).width > 1000
 
 
-def test_there_are_the_five_of_the_readme() -> None:
-    assert RECIPES == ["editing", "image_to_image", "quickstart", "subject_driven", "text_to_image"]
+def test_those_that_ship_are_those_the_documents_list() -> None:
+    tables = re.findall(r"^\| recipe \|.*\n(?:\|.*\n)+", documents(), re.MULTILINE)
+    listed = [name for table in tables for name in re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)]
+    assert sorted(listed) == RECIPES
+
+
+def test_recipes_that_documents_name_are_there() -> None:
+    assert set(re.findall(r"`pipelines/(\w+)\.yaml`", documents())) <= set(RECIPES)
+
+
+def documents() -> str:
+    """Return the README and everything in docs/ as one text."""
+    paths = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
