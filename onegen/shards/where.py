@@ -18,11 +18,15 @@ from onegen.shards.index import Row
 from onegen.shards.views import OTHERS, values_of
 
 _RANDOM = ("random", "setseed", "uuid", "uuidv4", "uuidv7", "gen_random_uuid")
-_DATE = ("today", "age", "ago", "current_date", "current_localtimestamp", "current_timestamp", "get_current_timestamp")
-_TIME = ("now", "current_time", "current_localtime", "get_current_time", "transaction_timestamp")
+_DATE = ("today", "age", "ago", "current_date", "current_localtimestamp", "get_current_timestamp")
+_TIME = ("now", "current_localtime", "get_current_time", "transaction_timestamp")
 _SESSION = ("nextval", "currval", "setval", "txid_current", "getvariable", "current_setting", "current_query")
 _IMPURE = frozenset((*_RANDOM, *_DATE, *_TIME, *_SESSION))
-"""Functions whose answer is not of their arguments alone. duckdb's own list lacks some of them."""
+"""Functions whose answer is not of their arguments alone; duckdb's own list lacks some of them.
+
+SQL's calls without brackets, such as current_timestamp, read as columns that are not in scope.
+"""
+
 Scope = Mapping[str, Mapping[str, pa.DataType]]
 """The columns an expression may name, each with its fields."""
 

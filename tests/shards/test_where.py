@@ -119,7 +119,10 @@ def test_an_expression_that_looks_beyond_its_row_is_refused(expression: str) -> 
         columns_in(expression, SCOPE)
 
 
-@pytest.mark.parametrize("function", sorted(_IMPURE))
+UNLISTED_BY_DUCKDB = {"age", "ago", "current_localtime", "current_localtimestamp"}
+
+
+@pytest.mark.parametrize("function", sorted(_IMPURE | UNLISTED_BY_DUCKDB))
 def test_a_function_of_more_than_its_arguments_is_refused(function: str) -> None:
     for call in (f"{function}()", f"{function}(nsfw)"):
         with pytest.raises(ConfigError, match="its own row alone"):
@@ -129,8 +132,9 @@ def test_a_function_of_more_than_its_arguments_is_refused(function: str) -> None
 @pytest.mark.parametrize(
     "name", ["current_timestamp", "current_date", "current_time", "localtime", "localtimestamp", "current_user", "user"]
 )
-def test_a_word_that_sql_reads_as_a_call_is_a_column_that_is_not_there(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"names the column '{name}'"):
+def test_a_call_without_brackets_is_refused(name: str) -> None:
+    """One release of duckdb parses it as a column, another as the function behind it."""
+    with pytest.raises(ConfigError, match=f"its own row alone|names the column '{name}'"):
         columns_in(f"nsfw < 1 OR {name} IS NULL", SCOPE)
 
 
