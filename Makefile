@@ -51,7 +51,7 @@ test: $(VENV)/dev
 	$(BIN)/onegen models fetch
 	$(BIN)/onegen models fetch minilm
 	$(BIN)/python -m onegen.demo.photos
-	$(BIN)/python -m pytest $(TESTS) -m "$(MARKS)" $(PYTEST)
+	$(BIN)/python -m pytest $(TESTS) -m "$(MARKS)" --durations=15 $(PYTEST)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
