@@ -1,0 +1,163 @@
+"""What counts as a worker's silence, by a clock the test moves.
+
+PYTHONPATH=. python -m pytest tests/executor/test_silence.py
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import pytest
+
+from onegen.build.jobs import Made, Task
+from onegen.build.outcome import Began
+from onegen.config.recipe import LimitsConfig
+from onegen.errors import Stopped
+from onegen.executor.supervisor import Supervisor
+from onegen.executor.worker import Finished, Loaded, Message
+
+Round = tuple[float, list[tuple[int, Message]]]
+"""What is heard at one wait, after how many seconds."""
+BATCH_SECONDS = 60.0
+LOAD_SECONDS = 90.0
+FIRST, SECOND = Task(0, ("hed",)), Task(1, ("hed",))
+
+
+class Clock:
+    """Stands for the module `time`: it goes on when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("onegen.executor.supervisor.time", clock)
+    return clock
+
+
+@dataclass
+class RehearsedPool:
+    """Workers whose words come in `rounds`, one a wait, each after so many seconds; later waits hear nothing."""
+
+    clock: Clock
+    rounds: deque[Round]
+    tasks: list[Task] = field(default_factory=list)
+    killed: list[tuple[int, float]] = field(default_factory=list)
+    started: int = 0
+
+    def start(self) -> int:
+        self.started += 1
+        return self.started
+
+    def run(self, worker: int, task: Task) -> None:
+        self.tasks.append(task)
+
+    def wait(self, timeout: float) -> list[tuple[int, Message]]:
+        seconds, words = self.rounds.popleft()
+        self.clock.now += seconds
+        return words
+
+    def kill(self, worker: int) -> None:
+        self.killed.append((worker, self.clock.now))
+
+    def close(self) -> None:
+        pass
+
+
+def made(shard: int) -> Made:
+    """Return a result a test can tell from another's."""
+    return Made((), {"shard": str(shard)})
+
+
+def supervise(
+    clock: Clock, *rounds: Round, commit_seconds: float = 0.0, workers: int = 2
+) -> tuple[RehearsedPool, list[str]]:
+    """Run as many tasks as workers; return the pool and the shards committed."""
+    pool = RehearsedPool(clock, deque(rounds))
+    committed: list[str] = []
+
+    def commit(result: Made) -> None:
+        clock.now += commit_seconds
+        committed.append(result.pending["shard"])
+
+    limits = LimitsConfig(batch_seconds=BATCH_SECONDS, load_seconds=LOAD_SECONDS)
+    Supervisor(pool, limits, workers, commit).run([FIRST, SECOND][:workers])
+    return pool, committed
+
+
+LOADED: Round = (1.0, [(1, Loaded()), (2, Loaded())])
+
+
+def test_a_slow_commit_is_no_silence_of_a_worker_whose_word_waits(clock: Clock) -> None:
+    pool, committed = supervise(
+        clock,
+        LOADED,
+        (1.0, [(2, Began("hed", 1, (0, 1))), (1, Began("hed", 0, (0, 1))), (1, Finished(made(0)))]),
+        # Said while the first was committed, heard after.
+        (0.0, [(2, Finished(made(1)))]),
+        commit_seconds=10 * BATCH_SECONDS,
+    )
+    assert pool.killed == []
+    assert committed == ["0", "1"]
+    assert pool.tasks == [FIRST, SECOND], "no row is suspected"
+
+
+def test_a_slow_commit_is_no_silence_of_a_worker_that_loads(clock: Clock) -> None:
+    pool, committed = supervise(
+        clock,
+        (1.0, [(1, Loaded())]),
+        (1.0, [(1, Began("hed", 0, (0,))), (1, Finished(made(0)))]),
+        # The first goes on with the second shard meanwhile.
+        (0.0, [(1, Began("hed", 1, (0,))), (2, Loaded())]),
+        (1.0, [(1, Finished(made(1)))]),
+        commit_seconds=10 * LOAD_SECONDS,
+    )
+    assert pool.killed == []
+    assert committed == ["0", "1"]
+
+
+@pytest.mark.parametrize(("seconds", "is_killed"), [(BATCH_SECONDS, False), (BATCH_SECONDS + 1, True)])
+def test_a_worker_silent_over_its_rows_is_killed_at_its_deadline(clock: Clock, seconds: float, is_killed: bool) -> None:
+    pool, committed = supervise(
+        clock,
+        (1.0, [(1, Loaded())]),
+        (1.0, [(1, Began("hed", 0, (3,)))]),
+        (seconds, []),
+        (0.0, [(2, Loaded())] if is_killed else [(1, Finished(made(0)))]),
+        (0.0, [(2, Finished(made(0)))]),
+        workers=1,
+    )
+    assert pool.killed == ([(1, 1002.0 + seconds)] if is_killed else [])
+    assert committed == ["0"]
+    assert [task.suspects for task in pool.tasks] == ([(), (("hed", 3),)] if is_killed else [()])
+
+
+def test_a_word_a_batch_keeps_a_slow_worker_alive(clock: Clock) -> None:
+    batches = [(BATCH_SECONDS, [(1, Began("hed", 0, (row,)))]) for row in range(10)]
+    last: Round = (BATCH_SECONDS, [(1, Finished(made(0)))])
+    pool, committed = supervise(clock, (LOAD_SECONDS, [(1, Loaded())]), *batches, last, workers=1)
+    assert (pool.killed, committed) == ([], ["0"])
+
+
+def test_a_worker_that_never_loads_has_the_longer_limit(clock: Clock) -> None:
+    silence: list[Round] = [(LOAD_SECONDS, []), (1.0, [])]
+    with pytest.raises(
+        Stopped, match="workers must start, and 3 did not: nothing heard for 90 s from a worker loading"
+    ):
+        supervise(clock, *silence * 3, workers=1)
+
+
+def test_an_idle_worker_may_be_silent_for_ever(clock: Clock) -> None:
+    pool, committed = supervise(
+        clock,
+        LOADED,
+        (1.0, [(1, Began("hed", 0, (0,))), (2, Began("hed", 1, (0,)))]),
+        (1.0, [(1, Finished(made(0)))]),
+        *[(BATCH_SECONDS, [(2, Began("hed", 1, (row,)))]) for row in range(5)],
+        (1.0, [(2, Finished(made(1)))]),
+    )
+    assert (pool.killed, committed) == ([], ["0", "1"])
