@@ -133,9 +133,9 @@ def _name_columns(recipe: Recipe, source: Source) -> _Columns:
     by_stage: dict[str, dict[str, Annotator]] = {}
     names = list(source.provides)
     for stage in recipe.stages:
-        made = [make_annotator(name, options) for name, options in stage.annotators.items()]
-        by_stage[stage.name] = dict(made)
-        names += [column for column, _ in made]
+        entries = [make_annotator(name, options) for name, options in stage.annotators.items()]
+        by_stage[stage.name] = dict(entries)
+        names += [column for column, _ in entries]
     _refuse_clashes(names, [stage.name for stage in recipe.stages if stage.name in source.provides])
     stored = {column: _stored(column, annotator) for group in by_stage.values() for column, annotator in group.items()}
     brought = dict(source.provides)

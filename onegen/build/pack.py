@@ -163,14 +163,14 @@ def _add(
     known = {member.name: member.sha256 for column in present for member in rows[column].parts}
     wanted = dict.fromkeys([*job.columns, *job.drawn_from])
     missing = [_missing(column, rows[column]) for column in wanted if rows[column].status != "ok"]
-    made: dict[str, bytes] = {}
+    drawn: dict[str, bytes] = {}
     try:
-        made = draw(job.render, readers, rows, job.drawn_from) if job.render else {}
+        drawn = draw(job.render, readers, rows, job.drawn_from) if job.render else {}
     except SampleError as error:
         missing.append({"column": "render", "status": "failed", "reason": error.reason})
-    made["json"] = canonical(_about(job, readers, rows, present, missing))
-    parts |= made
-    known |= {name: sha256(data) for name, data in made.items()}
+    drawn["json"] = canonical(_about(job, readers, rows, present, missing))
+    parts |= drawn
+    known |= {name: sha256(data) for name, data in drawn.items()}
     writer.add(image.position, image.key, "ok", None, "", values, parts, known)
 
 
@@ -213,7 +213,7 @@ def _missing(column: str, row: Row) -> dict[str, Any]:
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is said, of each image; what is not known is left out."""
+    """Return the values of a row, of each image; what is not known is left out."""
     known = {name: value for name, value in values.items() if value is not None}
     if OTHERS in known:
         known[OTHERS] = [_known(other) for other in known[OTHERS]]
