@@ -30,7 +30,7 @@ import webdataset
 from benchmarks.measure import Timing, interleave, time_here
 from benchmarks.table import Row, Table, version
 from onegen.build.pack import PackJob
-from onegen.executor.worker import settle
+from onegen.executor.worker import load_for_good
 from onegen.sample import PACKED
 from onegen.shards.canonical import canonical, sha256
 from onegen.shards.column import ColumnWriter
@@ -86,7 +86,7 @@ def run(size: Size = Size()) -> list[Table]:
     with tempfile.TemporaryDirectory(prefix="onegen-bench-") as scratch:
         # As a worker starts, and before there is a payload: in every arm the collector skips the packages imported
         # here and walks the samples.
-        settle(PackJob(UnflushedStore(scratch), "image", (), (), {}))
+        load_for_good(PackJob(UnflushedStore(scratch), "image", (), (), {}))
         try:
             timings = _measure(size, Path(scratch))
         finally:

@@ -24,11 +24,13 @@ from benchmarks.generated import make_recipe
 from benchmarks.measure import Timing, interleave, time_here
 from benchmarks.process import run_child
 from benchmarks.table import Row, Table, version
-from onegen.build.jobs import StageJob, Task
-from onegen.build.steps import make_steps
-from onegen.config.recipe import Recipe
+from onegen.build.assemble import make_steps
+from onegen.build.stage import StageJob
+from onegen.build.stage_step import StageStep
+from onegen.config.recipe import Recipe, make_source
 from onegen.demo.photos import write_photos
-from onegen.executor.worker import Finished, load, perform
+from onegen.executor.contract import Finished, Task
+from onegen.executor.worker import load
 from onegen.pixels.codec import decode_image, encode_part
 from onegen.sample import Annotation, Annotator, Item
 from onegen.shards.column import ColumnReader
@@ -122,8 +124,8 @@ def _jobs(scratch: Path, names: Sequence[str]) -> list[StageJob]:
     jobs = []
     for together in (names, *((name,) for name in names)):
         recipe = Recipe.model_validate(_recipe(scratch, together))
-        steps = make_steps(recipe, open_store(str(scratch / "run")))
-        jobs += [step.job for step in steps if step.name == "stage" and isinstance(step.job, StageJob)]
+        steps = make_steps(recipe, make_source(recipe.source), open_store(str(scratch / "run")))
+        jobs += [step.job for step in steps if step.name == "stage" and isinstance(step, StageStep)]
     return jobs
 
 
@@ -147,9 +149,9 @@ def _run_stages(jobs: Sequence[StageJob], images: int, scratch: Path) -> Timing:
     def build() -> None:
         for job in jobs:
             columns = tuple(column.column for column in job.columns)
-            *_, last = perform(job, Task(0, columns))
+            *_, last = job.perform(Task(0, columns))
             assert isinstance(last, Finished)
-            for manifest in last.made.manifests:
+            for manifest in last.result.manifests:
                 assert manifest.counts.ok == images, "the stage must answer every photo the bare loop does"
                 dataset.commit(manifest)
 

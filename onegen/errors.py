@@ -27,12 +27,12 @@ class Stopped(Exception):
     """The build ended early; what is committed stays, and the same command goes on from there."""
 
 
+class Breaker(Stopped):
+    """So many rows of a shard failed with one unexpected exception type that the stage is broken, not the data."""
+
+
 class LeaseHeld(Exception):
     """Another driver works on this dataset; the message says who and since when."""
-
-
-class Breaker(Exception):
-    """So many rows of a shard failed with one unexpected exception type that the stage is broken, not the data."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -4,20 +4,21 @@ Run it with `onegen build RECIPE OUT`. Whatever stopped a build, the same comman
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
-from onegen.build.jobs import Made, Retry, StageJob
-from onegen.build.pending import Leave, pack_tasks, refuse_changed_options, stage_tasks
-from onegen.build.select import SelectJob, is_current, run_select
-from onegen.build.steps import PACK, Step, downstream, find_columns, make_steps
-from onegen.config.recipe import Recipe
+from onegen.build.assemble import make_steps
+from onegen.build.jobs import Permissions
+from onegen.build.pending import refuse_changed_options, unmatched_retry
+from onegen.build.steps import Step, downstream, find_columns
+from onegen.config.recipe import Recipe, make_source
 from onegen.errors import ConfigError, Stopped
+from onegen.executor.contract import Job, Pool, Retry, ShardResult, Task
 from onegen.executor.local import InProcessPool, LocalPool
-from onegen.executor.supervisor import Pool, Supervisor
-from onegen.executor.worker import Job
+from onegen.executor.supervisor import Supervisor
 from onegen.sample import PACKED, SELECT
 from onegen.shards.canonical import canonical, sha256
 from onegen.shards.dataset import CARD, Card, ColumnSummary, Dataset
@@ -81,55 +82,89 @@ class Summary:
     over_limit: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Work:
+    """A build that was checked: its steps in order, and what may be thrown away or tried again on the way."""
+
+    recipe: Recipe
+    options: Options
+    dataset: Dataset
+    source: Source
+    steps: Sequence[Step]
+    permissions: Permissions
+
+
+def prepare(recipe: Recipe, store: Store, options: Options) -> Work:
+    """Check a build as far as it goes without writing; raises ConfigError for everything that would be refused."""
+    source = make_source(recipe.source)
+    steps = make_steps(recipe, source, store)
+    _check_options(steps, store, options)
+    work = Work(recipe, options, Dataset(store), source, steps, _permissions(steps, options))
+    check_committed(work)
+    return work
+
+
+def check_committed(work: Work) -> None:
+    """Raise ConfigError for an output that holds something else, or work that changed options would throw away."""
+    _check_output(work)
+    settings = {column: provenance for step in work.steps for column, provenance in step.settings.items()}
+    refuse_changed_options(work.dataset, settings, work.permissions)
+
+
 def build(recipe: Recipe, store: Store, options: Options, listener: Listener) -> Summary:
     """Build a dataset, or go on building it.
 
     Raises ConfigError (nothing committed was changed), Stopped (run the same command again) or LeaseHeld.
     """
-    steps = make_steps(recipe, store)
-    _check_options(steps, store, options)
-    dataset = Dataset(store)
     try:
-        check_output(dataset, recipe, _source(steps), options)
-        with lease(store), _session(steps, options):
+        work = prepare(recipe, store, options)
+        with lease(store), _session(work.steps, options):
             # Again: another driver may have made the dataset since.
-            check_output(dataset, recipe, _source(steps), options)
-            return _build(recipe, dataset, steps, options, listener)
+            check_committed(work)
+            return _build(work, listener)
     except OSError as error:
         raise Stopped(explain(error, store)) from error
 
 
-def _build(recipe: Recipe, dataset: Dataset, steps: list[Step], options: Options, listener: Listener) -> Summary:
-    swept = dataset.sweep()
+def _build(work: Work, listener: Listener) -> Summary:
+    swept = work.dataset.sweep()
     if swept:
         listener.note(f"swept {len(swept)} file(s) that an earlier run left uncommitted")
-    leave = leave_of(steps, options)
-    refuse_changed_options(dataset, steps, leave)
-    card = _pin_plan(recipe, dataset, _source(steps), options, listener)
-    if leave.follow:
-        after = ", ".join(c for c in downstream(steps, set(leave.permitted))) or "nothing"
-        listener.note(f"recompute {', '.join(sorted(leave.permitted))}; {after} follows where its inputs change")
-    only = {column for name in options.only for column in find_columns(steps, name)}
-    for step in steps:
+    card = _pin_plan(work, listener)
+    _announce(work, listener)
+    only = {column for name in work.options.only for column in find_columns(work.steps, name)}
+    for step in work.steps:
         if not only or only & {*step.columns, step.name}:
-            _run_step(step, recipe, dataset, card.plan.shards, options, leave, listener)
-    return _finish(recipe, dataset, card, steps)
+            _run_step(step, work, card.plan.shards, listener)
+    return _finish(work, card)
 
 
-def leave_of(steps: list[Step], options: Options) -> Leave:
+def _announce(work: Work, listener: Listener) -> None:
+    """Say what --recompute drags along, and what a retry cannot find."""
+    permitted = work.permissions.permitted
+    if permitted:
+        after = ", ".join(downstream(work.steps, set(permitted))) or "nothing"
+        listener.note(f"recompute {', '.join(sorted(permitted))}; {after} follows where its inputs change")
+    unmatched = unmatched_retry(work.dataset, work.permissions)
+    if unmatched:
+        listener.note(unmatched)
+
+
+def _permissions(steps: Sequence[Step], options: Options) -> Permissions:
     """Return what the options allow a build to throw away or try again."""
     permitted = {column for name in options.recompute for column in find_columns(steps, name)}
     follow = permitted | set(downstream(steps, permitted))
     retries: dict[str, Retry] = {}
     if options.retry is not None:
-        every = {column for step in steps for column in step.columns} - {SELECT}
+        every = {column for step in steps for column in step.columns} - {SELECT, PACKED}
         chosen = find_columns(steps, options.retry_stage) if options.retry_stage else every
-        retries = dict.fromkeys(chosen, options.retry)
-    return Leave(frozenset(permitted), frozenset(follow), retries)
+        retries = dict.fromkeys(sorted(chosen), options.retry)
+    return Permissions(frozenset(permitted), frozenset(follow), retries)
 
 
-def check_output(dataset: Dataset, recipe: Recipe, source: Source, options: Options) -> None:
+def _check_output(work: Work) -> None:
     """Raise ConfigError for an output that holds something else than this recipe's dataset."""
+    dataset, recipe, source, options = work.dataset, work.recipe, work.source, work.options
     card = dataset.card()
     url = dataset.store.url
     if card is None:
@@ -156,7 +191,7 @@ def check_output(dataset: Dataset, recipe: Recipe, source: Source, options: Opti
         )
 
 
-def _check_options(steps: list[Step], store: Store, options: Options) -> None:
+def _check_options(steps: Sequence[Step], store: Store, options: Options) -> None:
     for name in (*options.only, *options.recompute, *([options.retry_stage] if options.retry_stage else [])):
         find_columns(steps, name)
     if not store.is_local and options.workers != 0:
@@ -167,22 +202,16 @@ def _check_options(steps: list[Step], store: Store, options: Options) -> None:
         )
 
 
-def _source(steps: list[Step]) -> Source:
-    job = steps[0].job
-    assert isinstance(job, StageJob)
-    assert job.source is not None
-    return job.source
-
-
-def _pin_plan(recipe: Recipe, dataset: Dataset, source: Source, options: Options, listener: Listener) -> Card:
+def _pin_plan(work: Work, listener: Listener) -> Card:
     """Return the dataset's card; make the plan first where there is none. Writing the card pins the plan."""
+    recipe, dataset, source = work.recipe, work.dataset, work.source
     card = dataset.card()
     if card is not None:
         plan, limit, columns = card.plan, card.limit, card.columns
     else:
         listener.note(f"listing {source.root}")
-        plan = make_plan(dataset.store, source.listing(), recipe.samples_per_shard, options.limit)
-        limit, columns = options.limit, {}
+        plan = make_plan(dataset.store, source.listing(), recipe.samples_per_shard, work.options.limit)
+        limit, columns = work.options.limit, {}
         if plan.items == 0:
             raise ConfigError(
                 f"source must hold at least one image, got none in {source.root}. Check the path and file types."
@@ -205,42 +234,23 @@ def _pin_plan(recipe: Recipe, dataset: Dataset, source: Source, options: Options
     return card
 
 
-def _run_step(
-    step: Step, recipe: Recipe, dataset: Dataset, num_shards: int, options: Options, leave: Leave, listener: Listener
-) -> None:
-    if isinstance(step.job, SelectJob):
-        _run_select(step.job, dataset, num_shards, leave, listener)
-        return
-    if isinstance(step.job, StageJob):
-        tasks = stage_tasks(step.job, dataset, num_shards, leave)
-    else:
-        tasks = pack_tasks(step.job, dataset, num_shards, force=PACK in leave.permitted)
+def _run_step(step: Step, work: Work, num_shards: int, listener: Listener) -> None:
+    tasks = step.tasks(work.dataset, num_shards, work.permissions)
     listener.begin(step.name, num_shards, num_shards - len(tasks))
 
-    def commit(made: Made) -> None:
-        for manifest in made.manifests:
-            if manifest.column == PACKED:
-                dataset.commit_packed(manifest, dict(made.pending))
-            else:
-                dataset.commit(manifest)
+    def commit(result: ShardResult) -> None:
+        for manifest in result.manifests:
+            work.dataset.commit(manifest, result.pending)
             listener.committed(step.name, manifest)
 
+    def on_workers(job: Job, tasks: Sequence[Task]) -> None:
+        workers = min(len(tasks), _num_workers(step, work.options))
+        tick = partial(listener.waiting, step.name)
+        Supervisor(_pool(step, job, work.options), work.recipe.limits, workers, commit, tick).run(tasks)
+
     if tasks:
-        workers = min(len(tasks), _num_workers(step, options))
-        pool = _pool(step, step.job, options)
-        Supervisor(pool, recipe.limits, workers, commit, lambda doing: listener.waiting(step.name, doing)).run(tasks)
+        step.run(work.dataset, tasks, commit, on_workers)
     listener.end(step.name)
-
-
-def _run_select(job: SelectJob, dataset: Dataset, num_shards: int, leave: Leave, listener: Listener) -> None:
-    if is_current(dataset, job, num_shards) and SELECT not in leave.permitted:
-        listener.begin(SELECT, num_shards, num_shards)
-    else:
-        listener.begin(SELECT, num_shards, 0)
-        for manifest in run_select(dataset, job, num_shards, force=SELECT in leave.permitted):
-            dataset.commit(manifest)
-            listener.committed(SELECT, manifest)
-    listener.end(SELECT)
 
 
 def _num_workers(step: Step, options: Options) -> int:
@@ -249,7 +259,7 @@ def _num_workers(step: Step, options: Options) -> int:
     return asked if asked is not None else len(os.sched_getaffinity(0))
 
 
-def _session(steps: list[Step], options: Options) -> AbstractContextManager[None]:
+def _session(steps: Sequence[Step], options: Options) -> AbstractContextManager[None]:
     """Return the context the workers live in: a Ray session, or nothing for local processes."""
     if options.executor == "local":
         return nullcontext()
@@ -270,18 +280,19 @@ def _pool(step: Step, job: Job, options: Options) -> Pool:
     return LocalPool(job)
 
 
-def _finish(recipe: Recipe, dataset: Dataset, card: Card, steps: list[Step]) -> Summary:
+def _finish(work: Work, card: Card) -> Summary:
     """Fold the manifests into the card, and the card into the summary."""
+    dataset, recipe = work.dataset, work.recipe
     counts = {column: dataset.counts(column) for column in dataset.columns()}
     producers = {column: next(dataset.manifests(column)).producer.label() for column in counts if counts[column].rows}
     columns = {c: ColumnSummary(counts=counts[c], producer=producers[c]) for c in producers}
     digest = dataset.digest()
     packed = dataset.counts(PACKED) if recipe.pack is not None else None
     # After `--only` some of the recipe may not be made yet: the dataset has no version until it is.
-    wanted = {column for step in steps for column in step.columns} | ({PACKED} if recipe.pack is not None else set())
+    wanted = {column for step in work.steps for column in step.columns}
     if all(len(dataset.shards(column)) == card.plan.shards for column in wanted):
         card = card.model_copy(update={"state": "complete", "digest": digest})
     dataset.store.write(CARD, card.model_copy(update={"columns": columns}).to_json())
     limit = recipe.limits.failure_rate
-    over = tuple(column for column, found in counts.items() if found.rows and found.failed > limit * found.rows)
+    over = tuple(column for column, rows in counts.items() if rows.rows and rows.failed > limit * rows.rows)
     return Summary(digest, counts, packed, over)

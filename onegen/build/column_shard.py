@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onegen.build.jobs import ColumnJob, StageJob, Task
+from onegen.build.jobs import ColumnJob
 from onegen.build.outcome import Outcome
 from onegen.build.refresh import Inputs, RowPlan, plan_rows, read_inputs
+from onegen.config.recipe import LimitsConfig
 from onegen.errors import Breaker
-from onegen.sample import IMAGE
+from onegen.executor.contract import Task
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.journal import Journal
@@ -21,9 +22,9 @@ from onegen.shards.views import stored_fields
 class ColumnShard:
     """One column of the shard being made: its row plans, its committed predecessor, what the dead left, its writer."""
 
-    def __init__(self, dataset: Dataset, stage: StageJob, job: ColumnJob, task: Task) -> None:
+    def __init__(self, dataset: Dataset, job: ColumnJob, task: Task, limits: LimitsConfig) -> None:
         self.job, self.column = job, job.column
-        self._stage, self._shard = stage, task.shard
+        self._limits, self._shard = limits, task.shard
         self._started = time.time()
         self.inputs: Inputs = read_inputs(dataset, job, task.shard)
         manifest = dataset.manifest(job.column, task.shard)
@@ -39,17 +40,19 @@ class ColumnShard:
         planned = {position for position, plan in enumerate(self.plans) if plan.action == "compute"}
         self._num_planned = len(planned)
         self._journal = Journal(dataset.store, job.column, task.shard)
-        self._found = {
+        self._taken_over = {
             position: row
             for position, row in self._journal.found.items()
             if position in planned and row.input_digest == self.plans[position].input_digest
         }
-        self.to_compute = planned - set(self._found)
-        self._failures = {f.position: f for f in manifest.run.failures} if manifest else {}
-        self._kept_failures: list[FailureRecord] = []
+        self.to_compute = planned - set(self._taken_over)
+        self._old_failures = {f.position: f for f in manifest.run.failures} if manifest else {}
+        self._failures: list[FailureRecord] = []
         self._unexpected: Counter[str] = Counter()
-        fields = stored_fields(job.column, job.annotator.provides.fields, stage.kind)
-        self._writer = ColumnWriter(dataset.store, job.column, task.shard, fields, stage.kind, job.producer.label())
+        kind = job.provenance.kind
+        fields = stored_fields(job.column, job.annotator.provides.fields, kind)
+        label = job.provenance.producer.label()
+        self._writer = ColumnWriter(dataset.store, job.column, task.shard, fields, kind, label)
 
     def __enter__(self) -> "ColumnShard":
         self._journal.__enter__()
@@ -70,38 +73,21 @@ class ColumnShard:
                 self._copy(position, plan)
             elif plan.action == "skip":
                 self._writer.add(position, plan.key, "skipped", plan.reason, plan.input_digest, {}, {})
-            elif position in self._found:
-                row = self._found[position]
-                self._writer.add(
-                    position, row.key, row.status, row.reason, row.input_digest, row.values, self._journal.parts(row)
-                )
+            elif position in self._taken_over:
+                self._take_over(position)
             else:
                 self._compute(position, plan, outcomes[position])
         self._note(positions)
 
     def finish(self) -> Manifest:
         """Write the files and return the manifest to commit."""
-        files, counts, digest = self._writer.finish()
-        return Manifest(
-            column=self.column,
-            shard=self._shard,
-            kind=self._stage.kind,
-            counts=counts,
-            files=files,
-            digest=digest,
-            inputs=dict(self.inputs.digests),
-            input_digest=self.inputs.digest(self.job.where),
-            where=self.job.where,
-            fingerprint=self.job.fingerprint,
-            settings=self.job.settings,
-            producer=self.job.producer,
-            run=describe_run(self._started, self._num_planned, self._kept_failures),
-        )
+        run = describe_run(self._started, self._num_planned, self._failures)
+        return self.job.provenance.manifest(self._shard, *self._writer.finish(), self.inputs.digests, run)
 
     def _note(self, positions: Sequence[int]) -> None:
         """Note what was computed, so that it survives this process; failures are few, and tried again with it."""
-        made = [self._writer.row(p) for p in positions if self.plans[p].action == "compute"]
-        kept = [row for row in made if row.status != "failed"]
+        computed = [self._writer.row(p) for p in positions if self.plans[p].action == "compute"]
+        kept = [row for row in computed if row.status != "failed"]
         if kept:
             self._journal.note(self._writer.flush(), kept)
 
@@ -109,26 +95,39 @@ class ColumnShard:
         old = plan.old
         assert old is not None
         assert self._old is not None
-        known = {member.name: member.sha256 for member in old.parts}
+        digests = {member.name: member.sha256 for member in old.parts}
         self._writer.add(
-            position, old.key, old.status, old.reason, plan.input_digest, old.values, self._old.parts(old), known
+            position, old.key, old.status, old.reason, plan.input_digest, old.values, self._old.parts(old), digests
         )
-        if position in self._failures:
-            self._kept_failures.append(self._failures[position])
+        if position in self._old_failures:
+            self._failures.append(self._old_failures[position])
+
+    def _take_over(self, position: int) -> None:
+        """Write a row that a worker before this one had computed when it died."""
+        row = self._taken_over[position]
+        parts = self._journal.parts(row)
+        self._writer.add(position, row.key, row.status, row.reason, row.input_digest, row.values, parts)
 
     def _compute(self, position: int, plan: RowPlan, outcome: Outcome) -> None:
-        key, values = plan.key, dict(outcome.values)
-        if self.column == IMAGE:
-            item = self.inputs.plan[position]
-            key, values = outcome.key, {**values, "item": item.item, "uri": item.images[0].uri}
-        self._writer.add(position, key, outcome.status, outcome.reason, plan.input_digest, values, outcome.parts)
+        # The bytes of an image name its row; other columns have the key of the row they are made from.
+        key = plan.key if self.job.gates else outcome.key
+        self._writer.add(
+            position,
+            key,
+            outcome.status,
+            outcome.reason,
+            plan.input_digest,
+            outcome.values,
+            outcome.parts,
+            outcome.digests,
+        )
         if outcome.status == "failed":
             self._note_failure(position, outcome)
 
     def _note_failure(self, position: int, outcome: Outcome) -> None:
         item = self.inputs.plan[position].item
         reason = outcome.reason or "unknown"
-        self._kept_failures.append(
+        self._failures.append(
             FailureRecord(
                 position=position, item=item, reason=reason, message=outcome.message, attempts=outcome.attempts
             )
@@ -136,9 +135,10 @@ class ColumnShard:
         if outcome.is_expected:
             return
         self._unexpected[reason] += 1
-        failed, limits = self._unexpected[reason], self._stage.limits
-        if failed >= limits.breaker_count and failed > limits.breaker_rate * len(self.plans):
+        failures, num_rows = self._unexpected[reason], len(self.plans)
+        if failures >= self._limits.breaker_count and failures > self._limits.breaker_rate * num_rows:
             raise Breaker(
-                f"stage {self._stage.name} must not fail most of a shard: {failed} of {len(self.plans)} rows of shard "
-                f"{self._shard:06d} failed in {self.column} with {reason}: {outcome.message}"
+                f"a stage must not fail most of a shard: {failures} of {num_rows} rows of shard {self._shard:06d} "
+                f"failed in {self.column} with {reason}: {outcome.message}\n"
+                f"Mend the cause, then run the same command again."
             )

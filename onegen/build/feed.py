@@ -1,19 +1,22 @@
-"""Give annotators their items: for ingest and the columns of a source what the source reads, for the others the stored
-images and other columns.
+"""Give annotators their items, each image read and decoded once for all columns of a stage.
 
-Only rows that are about to be computed are read, each image decoded once for all columns of the stage.
+Ingest gets what the source reads, a column of the source what the source says, every other column the stored images and
+the columns it requires. Only rows that are about to be computed are read.
 """
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from onegen.build.jobs import ColumnJob, StageJob
+import numpy as np
+
+from onegen.build.jobs import ColumnJob
 from onegen.build.outcome import Outcome, failed
 from onegen.errors import SampleError
 from onegen.pixels.codec import decode_image
-from onegen.sample import IMAGE, Annotation, Item
+from onegen.sample import IMAGE, Annotation, Item, Kind
 from onegen.shards.canonical import storable
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
@@ -21,32 +24,33 @@ from onegen.shards.index import Row
 from onegen.shards.key import DIGITS, member_digest, sample_key
 from onegen.shards.plan import read_plan
 from onegen.shards.views import values_of
+from onegen.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Fed:
+class FeedRow:
     """One row as an annotator gets it: the sample's key and an item an image, or one for a column of the source.
 
-    `facts` are values of the image column that the source's bytes and words decide, known whatever ingest says of them.
+    `values` are fields of the column that are known whatever the annotator answers; `digests` the SHA-256 that name
+    the items, where they come with their source's bytes; `brought` is what the source says of the row, by column.
     """
 
     key: str | None
     items: tuple[Item, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    digests: Sequence[str] = ()
+    brought: Mapping[str, Annotation | SampleError] = field(default_factory=dict)
 
 
-class Feed:
-    """The rows of one shard. Close it, or use it as a context manager, to close the columns it reads.
+class Feed(ABC):
+    """The rows of one shard. Close it, or use it as a context manager, to close the columns it reads."""
 
-    `is_beside` says that they are for columns of the source: the images stay where they are.
-    """
+    names_rows: ClassVar[bool] = False
+    """Whether a row has no key before it is read: its bytes decide it."""
 
-    def __init__(self, dataset: Dataset, job: StageJob, shard: int) -> None:
-        self._job, self._dataset, self._shard = job, dataset, shard
-        self._plan = read_plan(dataset.store, shard) if job.source else []
-        self._needs_pixels = any(column.annotator.needs_pixels for column in job.columns)
+    def __init__(self, dataset: Dataset, shard: int) -> None:
+        self._dataset, self._shard = dataset, shard
         self._readers: dict[str, ColumnReader] = {}
-        self.is_beside = job.source is not None and job.name != IMAGE
 
     def __enter__(self) -> "Feed":
         return self
@@ -55,25 +59,113 @@ class Feed:
         for reader in self._readers.values():
             reader.close()
 
-    def batch(self) -> "Batch":
-        """Return a view of some rows that remembers the images it decoded."""
-        return Batch(self)
+    @abstractmethod
+    def read(self, position: int) -> FeedRow | Outcome:
+        """Read one row, or say why it cannot be read."""
 
-    def read(self, position: int) -> Fed | Outcome:
-        """Read the images of one row, or say why they cannot be read."""
-        if self.is_beside:
-            return self._read_beside(position)
-        return self._read_bytes(position) if self._job.source is not None else self._read_stored(position)
+    def values(self, position: int) -> Mapping[str, Any]:
+        """Return the fields of a row that are known without reading it."""
+        return {}
 
-    def said(self, position: int) -> Mapping[str, Annotation | SampleError] | Outcome:
-        """Return what the source says of one row in each of its columns, or why it cannot say anything."""
-        assert self._job.source is not None
+    def narrow(self, row: FeedRow, job: ColumnJob, position: int) -> FeedRow | Outcome:
+        """Return a row that was read as one column's annotator wants it."""
+        return row
+
+    def _reader(self, column: str) -> ColumnReader:
+        if column not in self._readers:
+            self._readers[column] = ColumnReader(self._dataset, self._dataset.require_manifest(column, self._shard))
+        return self._readers[column]
+
+
+class ImageFeed(Feed):
+    """The files of the source, for ingest: reading them names the sample."""
+
+    names_rows = True
+
+    def __init__(self, dataset: Dataset, shard: int, source: Source, kind: Kind) -> None:
+        super().__init__(dataset, shard)
+        self._source, self._kind = source, kind
+        self._plan = read_plan(dataset.store, shard)
+
+    def values(self, position: int) -> Mapping[str, Any]:
+        """Return the row's item id and the uri of its first image."""
+        item = self._plan[position]
+        return {"item": item.item, "uri": item.images[0].uri}
+
+    def read(self, position: int) -> FeedRow | Outcome:
+        """Read the images of one row and what the source says of them."""
+        values = dict(self.values(position))
         try:
-            return self._job.source.annotations(self._plan[position])
+            source = self._source.read(self._plan[position])
         except SampleError as error:
-            return failed(self._reader(IMAGE).rows[position].key, error)
+            return failed(None, error, values)
+        members = [member_digest(image) for image in source.images]
+        values |= {"sha256": members[0] if len(members) == 1 else None, "members": members}
+        instruction, subject = (storable(text) if text else None for text in (source.instruction, source.subject))
+        if self._kind == "pair":
+            values |= {"instruction": instruction, "subject": subject}
+        key = sample_key(self._kind, members, instruction, subject)
+        named = zip(members, source.images, strict=True)
+        items = tuple(Item(digest[:DIGITS], None, image.caption, source=image) for digest, image in named)
+        return FeedRow(key, items, values, members)
 
-    def annotations(self, job: ColumnJob, position: int, index: int) -> dict[str, Annotation]:
+
+class SourceColumnFeed(Feed):
+    """What the source says beside its images, for its own columns: no image is read or decoded again."""
+
+    def __init__(self, dataset: Dataset, shard: int, source: Source) -> None:
+        super().__init__(dataset, shard)
+        self._source = source
+        self._plan = read_plan(dataset.store, shard)
+
+    def read(self, position: int) -> FeedRow | Outcome:
+        """Ask the source once for all its columns."""
+        image = self._reader(IMAGE).rows[position]
+        try:
+            brought = self._source.annotations(self._plan[position])
+        except SampleError as error:
+            return failed(image.key, error)
+        return FeedRow(image.key, (_item(image, 0, None),), brought=brought)
+
+    def narrow(self, row: FeedRow, job: ColumnJob, position: int) -> FeedRow | Outcome:
+        """Return the row with what the source says in this column, if it says anything."""
+        annotation = row.brought.get(job.column)
+        if annotation is None:
+            return row
+        if isinstance(annotation, SampleError):
+            return failed(row.key, annotation)
+        item = dataclasses.replace(row.items[0], annotations={job.column: annotation})
+        return dataclasses.replace(row, items=(item,))
+
+
+class StoredFeed(Feed):
+    """The stored images, decoded where an annotator of the stage needs pixels, and the columns each requires."""
+
+    def __init__(self, dataset: Dataset, shard: int, needs_pixels: bool) -> None:
+        super().__init__(dataset, shard)
+        self._needs_pixels = needs_pixels
+
+    def read(self, position: int) -> FeedRow | Outcome:
+        """Read the stored images of one row."""
+        reader = self._reader(IMAGE)
+        row = reader.rows[position]
+        try:
+            pictures = [decode_image(reader.part(part)) if self._needs_pixels else None for part in row.parts]
+        except SampleError as error:
+            return failed(row.key, error)
+        return FeedRow(row.key, tuple(_item(row, index, pixels) for index, pixels in enumerate(pictures)))
+
+    def narrow(self, row: FeedRow, job: ColumnJob, position: int) -> FeedRow | Outcome:
+        """Return the row with what the columns its annotator requires say of each image."""
+        if not job.provides:
+            return row
+        items = (
+            dataclasses.replace(item, annotations=self._annotations(job, position, index))
+            for index, item in enumerate(row.items)
+        )
+        return dataclasses.replace(row, items=tuple(items))
+
+    def _annotations(self, job: ColumnJob, position: int, index: int) -> dict[str, Annotation]:
         """Return what the required columns say of one image of a row."""
         readers = {column: self._reader(column) for column in job.provides}
         return {
@@ -81,88 +173,26 @@ class Feed:
             for column, reader in readers.items()
         }
 
-    def _read_bytes(self, position: int) -> Fed | Outcome:
-        assert self._job.source is not None
-        try:
-            source = self._job.source.read(self._plan[position])
-        except SampleError as error:
-            return failed(None, error)
-        members = [member_digest(image) for image in source.images]
-        facts: dict[str, Any] = {"sha256": members[0] if len(members) == 1 else None, "members": members}
-        instruction, subject = (storable(said) if said else None for said in (source.instruction, source.subject))
-        if self._job.kind == "pair":
-            facts |= {"instruction": instruction, "subject": subject}
-        key = sample_key(self._job.kind, members, instruction, subject)
-        named = zip(members, source.images, strict=True)
-        items = tuple(Item(digest[:DIGITS], None, image.caption, source=image) for digest, image in named)
-        return Fed(key, items, facts)
-
-    def _read_beside(self, position: int) -> Fed:
-        """Read a row whose images are stored already, for a column of the source: none is read or decoded again."""
-        row = self._reader(IMAGE).rows[position]
-        return Fed(row.key, (_item(row, 0, None),))
-
-    def _read_stored(self, position: int) -> Fed | Outcome:
-        reader = self._reader(IMAGE)
-        row = reader.rows[position]
-        if not self._needs_pixels:
-            return Fed(row.key, tuple(_item(row, index, None) for index in range(len(row.parts))))
-        try:
-            images = (decode_image(reader.part(member)) for member in row.parts)
-            return Fed(row.key, tuple(_item(row, index, pixels) for index, pixels in enumerate(images)))
-        except SampleError as error:
-            return failed(row.key, error)
-
-    def _reader(self, column: str) -> ColumnReader:
-        if column not in self._readers:
-            manifest = self._dataset.manifest(column, self._shard)
-            assert manifest is not None, f"{column} is committed before it is read"
-            self._readers[column] = ColumnReader(self._dataset, manifest)
-        return self._readers[column]
-
 
 class Batch:
     """Some rows of a shard, each read and decoded when the first column asks for it."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._held: dict[int, Fed | Outcome] = {}
-        self._said: dict[int, Mapping[str, Annotation | SampleError] | Outcome] = {}
+        self._rows: dict[int, FeedRow | Outcome] = {}
 
-    def rows(self, job: ColumnJob, positions: Sequence[int]) -> list[Fed | Outcome]:
+    def rows(self, job: ColumnJob, positions: Sequence[int]) -> list[FeedRow | Outcome]:
         """Return the rows as one column's annotator wants them; an Outcome stands for a row that cannot be read."""
         return [self._row(job, position) for position in positions]
 
-    def _row(self, job: ColumnJob, position: int) -> Fed | Outcome:
-        if position not in self._held:
-            self._held[position] = self._feed.read(position)
-        row = self._held[position]
-        if isinstance(row, Outcome):
-            return row
-        if self._feed.is_beside:
-            return self._brought(job, position, row)
-        if not job.annotator.requires:
-            return row
-        items = (
-            dataclasses.replace(item, annotations=self._feed.annotations(job, position, index))
-            for index, item in enumerate(row.items)
-        )
-        return dataclasses.replace(row, items=tuple(items))
-
-    def _brought(self, job: ColumnJob, position: int, row: Fed) -> Fed | Outcome:
-        """Return a row with what the source says of it in one column, if it says anything."""
-        if position not in self._said:
-            self._said[position] = self._feed.said(position)
-        said = self._said[position]
-        if isinstance(said, Outcome) or job.column not in said:
-            return said if isinstance(said, Outcome) else row
-        found = said[job.column]
-        if isinstance(found, SampleError):
-            return failed(row.key, found)
-        return dataclasses.replace(row, items=(dataclasses.replace(row.items[0], annotations={job.column: found}),))
+    def _row(self, job: ColumnJob, position: int) -> FeedRow | Outcome:
+        if position not in self._rows:
+            self._rows[position] = self._feed.read(position)
+        row = self._rows[position]
+        return row if isinstance(row, Outcome) else self._feed.narrow(row, job, position)
 
 
-def _item(row: Row, index: int, pixels: Any) -> Item:
+def _item(row: Row, index: int, pixels: np.ndarray | None) -> Item:
     """Return one image of a row of the image column."""
     values = values_of(row, index)
     digest = row.values["members"][index]

@@ -17,7 +17,7 @@ from PIL import Image
 from onegen.errors import SampleError
 from onegen.pixels.phash import phash
 from onegen.pixels.upright import Upright, cut, decode, open_header
-from onegen.sample import IMAGE, Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import IMAGE, Annotation, Item, Part, Provides, Rejected, Resources, Weights
 from onegen.shards.canonical import storable
 from onegen.shards.index import IMAGE_FIELDS
 
@@ -43,7 +43,7 @@ class Ingest:
     version: ClassVar[int] = 1
     tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ()
-    provides: ClassVar[Provides] = Provides(fields=IMAGE_FIELDS)
+    provides: ClassVar[Provides] = Provides(tuple(Part(name) for name in _EXTENSIONS.values()), IMAGE_FIELDS)
     resources: ClassVar[Resources] = Resources()
     needs_pixels: ClassVar[bool] = False
 

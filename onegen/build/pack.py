@@ -1,11 +1,11 @@
 """The packed view: one tar a shard with the chosen columns, for any WebDataset reader.
 
 Parts are copied as raw bytes with the digests their columns committed; everything else about a sample goes into one
-`key.json`. The index keeps one row per plan item, packed or not. DESIGN section 4, rules 8 and 10.
+`key.json`. The index keeps one row per plan item, packed or not. docs/contract.md, rules 8 and 10.
 """
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,14 +13,17 @@ from typing import Any
 import pyarrow as pa
 
 from onegen.build.drawn import draw
-from onegen.build.outcome import Began
+from onegen.build.jobs import Permissions
+from onegen.build.steps import Commit, OnWorkers
+from onegen.config.recipe import PACK
 from onegen.errors import SampleError
-from onegen.sample import IMAGE, PACKED, SELECT, Kind, Provides, Status
+from onegen.executor.contract import Finished, RowsStarted, ShardResult, Task
+from onegen.sample import IMAGE, PACKED, SELECT, Kind, Provides, Resources, Status
 from onegen.shards.canonical import canonical, sha256
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
-from onegen.shards.manifest import Manifest, Producer, fingerprint, inputs_digest
+from onegen.shards.manifest import Producer, Provenance
 from onegen.shards.run import describe_run
 from onegen.shards.views import OTHERS, stored_fields
 from onegen.shards.where import evaluate_rows
@@ -28,6 +31,7 @@ from onegen.storage.store import Store
 from onegen.tasks.conditions import VERSION as DRAWING
 
 BEAT_ROWS = 256
+_PRODUCER = Producer(name=PACK, version=1)
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,20 @@ class PackJob:
     where_columns: tuple[str, ...] = ()
     render: tuple[str, ...] = ()
     drawn_from: Mapping[str, Provides] = field(default_factory=dict)
-    name: str = "pack"
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def provenance(self) -> Provenance:
         """What changes the packed bytes."""
-        return {
-            "name": "pack",
-            "version": 1,
+        settings = {
+            "name": PACK,
+            "version": _PRODUCER.version,
             "columns": list(self.columns),
             "require": list(self.require),
             "where": self.where,
-            "render": [*self.render, f"drawing {DRAWING}"] if self.render else [],
+            "render": list(self.render),
         }
+        drawing = {"drawing": DRAWING} if self.render else {}
+        return Provenance(PACKED, self.kind, settings | drawing, _PRODUCER, self.where)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -67,60 +72,74 @@ class PackJob:
         others = (*self.columns, *self.require, *self.where_columns, *self.drawn_from)
         return tuple(dict.fromkeys((IMAGE, SELECT, *others)))
 
+    def load(self) -> None:
+        """Do nothing: packing has no model."""
 
-def pack_shard(job: PackJob, shard: int) -> Generator[Began, None, tuple[Manifest, dict[str, str]]]:
-    """Write the packed tar and index of one shard under content names.
+    def perform(self, task: Task) -> Iterator[RowsStarted | Finished]:
+        """Write the packed tar and index of one shard under content names.
 
-    Yields now and then on the way, as a sign of life: no row is to blame for a death while bytes are copied. Returns
-    the manifest, which names the files plainly, and the content name each plain one has until it is committed.
-    """
-    dataset = Dataset(job.store)
-    started = time.time()
-    with ExitStack() as stack:
-        readers = _open(dataset, job, shard)
-        for reader in readers.values():
-            stack.callback(reader.close)
-        fields = {column: stored_fields(column, job.scope[column], job.kind) for column in job.columns}
-        values: dict[str, pa.DataType] = {c: pa.struct(list(held.items())) for c, held in fields.items() if held}
-        producer = Producer(name="pack", version=1)
-        writer = stack.enter_context(ColumnWriter(job.store, PACKED, shard, values, job.kind, producer.label()))
-        writer.open()
-        outcomes = _where(job, readers)
-        for position in range(len(readers[IMAGE].rows)):
-            # Copying a row takes no time; drawing one may take seconds.
-            if job.render or position % BEAT_ROWS == 0:
-                yield Began(PACKED, shard, ())
-            rows = {column: reader.rows[position] for column, reader in readers.items()}
-            _add(job, writer, readers, rows, outcomes[position] if outcomes else True)
-        content, counts, digest = writer.finish()
-    inputs = {column: reader.manifest.digest for column, reader in readers.items()}
-    pending = {f"{shard:06d}{name[name.index('.') :]}": name for name in content}
-    manifest = Manifest(
-        column=PACKED,
-        shard=shard,
-        kind=job.kind,
-        counts=counts,
-        files={plain: content[name] for plain, name in pending.items()},
-        digest=digest,
-        inputs=inputs,
-        input_digest=inputs_digest(inputs, job.where),
-        where=job.where,
-        fingerprint=fingerprint(job.settings),
-        settings=job.settings,
-        producer=producer,
-        run=describe_run(started, counts.ok),
-    )
-    return manifest, pending
+        Yields now and then on the way, as a sign of life: no row is to blame for a death while bytes are copied. The
+        manifest names the files plainly; the result says which content name each has until it is committed.
+        """
+        dataset, started = Dataset(self.store), time.time()
+        with ExitStack() as stack:
+            readers = _open(dataset, self, task.shard)
+            for reader in readers.values():
+                stack.callback(reader.close)
+            fields = {column: stored_fields(column, self.scope[column], self.kind) for column in self.columns}
+            values: dict[str, pa.DataType] = {c: pa.struct(list(own.items())) for c, own in fields.items() if own}
+            writer = stack.enter_context(
+                ColumnWriter(self.store, PACKED, task.shard, values, self.kind, _PRODUCER.label())
+            )
+            writer.open()
+            wanted = _where(self, readers)
+            for position in range(len(readers[IMAGE].rows)):
+                # Copying a row takes no time; drawing one may take seconds.
+                if self.render or position % BEAT_ROWS == 0:
+                    yield RowsStarted(PACKED, task.shard, ())
+                rows = {column: reader.rows[position] for column, reader in readers.items()}
+                _add(self, writer, readers, rows, wanted[position] if wanted else True)
+            content, counts, digest = writer.finish()
+        inputs = {column: reader.manifest.digest for column, reader in readers.items()}
+        pending = {f"{task.shard:06d}{name[name.index('.') :]}": name for name in content}
+        files = {plain: content[name] for plain, name in pending.items()}
+        run = describe_run(started, counts.ok)
+        manifest = self.provenance.manifest(task.shard, files, counts, digest, inputs, run)
+        yield Finished(ShardResult((manifest,), pending))
+
+
+@dataclass(frozen=True)
+class PackStep:
+    """Packing as the last step of a build. Copying bytes again loses nothing, so it asks for no permission."""
+
+    job: PackJob
+    name: str = PACK
+    columns: tuple[str, ...] = (PACKED,)
+    made_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, Provenance] = field(default_factory=dict)
+    workers: int | None = None
+    resources: Resources = field(default_factory=Resources)
+
+    def tasks(self, dataset: Dataset, num_shards: int, permissions: Permissions) -> list[Task]:
+        """Return the packed shards that are absent or made from something else; all of them where permitted."""
+        return [
+            Task(shard, self.columns)
+            for shard in range(num_shards)
+            if not self._is_current(dataset, shard) or PACKED in permissions.permitted
+        ]
+
+    def run(self, dataset: Dataset, tasks: Sequence[Task], commit: Commit, on_workers: OnWorkers) -> None:
+        """Pack on workers."""
+        on_workers(self.job, tasks)
+
+    def _is_current(self, dataset: Dataset, shard: int) -> bool:
+        digests = {column: dataset.require_manifest(column, shard).digest for column in self.job.inputs}
+        manifest = dataset.manifest(PACKED, shard)
+        return manifest is not None and self.job.provenance.is_current(manifest, digests)
 
 
 def _open(dataset: Dataset, job: PackJob, shard: int) -> dict[str, ColumnReader]:
-    readers: dict[str, ColumnReader] = {}
-    for column in job.inputs:
-        manifest = dataset.manifest(column, shard)
-        if manifest is None:
-            raise FileNotFoundError(f"shard {shard:06d} of {column} must be committed before it is packed.")
-        readers[column] = ColumnReader(dataset, manifest)
-    return readers
+    return {column: ColumnReader(dataset, dataset.require_manifest(column, shard)) for column in job.inputs}
 
 
 def _where(job: PackJob, readers: Mapping[str, ColumnReader]) -> list[bool] | None:
@@ -144,14 +163,14 @@ def _add(
     known = {member.name: member.sha256 for column in present for member in rows[column].parts}
     wanted = dict.fromkeys([*job.columns, *job.drawn_from])
     missing = [_missing(column, rows[column]) for column in wanted if rows[column].status != "ok"]
-    made: dict[str, bytes] = {}
+    drawn: dict[str, bytes] = {}
     try:
-        made = draw(job.render, readers, rows, job.drawn_from) if job.render else {}
+        drawn = draw(job.render, readers, rows, job.drawn_from) if job.render else {}
     except SampleError as error:
         missing.append({"column": "render", "status": "failed", "reason": error.reason})
-    made["json"] = canonical(_about(job, readers, rows, present, missing))
-    parts |= made
-    known |= {name: sha256(data) for name, data in made.items()}
+    drawn["json"] = canonical(_about(job, readers, rows, present, missing))
+    parts |= drawn
+    known |= {name: sha256(data) for name, data in drawn.items()}
     writer.add(image.position, image.key, "ok", None, "", values, parts, known)
 
 
@@ -194,7 +213,7 @@ def _missing(column: str, row: Row) -> dict[str, Any]:
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is said, of each image; what is not known is left out."""
+    """Return the values of a row, of each image; what is not known is left out."""
     known = {name: value for name, value in values.items() if value is not None}
     if OTHERS in known:
         known[OTHERS] = [_known(other) for other in known[OTHERS]]

@@ -1,162 +1,139 @@
-"""What is left to do in a step, and what may not be done without leave. DESIGN section 4, rule 9.
+"""What is left to do of columns, and what may not be done without permission. docs/contract.md, rule 9.
 
 Nothing stale: a shard without a manifest, new rows, rows a retry names, rows whose gates opened or closed. Stale:
 rows whose inputs or options changed since they were made; computing them again throws committed work away, so the
 build names them and stops unless `--recompute` allows it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
-from onegen.build.jobs import ColumnJob, Retry, StageJob, Task
-from onegen.build.pack import PackJob
-from onegen.build.refresh import is_current, plan_rows, read_inputs
-from onegen.build.select import SelectJob
-from onegen.build.steps import Step
+from onegen.build.jobs import ColumnJob, Permissions
+from onegen.build.refresh import plan_rows, read_inputs
 from onegen.errors import ConfigError
-from onegen.sample import PACKED
+from onegen.executor.contract import Task
 from onegen.shards.dataset import Dataset
-from onegen.shards.manifest import Manifest, fingerprint, inputs_digest, settings_difference
+from onegen.shards.index import Row
+from onegen.shards.manifest import Manifest, Provenance, settings_difference
 from onegen.shards.plan import plan_digest
 
-
-@dataclass(frozen=True)
-class Leave:
-    """What the user allowed.
-
-    Columns `permitted` by --recompute, all that may `follow` (they and what is made from them), and the failures to
-    retry by column.
-    """
-
-    permitted: frozenset[str] = frozenset()
-    follow: frozenset[str] = frozenset()
-    retries: Mapping[str, Retry] = field(default_factory=dict)
+Need = Literal["nothing", "absent", "retry", "refresh", "stale"]
+"""Why a shard of a column needs work; stale work is thrown away, and the other kinds lose nothing."""
 
 
-def stage_tasks(job: StageJob, dataset: Dataset, num_shards: int, leave: Leave) -> list[Task]:
-    """Return the shards of a stage that need work, with the columns that need it.
+def column_tasks(jobs: Sequence[ColumnJob], dataset: Dataset, num_shards: int, permissions: Permissions) -> list[Task]:
+    """Return the shards that need work, with the columns that need it.
 
     Raises ConfigError when committed rows are stale and their column is not among those allowed.
     """
     wanted: dict[int, list[str]] = {}
     stale: dict[str, list[int]] = {}
     for shard in range(num_shards):
-        digests = _input_digests(dataset, job, shard)
-        for column in job.columns:
-            need = _need(dataset, column, shard, {name: digests[name] for name in _names(column)}, leave)
+        digests = _input_digests(dataset, jobs, shard)
+        for job in jobs:
+            need = _need(dataset, job, shard, {name: digests[name] for name in _made_from(job)}, permissions)
             if need == "stale":
-                stale.setdefault(column.column, []).append(shard)
-            if need:
-                wanted.setdefault(shard, []).append(column.column)
-    refused = {column: shards for column, shards in stale.items() if column not in leave.follow}
-    if refused:
-        lines = [
-            f"  {name}: inputs changed in {len(shards)} shard(s), first {shards[0]:06d}. "
-            f"Throw the work made from the old ones away with --recompute {name}."
-            for name, shards in refused.items()
-        ]
-        raise ConfigError("\n".join(["inputs of committed work must not change silently:", *lines]))
-    forced = _forced(job, wanted, leave)
-    for name in forced:
+                stale.setdefault(job.column, []).append(shard)
+            if need != "nothing":
+                wanted.setdefault(shard, []).append(job.column)
+    _refuse_stale({column: shards for column, shards in stale.items() if column not in permissions.follow})
+    forced = _forced(jobs, wanted, permissions)
+    for column in forced:
         for shard in range(num_shards):
-            wanted.setdefault(shard, []).append(name)
+            wanted.setdefault(shard, []).append(column)
     return [
-        Task(shard, tuple(columns), {c: r for c, r in leave.retries.items() if c in columns}, frozenset(forced))
+        Task(shard, tuple(columns), {c: r for c, r in permissions.retries.items() if c in columns}, forced)
         for shard, columns in sorted(wanted.items())
     ]
 
 
-def pack_tasks(job: PackJob, dataset: Dataset, num_shards: int, force: bool = False) -> list[Task]:
-    """Return the packed shards that are absent or made from something else; copying bytes again loses nothing.
-
-    `force` returns all of them.
-    """
-    tasks: list[Task] = []
-    for shard in range(num_shards):
-        digests: dict[str, str] = {}
-        for column in job.inputs:
-            digests[column] = _require(dataset, column, shard).digest
-        manifest = dataset.manifest(PACKED, shard)
-        expected = inputs_digest(digests, job.where)
-        if (
-            force
-            or manifest is None
-            or manifest.input_digest != expected
-            or manifest.fingerprint != fingerprint(job.settings)
-        ):
-            tasks.append(Task(shard, (PACKED,)))
-    return tasks
-
-
-def refuse_changed_options(dataset: Dataset, steps: list[Step], leave: Leave) -> None:
+def refuse_changed_options(dataset: Dataset, settings: Mapping[str, Provenance], permissions: Permissions) -> None:
     """Raise ConfigError naming every column whose options changed since its shards were made, unless it is allowed."""
-    lines: list[str] = []
-    for step in steps:
-        jobs: dict[str, ColumnJob | SelectJob] = {}
-        if isinstance(step.job, StageJob):
-            jobs = {job.column: job for job in step.job.columns}
-        elif isinstance(step.job, SelectJob):
-            jobs = {step.name: step.job}
-        for column, job in jobs.items():
-            if column not in leave.follow:
-                lines += _changed_options(dataset, column, job)
+    lines = [
+        line
+        for column, provenance in settings.items()
+        if column not in permissions.follow
+        for line in _changed_options(dataset, provenance)
+    ]
     if lines:
         raise ConfigError("\n".join(["options of committed work must not change silently:", *lines]))
 
 
-def _changed_options(dataset: Dataset, column: str, job: ColumnJob | SelectJob) -> list[str]:
+def unmatched_retry(dataset: Dataset, permissions: Permissions) -> str | None:
+    """Return what to say where a retry names no failed row at all, None where it names some."""
+    reasons: Counter[str] = Counter()
+    for column, retry in permissions.retries.items():
+        for row in _failed_rows(dataset, dataset.manifests(column)):
+            if retry.matches(row):
+                return None
+            reasons[row.reason or "unknown"] += 1
+    if not permissions.retries:
+        return None
+    named = ", ".join(f"{reason} {number:,}" for reason, number in reasons.most_common())
+    return f"no failed row matches the retry; {f'the reasons there are: {named}' if named else 'there are none'}"
+
+
+def _refuse_stale(refused: Mapping[str, Sequence[int]]) -> None:
+    if not refused:
+        return
+    lines = [
+        f"  {column}: inputs changed in {len(shards)} shard(s), first {shards[0]:06d}. "
+        f"Throw the work made from the old ones away with --recompute {column}."
+        for column, shards in refused.items()
+    ]
+    raise ConfigError("\n".join(["inputs of committed work must not change silently:", *lines]))
+
+
+def _changed_options(dataset: Dataset, provenance: Provenance) -> list[str]:
     stale = [
-        m for m in dataset.manifests(column) if m.fingerprint != job.fingerprint and m.counts.skipped < m.counts.rows
+        manifest
+        for manifest in dataset.manifests(provenance.column)
+        if manifest.fingerprint != provenance.fingerprint and manifest.counts.skipped < manifest.counts.rows
     ]
     if not stale:
         return []
-    difference = "; ".join(settings_difference(stale[0].settings, job.settings))
+    difference = "; ".join(settings_difference(stale[0].settings, provenance.settings))
     return [
-        f"  {column}: {difference} ({len(stale)} shard(s)). "
-        f"Put it back, or throw that work away with --recompute {column}."
+        f"  {provenance.column}: {difference} ({len(stale)} shard(s)). "
+        f"Put it back, or throw that work away with --recompute {provenance.column}."
     ]
 
 
-def _need(dataset: Dataset, job: ColumnJob, shard: int, digests: Mapping[str, str], leave: Leave) -> str:
-    """Return why a shard of a column needs work: absent, retry, refresh or stale; empty where it needs none."""
+def _need(dataset: Dataset, job: ColumnJob, shard: int, digests: Mapping[str, str], permissions: Permissions) -> Need:
     manifest = dataset.manifest(job.column, shard)
     if manifest is None:
         return "absent"
-    retry = leave.retries.get(job.column)
-    wants_retry = retry is not None and any(retry.matches_reason(f.reason) for f in manifest.run.failures)
-    if is_current(job, manifest, digests):
-        return "retry" if wants_retry else ""
+    retry = permissions.retries.get(job.column)
+    if job.provenance.is_current(manifest, digests):
+        wants_retry = retry is not None and any(retry.matches(row) for row in _failed_rows(dataset, [manifest]))
+        return "retry" if wants_retry else "nothing"
     plans = plan_rows(job, read_inputs(dataset, job, shard), dataset.rows(manifest), manifest.fingerprint, retry)
     return "stale" if any(plan.is_stale for plan in plans) else "refresh"
 
 
-def _names(job: ColumnJob) -> tuple[str, ...]:
+def _failed_rows(dataset: Dataset, manifests: Iterable[Manifest]) -> Iterable[Row]:
+    """Yield failed rows; an index is read only where its manifest counts some."""
+    for manifest in manifests:
+        if manifest.counts.failed:
+            yield from (row for row in dataset.rows(manifest) if row.status == "failed")
+
+
+def _made_from(job: ColumnJob) -> tuple[str, ...]:
     return job.inputs or ("plan",)
 
 
-def _input_digests(dataset: Dataset, job: StageJob, shard: int) -> dict[str, str]:
-    """Return the digest of every input of a stage's shard, each manifest read once for all its columns."""
+def _input_digests(dataset: Dataset, jobs: Sequence[ColumnJob], shard: int) -> dict[str, str]:
+    """Return the digest of every input of a shard, each manifest read once for all columns."""
     # In order, so that what is missing is named from the beginning of the flow.
-    names = dict.fromkeys(name for column in job.columns for name in _names(column))
+    names = dict.fromkeys(name for job in jobs for name in _made_from(job))
     return {
-        name: plan_digest(dataset.store, shard) if name == "plan" else _require(dataset, name, shard).digest
+        name: plan_digest(dataset.store, shard) if name == "plan" else dataset.require_manifest(name, shard).digest
         for name in names
     }
 
 
-def _require(dataset: Dataset, column: str, shard: int) -> Manifest:
-    manifest = dataset.manifest(column, shard)
-    if manifest is None:
-        raise ConfigError(
-            f"column {column!r} must be made before what is made from it; shard {shard:06d} is missing. "
-            f"Leave --only out, or run `--only {column}` first."
-        )
-    return manifest
-
-
-def _forced(job: StageJob, wanted: Mapping[int, list[str]], leave: Leave) -> list[str]:
+def _forced(jobs: Sequence[ColumnJob], wanted: Mapping[int, list[str]], permissions: Permissions) -> frozenset[str]:
     """Return columns the user wants again although nothing about them changed."""
     touched = {column for columns in wanted.values() for column in columns}
-    return [
-        column.column for column in job.columns if column.column in leave.permitted and column.column not in touched
-    ]
+    return frozenset(job.column for job in jobs if job.column in permissions.permitted and job.column not in touched)

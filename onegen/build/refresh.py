@@ -1,4 +1,4 @@
-"""The one way to make a shard: which rows are copied, computed or skipped. DESIGN section 4, rules 5, 7 and 9.
+"""The one way to make a shard: which rows are copied, computed or skipped. docs/contract.md, rules 5, 7 and 9.
 
 Worker and driver ask the same question here: the worker to do it, the driver to find out whether it may.
 """
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from onegen.build.jobs import ColumnJob, Retry
+from onegen.build.jobs import ColumnJob
+from onegen.executor.contract import Retry
 from onegen.shards.canonical import canonical
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
-from onegen.shards.manifest import Manifest, inputs_digest
 from onegen.shards.plan import PlannedItem, plan_digest, read_plan
 from onegen.shards.where import evaluate_rows
 
@@ -40,20 +40,14 @@ class Inputs:
     rows: Mapping[str, Sequence[Row]]
     digests: Mapping[str, str]
 
-    def digest(self, where_text: str | None) -> str:
-        """Return the manifest-level input digest."""
-        return inputs_digest(dict(self.digests), where_text)
-
 
 def read_inputs(dataset: Dataset, job: ColumnJob, shard: int) -> Inputs:
-    """Read a shard's plan and input columns; raises FileNotFoundError where one is not committed."""
+    """Read a shard's plan and input columns; raises ConfigError where one is not committed."""
     plan = read_plan(dataset.store, shard)
     rows: dict[str, list[Row]] = {}
     digests: dict[str, str] = {}
     for column in job.inputs:
-        manifest = dataset.manifest(column, shard)
-        if manifest is None:
-            raise FileNotFoundError(f"shard {shard:06d} of {column} must be committed before {job.column} is made.")
+        manifest = dataset.require_manifest(column, shard)
         rows[column] = dataset.rows(manifest)
         digests[column] = manifest.digest
     if not job.gates:
@@ -70,23 +64,18 @@ def plan_rows(
     force: bool = False,
 ) -> list[RowPlan]:
     """Return what happens to each row of a shard; `old` are the rows of its committed predecessor, if there is one."""
-    outcomes = _where(job, inputs)
+    answers = _where(job, inputs)
+    same_options = old_fingerprint == job.provenance.fingerprint
     plans: list[RowPlan] = []
     for position, item in enumerate(inputs.plan):
-        outcome = outcomes[position] if outcomes else None
+        answer = answers[position] if answers else None
         gates = [inputs.rows[gate][position] for gate in job.gates]
-        input_digest = _row_digest(job.gates, gates, outcome) if job.gates else item.digest()
+        input_digest = _row_digest(job.gates, gates, answer) if job.gates else item.digest()
         key = gates[0].key if gates else None
-        blocked = _blocked(job.gates, gates, outcome)
+        blocked = _blocked(job.gates, gates, answer)
         before = old[position] if old else None
-        plans.append(_decide(before, key, input_digest, blocked, old_fingerprint == job.fingerprint, retry, force))
+        plans.append(_decide(before, key, input_digest, blocked, same_options, retry, force))
     return plans
-
-
-def is_current(job: ColumnJob, manifest: Manifest, digests: Mapping[str, str]) -> bool:
-    """Say whether a committed shard was made by these options from these inputs, without reading a row."""
-    same_inputs = manifest.input_digest == inputs_digest(dict(digests), job.where)
-    return same_inputs and manifest.fingerprint == job.fingerprint
 
 
 def _decide(
@@ -111,22 +100,21 @@ def _decide(
 
 
 def _where(job: ColumnJob, inputs: Inputs) -> list[bool] | None:
-    if job.where is None:
-        return None
-    return evaluate_rows(job.where, inputs.rows, job.where_scope)
+    where = job.provenance.where
+    return None if where is None else evaluate_rows(where, inputs.rows, job.where_scope)
 
 
-def _blocked(names: Sequence[str], gates: Sequence[Row], outcome: bool | None) -> str | None:
+def _blocked(names: Sequence[str], gates: Sequence[Row], answer: bool | None) -> str | None:
     for name, row in zip(names, gates, strict=True):
         if row.status != "ok":
             return f"{name}:{row.status}"
-    return "where" if outcome is False else None
+    return "where" if answer is False else None
 
 
-def _row_digest(names: Sequence[str], gates: Sequence[Row], outcome: bool | None) -> str:
-    said = [
+def _row_digest(names: Sequence[str], gates: Sequence[Row], answer: bool | None) -> str:
+    made_from = [
         [name, row.status, [[part.name, part.sha256] for part in row.parts], dict(row.values)]
         for name, row in zip(names, gates, strict=True)
     ]
     # No `where` is a `where` that is true: adding one that lets a computed row pass changes nothing for it.
-    return hashlib.sha256(canonical([said, outcome is not False])).hexdigest()
+    return hashlib.sha256(canonical([made_from, answer is not False])).hexdigest()

@@ -1,30 +1,33 @@
 """The select barrier: exact duplicates, near duplicates and quality rules over the whole dataset, out of core.
 
-It writes a status column per shard and never edits `image`. First in plan order wins. DESIGN section 2.
+It writes a status column per shard and never edits `image`. First in plan order wins. docs/design.md.
 """
 
-import hashlib
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from onegen.build.jobs import Permissions
+from onegen.build.steps import Commit, OnWorkers
 from onegen.config.recipe import SelectConfig
-from onegen.sample import IMAGE, SELECT, Kind, Provides, Status
-from onegen.shards import where
+from onegen.executor.contract import ShardResult, Task
+from onegen.sample import IMAGE, SELECT, Kind, Provides, Resources, Status
+from onegen.shards.canonical import sha256
 from onegen.shards.column import ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
-from onegen.shards.manifest import Manifest, Producer, fingerprint, inputs_digest
+from onegen.shards.manifest import Manifest, Producer, Provenance
 from onegen.shards.run import describe_run
-from onegen.shards.where import evaluate_rows
+from onegen.shards.where import columns_in, evaluate_rows
 from onegen.storage.spill import BATCH_ROWS, Spill
 
 SELECT_PROVIDES = Provides(fields={"duplicate_of": pa.string()})
 HASH_BITS = 64
+_PRODUCER = Producer(name=SELECT, version=1)
 _IMAGES = pa.schema(
     [
         ("ordinal", pa.int64()),
@@ -32,30 +35,10 @@ _IMAGES = pa.schema(
         ("position", pa.int32()),
         ("key", pa.string()),
         ("phash", pa.uint64()),
+        ("rule", pa.string()),
     ]
 )
 _NEAR = pa.schema([("ordinal", pa.int64()), ("kept", pa.int64())])
-
-
-@dataclass(frozen=True)
-class SelectJob:
-    """What select does: its options, the columns its rules name with their fields, and the fields of every column."""
-
-    config: SelectConfig
-    kind: Kind
-    scope: Mapping[str, Mapping[str, pa.DataType]]
-    columns: tuple[str, ...] = (IMAGE,)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What changes the verdicts."""
-        options = self.config.model_dump()
-        return {"name": SELECT, "version": 1, "options": options}
-
-    @property
-    def fingerprint(self) -> str:
-        """The digest of the settings."""
-        return fingerprint(self.settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,70 +49,103 @@ class Verdict:
     duplicate_of: str | None = None
 
 
-def input_digest(dataset: Dataset, job: SelectJob) -> str:
-    """Return the digest of all that select looks at: the whole dataset, since any row may repeat any other."""
-    total = hashlib.sha256(dataset.digest(job.columns).encode())
-    return total.hexdigest()
+@dataclass(frozen=True)
+class SelectStep:
+    """The barrier as a step: its options, the columns its rules name, and the fields of every column.
 
-
-def is_current(dataset: Dataset, job: SelectJob, num_shards: int) -> bool:
-    """Say whether every shard has a verdict made by these options from these inputs."""
-    return len(_current_shards(dataset, job, _inputs(dataset, job))) == num_shards
-
-
-def run_select(dataset: Dataset, job: SelectJob, num_shards: int, force: bool = False) -> Iterator[Manifest]:
-    """Judge every row and yield a manifest, ready to be committed, for each shard whose verdicts are not current.
-
-    `force` yields the others too.
+    It runs in the driver: any row may repeat any other, so the whole dataset is looked at once.
     """
-    inputs = _inputs(dataset, job)
-    current = set() if force else _current_shards(dataset, job, inputs)
-    with Spill() as spill:
-        spill.store("images", _IMAGES, _images(dataset, job, num_shards))
-        _find_exact(spill)
-        _find_near(spill, job.config.near_duplicates.distance if job.config.near_duplicates else None)
-        verdicts = _verdicts(spill)
-        pending = next(verdicts, None)
-        for shard in range(num_shards):
-            started = time.time()
-            found: dict[int, Verdict] = {}
-            while pending is not None and pending[0] == shard:
-                found[pending[1]] = pending[2]
-                pending = next(verdicts, None)
-            if shard not in current:
-                yield _write(dataset, job, shard, found, inputs, started)
+
+    config: SelectConfig
+    kind: Kind
+    scope: Mapping[str, Mapping[str, pa.DataType]]
+    inputs: tuple[str, ...] = (IMAGE,)
+    name: str = SELECT
+    columns: tuple[str, ...] = (SELECT,)
+    made_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    workers: int | None = None
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What changes the verdicts."""
+        settings = {"name": SELECT, "version": _PRODUCER.version, "options": self.config.model_dump()}
+        return Provenance(SELECT, self.kind, settings, _PRODUCER)
+
+    @property
+    def settings(self) -> Mapping[str, Provenance]:
+        """How the verdicts are made."""
+        return {SELECT: self.provenance}
+
+    def tasks(self, dataset: Dataset, num_shards: int, permissions: Permissions) -> list[Task]:
+        """Return the shards without verdicts made by these options from these inputs; all of them where permitted.
+
+        Raises ConfigError where an input is not committed in every shard.
+        """
+        for column in self.inputs:
+            absent = set(range(num_shards)) - set(dataset.shards(column))
+            if absent:
+                dataset.require_manifest(column, min(absent))
+        inputs, provenance = self.input_digests(dataset), self.provenance
+        current = {m.shard for m in dataset.manifests(SELECT) if provenance.is_current(m, inputs)}
+        everything = SELECT in permissions.permitted
+        return [Task(shard, self.columns) for shard in range(num_shards) if everything or shard not in current]
+
+    def run(self, dataset: Dataset, tasks: Sequence[Task], commit: Commit, on_workers: OnWorkers) -> None:
+        """Judge every row, and commit the verdicts of the tasks' shards."""
+        for manifest in self.judge(dataset, {task.shard for task in tasks}):
+            commit(ShardResult((manifest,)))
+
+    def judge(self, dataset: Dataset, shards: Container[int]) -> Iterator[Manifest]:
+        """Judge every row of the dataset and yield a manifest, ready to be committed, for each of these shards."""
+        inputs = self.input_digests(dataset)
+        with Spill() as spill:
+            spill.store("all_images", _IMAGES, _images(dataset, self))
+            spill.execute("CREATE VIEW images AS SELECT * FROM all_images WHERE rule IS NULL")
+            _find_exact(spill)
+            _find_near(spill, self.config.near_duplicates.distance if self.config.near_duplicates else None)
+            verdicts = _verdicts(spill)
+            pending = next(verdicts, None)
+            for shard in dataset.shards(IMAGE):
+                started = time.time()
+                of_shard: dict[int, Verdict] = {}
+                while pending is not None and pending[0] == shard:
+                    of_shard[pending[1]] = pending[2]
+                    pending = next(verdicts, None)
+                if shard in shards:
+                    yield _write(dataset, self, shard, of_shard, inputs, started)
+
+    def input_digests(self, dataset: Dataset) -> dict[str, str]:
+        """Return the digest of all that select looks at: the whole dataset."""
+        return {"dataset": sha256(dataset.digest(self.inputs).encode())}
 
 
-def _inputs(dataset: Dataset, job: SelectJob) -> dict[str, str]:
-    return {"dataset": input_digest(dataset, job)}
-
-
-def _current_shards(dataset: Dataset, job: SelectJob, inputs: dict[str, str]) -> set[int]:
-    """Return the shards whose committed verdicts were made by these options from these inputs."""
-    expected = inputs_digest(inputs, None)
-    return {
-        manifest.shard
-        for manifest in dataset.manifests(SELECT)
-        if manifest.input_digest == expected and manifest.fingerprint == job.fingerprint
-    }
-
-
-def _images(dataset: Dataset, job: SelectJob, num_shards: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows that take part: images that are ok and pass every rule."""
-    ordinal = 0
-    for shard in range(num_shards):
+def _images(dataset: Dataset, step: SelectStep) -> Iterator[pa.RecordBatch]:
+    """Yield the images that are ok, in plan order, each with the first rule it breaks."""
+    ordinals = itertools.count()
+    for shard in dataset.shards(IMAGE):
         rows = _rows(dataset, IMAGE, shard)
-        failed_rules = _failed_rules(dataset, job, shard)
-        chunk = []
-        for row in rows:
-            ordinal += 1
-            if row.status == "ok" and row.position not in failed_rules:
-                chunk.append((ordinal, shard, row.position, row.key, row.values["phash"]))
-        for start in range(0, len(chunk), BATCH_ROWS):
-            part = chunk[start : start + BATCH_ROWS]
-            yield pa.RecordBatch.from_pydict(
-                {name: [entry[i] for entry in part] for i, name in enumerate(_IMAGES.names)}, schema=_IMAGES
-            )
+        broken = _broken_rules(dataset, step, shard)
+        images = [
+            (ordinal, shard, row.position, row.key, row.values["phash"], broken.get(row.position))
+            for row, ordinal in zip(rows, ordinals, strict=False)
+            if row.status == "ok"
+        ]
+        for start in range(0, len(images), BATCH_ROWS):
+            columns = zip(*images[start : start + BATCH_ROWS], strict=True)
+            yield pa.RecordBatch.from_pydict(dict(zip(_IMAGES.names, columns, strict=True)), schema=_IMAGES)
+
+
+def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> dict[int, str]:
+    """Return, by position, the first rule a row breaks."""
+    broken: dict[int, str] = {}
+    for name, expression in step.config.keep.items():
+        scope = {column: step.scope[column] for column in columns_in(expression, step.scope)}
+        rows = {column: _rows(dataset, column, shard) for column in scope}
+        for position, is_kept in enumerate(evaluate_rows(expression, rows, scope)):
+            if not is_kept:
+                broken.setdefault(position, name)
+    return broken
 
 
 def _find_exact(spill: Spill) -> None:
@@ -144,6 +160,7 @@ def _find_near(spill: Spill, distance: int | None) -> None:
     """Fill the table `near` (hash representative, the one kept in its place) by a banded join.
 
     Two hashes at most d bits apart agree wholly in one of d + 1 bands, so only rows that share a band are compared.
+    Only what is dropped is remembered here, two numbers a near duplicate.
     """
     pairs: Iterator[pa.RecordBatch] = iter(())
     if distance is not None:
@@ -181,70 +198,45 @@ def _verdicts(spill: Spill) -> Iterator[tuple[int, int, Verdict]]:
                    coalesce(near.kept, same_hash.ordinal, first.kept) AS kept_ordinal
             FROM images AS i JOIN first USING (key)
             LEFT JOIN same_hash ON same_hash.phash = i.phash
-            LEFT JOIN near ON near.ordinal = same_hash.ordinal)
-        SELECT judged.shard, judged.position, judged.is_exact, kept.key AS kept_key
-        FROM judged JOIN images AS kept ON kept.ordinal = judged.kept_ordinal
-        WHERE judged.kept_ordinal <> judged.ordinal
-        ORDER BY judged.ordinal
+            LEFT JOIN near ON near.ordinal = same_hash.ordinal),
+        dropped AS (
+            SELECT judged.ordinal, judged.shard, judged.position, kept.key AS kept_key,
+                   CASE WHEN judged.is_exact THEN 'duplicate' ELSE 'near_duplicate' END AS reason
+            FROM judged JOIN images AS kept ON kept.ordinal = judged.kept_ordinal
+            WHERE judged.kept_ordinal <> judged.ordinal)
+        SELECT * FROM dropped UNION ALL BY NAME
+        SELECT ordinal, shard, position, 'rule:' || rule AS reason FROM all_images WHERE rule IS NOT NULL
+        ORDER BY ordinal
         """
     )
     for batch in batches:
         for row in batch.to_pylist():
-            reason = "duplicate" if row["is_exact"] else "near_duplicate"
-            yield row["shard"], row["position"], Verdict(reason, row["kept_key"])
-
-
-def _failed_rules(dataset: Dataset, job: SelectJob, shard: int) -> dict[int, str]:
-    """Return position to the name of the first rule it breaks."""
-    broken: dict[int, str] = {}
-    for name, expression in job.config.keep.items():
-        columns = where.columns_in(expression, job.scope)
-        scope = {column: job.scope[column] for column in columns}
-        rows = {column: _rows(dataset, column, shard) for column in columns}
-        for position, kept in enumerate(evaluate_rows(expression, rows, scope)):
-            if not kept:
-                broken.setdefault(position, name)
-    return broken
+            yield row["shard"], row["position"], Verdict(row["reason"], row["kept_key"])
 
 
 def _write(
-    dataset: Dataset, job: SelectJob, shard: int, found: Mapping[int, Verdict], inputs: dict[str, str], started: float
+    dataset: Dataset,
+    step: SelectStep,
+    shard: int,
+    verdicts: Mapping[int, Verdict],
+    inputs: Mapping[str, str],
+    started: float,
 ) -> Manifest:
-    broken = _failed_rules(dataset, job, shard)
-    producer = Producer(name=SELECT, version=1)
-    with ColumnWriter(dataset.store, SELECT, shard, SELECT_PROVIDES.fields, job.kind, producer.label()) as writer:
+    with ColumnWriter(dataset.store, SELECT, shard, SELECT_PROVIDES.fields, step.kind, _PRODUCER.label()) as writer:
         for row in _rows(dataset, IMAGE, shard):
-            status, reason, values = _judge(row, broken.get(row.position), found.get(row.position))
+            status, reason, values = _judge(row, verdicts.get(row.position))
             writer.add(row.position, row.key, status, reason, "", values, {})
         files, counts, digest = writer.finish()
-    return Manifest(
-        column=SELECT,
-        shard=shard,
-        kind=job.kind,
-        counts=counts,
-        files=files,
-        digest=digest,
-        inputs=inputs,
-        input_digest=inputs_digest(inputs, None),
-        fingerprint=job.fingerprint,
-        settings=job.settings,
-        producer=producer,
-        run=describe_run(started, counts.rows),
-    )
+    return step.provenance.manifest(shard, files, counts, digest, inputs, describe_run(started, counts.rows))
 
 
-def _judge(row: Row, rule: str | None, verdict: Verdict | None) -> tuple[Status, str | None, dict[str, Any]]:
+def _judge(row: Row, verdict: Verdict | None) -> tuple[Status, str | None, dict[str, Any]]:
     if row.status != "ok":
         return "skipped", f"{IMAGE}:{row.status}", {}
-    if rule is not None:
-        return "filtered", f"rule:{rule}", {}
-    if verdict is not None:
-        return "filtered", verdict.reason, {"duplicate_of": verdict.duplicate_of}
-    return "ok", None, {}
+    if verdict is None:
+        return "ok", None, {}
+    return "filtered", verdict.reason, {"duplicate_of": verdict.duplicate_of} if verdict.duplicate_of else {}
 
 
 def _rows(dataset: Dataset, column: str, shard: int) -> Sequence[Row]:
-    manifest = dataset.manifest(column, shard)
-    if manifest is None:
-        raise FileNotFoundError(f"shard {shard:06d} of {column} must be committed before select.")
-    return dataset.rows(manifest)
+    return dataset.rows(dataset.require_manifest(column, shard))

@@ -105,9 +105,9 @@ def retry(
     Samples that are not failed are copied, byte for byte. `onegen status` lists the reasons.
     """
     from onegen.build.build import Options
-    from onegen.build.jobs import Retry
     from onegen.config.parse import parse
     from onegen.config.recipe import Recipe
+    from onegen.executor.contract import Retry
     from onegen.shards.dataset import Dataset
     from onegen.storage import open_store
 

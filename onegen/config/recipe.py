@@ -3,6 +3,8 @@
 Paths in a recipe start from where onegen is run. `onegen build RECIPE OUT --dry-run` prints a recipe with its defaults.
 """
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,12 +36,18 @@ class ImageConfig(Config):
     )
 
 
+USE = "use"
+"""Option of a stage's entry: the annotator to use, where the column is called otherwise."""
+
+
 class StageConfig(Config):
-    """Annotators that share one decode. Each makes the column of its name."""
+    """Annotators that share one decode. Each makes the column of its name; `use` makes one under another name."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="what --only, --recompute and --stage call it")
     annotators: dict[str, dict[str, Any]] = Field(
-        min_length=1, description="annotator name to its options; each makes the column of its name"
+        min_length=1,
+        description="annotator name to its options; each makes the column of its name. "
+        "COLUMN: {use: ANNOTATOR, ...} makes a column called otherwise",
     )
     where: str | None = Field(
         None, description="duckdb boolean over earlier columns; rows where it is not true are skipped"
@@ -58,6 +66,21 @@ class StageConfig(Config):
     @classmethod
     def _empty_options(cls, value: Any) -> Any:
         return {name: options or {} for name, options in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("annotators")
+    @classmethod
+    def _plain_names(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, options in value.items():
+            if USE not in options:
+                continue
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ValueError(f"a column must be called by lower-case letters, digits and _, got {name!r}")
+            if name in available("annotators") and name != options[USE]:
+                raise ValueError(
+                    f"column {name!r} must be made by the annotator of its name, got use: {options[USE]!r}; what "
+                    f"requires {name!r} would read another's answers. Call the column otherwise"
+                )
+        return value
 
 
 class NearDuplicates(Config):
@@ -154,9 +177,14 @@ def load_recipe(path: str | Path) -> Recipe:
     return parse(Recipe, found, str(path))
 
 
-def make_annotator(name: str, options: dict[str, Any]) -> Annotator:
-    """Return the annotator a recipe names, with its options checked."""
-    return _make("annotators", name, options, options)
+def make_annotator(name: str, options: Mapping[str, Any]) -> tuple[str, Annotator]:
+    """Return the column an entry of a stage makes and its annotator, with its options checked.
+
+    The column is called like its annotator, unless `use` names another: `caption_short: {use: caption}`.
+    """
+    own = {option: value for option, value in options.items() if option != USE}
+    annotator: Annotator = _make("annotators", str(options.get(USE, name)), own, own)
+    return (name if USE in options else annotator.name), annotator
 
 
 def make_source(described: dict[str, Any]) -> Any:
@@ -173,7 +201,7 @@ def make_source(described: dict[str, Any]) -> Any:
     return _make("sources", named[0], {}, options)
 
 
-def _make(family: str, name: str, choice: dict[str, Any], options: dict[str, Any]) -> Any:
+def _make(family: str, name: str, choice: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     cls = find(family, name, choice)
     fields = list(cls.__dataclass_fields__)  # type: ignore[attr-defined]
     unknown = [key for key in options if key not in fields]

@@ -1,1 +1,1 @@
-"""The supervisor and the two kinds of workers it drives."""
+"""Driving workers through tasks: a supervisor over local processes or Ray actors. It knows jobs, and no step."""

@@ -1,6 +1,7 @@
 """Workers on this machine: spawned processes on pipes, or (`--workers 0`) this process itself, for debugging."""
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -9,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import TracebackType
 
-from onegen.build.jobs import Task
-from onegen.build.outcome import Began
-from onegen.errors import Breaker
-from onegen.executor.worker import THREAD_SETTINGS, Died, Job, Loaded, Message, Telling, describe, load, perform, settle
+from onegen.executor.contract import Died, Job, Loaded, Message, RowsStarted, Task
+from onegen.executor.worker import THREAD_SETTINGS, describe_failure, load, load_for_good
+from onegen.storage.store import Store
 
 JOIN_SECONDS = 10
 
@@ -45,78 +46,73 @@ class LocalPool:
         return self._next
 
     def run(self, worker: int, task: Task) -> None:
-        """Give a worker a task; Began and Finished follow, or Broke or Died."""
+        """Give a worker a task; RowsStarted and Finished follow, or WorkerFailed or Died."""
         with contextlib.suppress(OSError):
             self._workers[worker].pipe.send(task)
 
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
-        """Return what workers have said, waiting at most `timeout` seconds for the first word."""
-        pipes = {held.pipe: number for number, held in self._workers.items()}
-        ready = wait(list(pipes), timeout)
-        heard: list[tuple[int, Message]] = []
-        for pipe in ready:
+        """Return what workers have reported, waiting at most `timeout` seconds for the first word."""
+        numbers = {worker.pipe: number for number, worker in self._workers.items()}
+        messages: list[tuple[int, Message]] = []
+        for pipe in wait(list(numbers), timeout):
             assert isinstance(pipe, Connection)
-            number = pipes[pipe]
-            heard.append((number, self._hear(number)))
-        return heard
+            messages.append((numbers[pipe], self._receive(numbers[pipe])))
+        return messages
 
     def kill(self, worker: int) -> None:
         """Kill a worker; nothing more is heard of it."""
-        held = self._workers.pop(worker)
-        held.process.kill()
-        held.process.join(JOIN_SECONDS)
-        held.pipe.close()
+        killed = self._workers.pop(worker)
+        killed.process.kill()
+        killed.process.join(JOIN_SECONDS)
+        killed.pipe.close()
 
     def close(self) -> None:
         """Kill every worker: what they have not returned is not wanted."""
         for worker in list(self._workers):
             self.kill(worker)
 
-    def _hear(self, worker: int) -> Message:
-        held = self._workers[worker]
+    def _receive(self, number: int) -> Message:
+        worker = self._workers[number]
         try:
-            message: Message = held.pipe.recv()
+            message: Message = worker.pipe.recv()
         except (EOFError, OSError):
             # OSError: it died with a message half sent.
-            held.process.join(JOIN_SECONDS)
-            del self._workers[worker]
-            held.pipe.close()
-            return Died(_how(held.process.exitcode))
-        if isinstance(message, Began):
+            worker.process.join(JOIN_SECONDS)
+            del self._workers[number]
+            worker.pipe.close()
+            return Died(_how(worker.process.exitcode))
+        if isinstance(message, RowsStarted):
             # The event is in the caller's hands before anything else of this worker can be.
             with contextlib.suppress(OSError):
-                held.pipe.send("go")
+                worker.pipe.send("go")
         return message
 
 
 class InProcessPool:
-    """One worker that is this process: a crash is a crash, a debugger sees everything."""
+    """One worker that is this process: a crash is a crash, an exception the caller's, a debugger sees everything."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._said: list[Message] = []
+        self._messages: list[Message] = []
         self._task: Task | None = None
 
     def start(self) -> int:
         """Load the job here."""
         load(self._job)
-        self._said.append(Loaded())
+        self._messages.append(Loaded())
         return 0
 
     def run(self, worker: int, task: Task) -> None:
-        """Hold the task for the next `wait`."""
+        """Keep the task for the next `wait`."""
         self._task = task
 
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
-        """Perform the held task, if any; its exceptions are the caller's, but for the breaker's."""
+        """Perform the task that was given, if any."""
         if self._task is not None:
             task, self._task = self._task, None
-            try:
-                self._said += perform(self._job, task)
-            except Breaker as error:
-                self._said.append(describe(error, self._job.store))
-        said, self._said = self._said, []
-        return [(0, message) for message in said]
+            self._messages += self._job.perform(task)
+        messages, self._messages = self._messages, []
+        return [(0, message) for message in messages]
 
     def kill(self, worker: int) -> None:
         """Do nothing: this process lives."""
@@ -131,14 +127,30 @@ def _main(pipe: Connection, job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
-    with contextlib.suppress(EOFError, BrokenPipeError), Telling(job, pipe.send):
-        settle(job)
+    with contextlib.suppress(EOFError, BrokenPipeError), contextlib.ExitStack() as last:
+        last.push(functools.partial(_report_failure, pipe, job.store))
+        load_for_good(job)
         pipe.send(Loaded())
         while True:
-            for message in perform(job, pipe.recv()):
+            for message in job.perform(pipe.recv()):
                 pipe.send(message)
-                if isinstance(message, Began):
+                if isinstance(message, RowsStarted):
                     pipe.recv()
+
+
+def _report_failure(
+    pipe: Connection,
+    store: Store,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+) -> bool:
+    """Report the exception that ends a worker; what has a message of its own needs no traceback on the terminal."""
+    if not isinstance(error, Exception):
+        return False
+    failure = describe_failure(error, store)
+    pipe.send(failure)
+    return failure.kind != "error"
 
 
 def _die_with_parent() -> None:

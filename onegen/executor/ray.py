@@ -1,4 +1,4 @@
-"""Workers as Ray actors: Ray places, transports and buries; the supervisor decides. Imported when Ray is asked for.
+"""Workers as Ray actors: Ray places, transports and restarts; the supervisor decides. Imported when Ray is asked for.
 
 Each actor runs one task at a time, as a streaming generator of messages: what it is about to run, then what it made.
 Ray lets a generator with a backpressure of one object go on when the driver has taken the object before, so a report
@@ -17,10 +17,9 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
-from onegen.build.jobs import Task
-from onegen.build.outcome import Began
 from onegen.errors import ConfigError
-from onegen.executor.worker import THREAD_SETTINGS, Died, Job, Loaded, Message, describe, perform, settle
+from onegen.executor.contract import Died, Finished, Job, Loaded, Message, RowsStarted, Task
+from onegen.executor.worker import THREAD_SETTINGS, describe_failure, load_for_good
 from onegen.sample import Resources
 
 CONNECT_SECONDS = 5.0
@@ -82,17 +81,17 @@ class _Worker:
 
     def load(self) -> Iterator[Message]:
         """Load the job's weights."""
-        settle(self._job)
+        load_for_good(self._job)
         yield Loaded()
 
-    def run(self, task: Task) -> Iterator[Message]:
-        """Make one shard. Ray asks for more once what was said before is with the driver."""
-        yield from perform(self._job, task)
+    def run(self, task: Task) -> Iterator[RowsStarted | Finished]:
+        """Make one shard. Ray asks for more once what was reported before is with the driver."""
+        yield from self._job.perform(task)
 
 
 @dataclass
 class _Actor:
-    """An actor and what it says of the call it is on; None where it is on none."""
+    """An actor, and the stream of messages of the call it is on; None where it is on none."""
 
     handle: Any
     stream: ray.ObjectRefGenerator | None
@@ -123,14 +122,14 @@ class RayPool:
         actor.stream = actor.handle.run.options(**_TAKEN_ONE_BY_ONE).remote(task)
 
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
-        """Return what actors have said, one word each, waiting at most `timeout` seconds for the first."""
+        """Return what actors have reported, one word each, waiting at most `timeout` seconds for the first."""
         streams = {actor.stream: number for number, actor in self._actors.items() if actor.stream is not None}
         if not streams:
             return []
         ready, silent = ray.wait(list(streams), num_returns=1, timeout=timeout)
         if ready and silent:
             ready += ray.wait(silent, num_returns=len(silent), timeout=0)[0]
-        return [(streams[stream], self._hear(streams[stream])) for stream in ready]
+        return [(streams[stream], self._receive(streams[stream])) for stream in ready]
 
     def kill(self, worker: int) -> None:
         """Kill an actor; nothing more is heard of it."""
@@ -141,7 +140,7 @@ class RayPool:
         for worker in list(self._actors):
             self.kill(worker)
 
-    def _hear(self, worker: int) -> Message:
+    def _receive(self, worker: int) -> Message:
         actor = self._actors[worker]
         assert actor.stream is not None
         try:
@@ -151,13 +150,13 @@ class RayPool:
             return Died(_first_line(error))
         except RayTaskError as error:
             actor.stream = None
-            return describe(error.cause if isinstance(error.cause, Exception) else error, self._store)
-        if not isinstance(message, Began):
+            return describe_failure(error.cause if isinstance(error.cause, Exception) else error, self._store)
+        if not isinstance(message, RowsStarted):
             actor.stream = None
         return message
 
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    known = [line for line in lines if "exit" in line.lower() or "killed" in line.lower()]
-    return (known or lines or [type(error).__name__])[0]
+    causes = [line for line in lines if "exit" in line.lower() or "killed" in line.lower()]
+    return (causes or lines or [type(error).__name__])[0]

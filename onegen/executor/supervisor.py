@@ -2,48 +2,32 @@
 
 The supervisor never sees pixels. It knows which rows are in flight on each worker, because workers report before they
 run a batch; so when a process dies it suspects those rows, runs each alone on a fresh worker, and blames a row after
-two deaths alone. DESIGN section 5.
+two deaths alone. docs/design.md.
 """
 
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-from onegen.build.jobs import Blame, Made, Task
-from onegen.build.outcome import Began
 from onegen.config.recipe import LimitsConfig
 from onegen.errors import ConfigError, Stopped
-from onegen.executor.worker import Broke, Died, Finished, Loaded, Message
+from onegen.executor.contract import (
+    Blame,
+    Died,
+    Finished,
+    Loaded,
+    Message,
+    Pool,
+    RowsStarted,
+    ShardResult,
+    Task,
+    WorkerFailed,
+)
 
 TICK_SECONDS = 0.5
 DEATHS_ALONE = 2
 WORKER_TRIES = 3
-
-
-class Pool(Protocol):
-    """Workers of one job, of either kind."""
-
-    def start(self) -> int:
-        """Start a worker and return its number; Loaded follows."""
-        ...
-
-    def run(self, worker: int, task: Task) -> None:
-        """Give a loaded worker a task."""
-        ...
-
-    def wait(self, timeout: float) -> list[tuple[int, Message]]:
-        """Return what workers have said, waiting at most `timeout` seconds."""
-        ...
-
-    def kill(self, worker: int) -> None:
-        """Kill a worker; nothing more is heard of it."""
-        ...
-
-    def close(self) -> None:
-        """Kill every worker."""
-        ...
 
 
 @dataclass
@@ -76,7 +60,7 @@ class Supervisor:
         pool: Pool,
         limits: LimitsConfig,
         num_workers: int,
-        commit: Callable[[Made], None],
+        commit: Callable[[ShardResult], None],
         tick: Callable[[dict[int, str]], None] = lambda waiting: None,
     ) -> None:
         self._pool, self._limits, self._commit, self._tick = pool, limits, commit, tick
@@ -91,7 +75,7 @@ class Supervisor:
         self._queue.extend(tasks)
         try:
             while self._queue or any(worker.task for worker in self._workers.values()):
-                self._staff()
+                self._start_workers()
                 self._assign()
                 messages = self._pool.wait(TICK_SECONDS)
                 listened = time.monotonic()
@@ -107,7 +91,7 @@ class Supervisor:
         now = time.monotonic()
         return {number: f"{_doing(worker)} for {now - worker.heard:.0f} s" for number, worker in self._workers.items()}
 
-    def _staff(self) -> None:
+    def _start_workers(self) -> None:
         busy = sum(worker.task is not None for worker in self._workers.values())
         wanted = min(self._num_workers, busy + len(self._queue))
         while len(self._workers) < wanted:
@@ -128,23 +112,23 @@ class Supervisor:
         match message:
             case Loaded():
                 worker.is_loading = False
-            case Began(column, _, positions):
+            case RowsStarted(column, _, positions):
                 worker.in_flight = (column, positions) if positions else None
-            case Finished(made):
+            case Finished(result):
                 worker.task = worker.in_flight = None
                 self._load_deaths = 0
                 # The worker goes on while the supervisor commits.
                 self._assign()
-                self._commit(made)
+                self._commit(result)
             case Died(how):
                 del self._workers[number]
-                self._bury(worker, "crash", f"worker {how}")
-            case Broke(kind, text):
-                self._dismiss(number)
-                self._mend(worker, kind, text)
+                self._on_death(worker, "crash", f"worker {how}")
+            case WorkerFailed(kind, text):
+                self._kill(number)
+                self._on_failure(worker, kind, text)
 
     def _enforce_deadlines(self, listened: float) -> None:
-        """Bury workers silent for too long at the moment the supervisor last listened.
+        """Kill workers silent for too long at the moment the supervisor last listened.
 
         What it did since then, commits above all, is not their silence: their words may be waiting to be heard.
         """
@@ -152,14 +136,14 @@ class Supervisor:
             limit = self._limits.load_seconds if worker.is_loading else self._limits.batch_seconds
             if (worker.task is not None or worker.is_loading) and listened - worker.heard > limit:
                 doing = _doing(worker)
-                self._dismiss(number)
-                self._bury(worker, "deadline", f"nothing heard for {limit:g} s from a worker {doing}")
+                self._kill(number)
+                self._on_death(worker, "deadline", f"nothing heard for {limit:g} s from a worker {doing}")
 
-    def _dismiss(self, number: int) -> None:
+    def _kill(self, number: int) -> None:
         del self._workers[number]
         self._pool.kill(number)
 
-    def _bury(self, worker: _Worker, reason: str, how: str) -> None:
+    def _on_death(self, worker: _Worker, reason: str, how: str) -> None:
         """Draw the conclusions of a death: suspects, blame, or a stage that cannot start."""
         task = worker.task
         if task is None:
@@ -191,8 +175,8 @@ class Supervisor:
                 del suspects[row]
         self._queue.appendleft(replace(task, suspects=tuple(suspects), blamed=blamed))
 
-    def _mend(self, worker: _Worker, kind: str, text: str) -> None:
-        """React to a worker that said it cannot go on."""
+    def _on_failure(self, worker: _Worker, kind: str, text: str) -> None:
+        """React to a worker that reported that it cannot go on."""
         if kind == "config":
             raise ConfigError(text)
         if kind == "store":
@@ -203,11 +187,11 @@ class Supervisor:
         if kind == "breaker":
             case = self._case(worker.task)
             if case.tripped:
-                raise Stopped(f"{text}\nA fresh worker had the same. Mend the cause, then run the same command again.")
+                raise Stopped(f"{text}\nA fresh worker had the same.")
             case.tripped = True
             self._queue.appendleft(worker.task)
         elif "CUDA error" in text and worker.in_flight is not None:
-            self._bury(worker, "crash", text.strip().splitlines()[-1])
+            self._on_death(worker, "crash", text.strip().splitlines()[-1])
         else:
             self._retry_worker_error(worker.task, text)
 

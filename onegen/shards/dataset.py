@@ -5,7 +5,7 @@ Nothing here is a cache: every answer is read from committed manifests. DESIGN s
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
@@ -133,6 +133,16 @@ class Dataset:
                 f"{SCHEMA_VERSION}: {error}. Delete it and run `onegen build` again: only this shard is made anew."
             ) from error
 
+    def require_manifest(self, column: str, shard: int) -> Manifest:
+        """Return the manifest of a shard; raises ConfigError where it is not committed."""
+        manifest = self.manifest(column, shard)
+        if manifest is None:
+            raise ConfigError(
+                f"column {column!r} must be made before what is made from it; shard {shard:06d} is missing. "
+                f"Leave --only out, or run `--only {column}` first."
+            )
+        return manifest
+
     def manifests(self, column: str) -> Iterator[Manifest]:
         """Yield the committed manifests of a column, in shard order."""
         for shard in self.shards(column):
@@ -146,18 +156,21 @@ class Dataset:
         with self.store.open(name) as file:
             return from_table(pq.ParquetFile(file).read(use_threads=False))
 
-    def commit(self, manifest: Manifest) -> None:
-        """Write the manifest, which is the commit, and delete the files that only its predecessor named."""
+    def commit(self, manifest: Manifest, pending: Mapping[str, str] | None = None) -> None:
+        """Write the manifest, which is the commit, and delete the files that only its predecessor named.
+
+        `pending` maps each plain name of a packed shard to the content name the worker gave it; the packed view keeps
+        its names, so its old manifest goes first (docs/contract.md, rule 8).
+        """
+        if pending:
+            self._replace_packed(manifest, pending)
+            return
         before = self.manifest(manifest.column, manifest.shard)
         self.store.write(manifest_name(manifest.column, manifest.shard), manifest.to_json())
         for name in set(before.files if before else ()) - set(manifest.files):
             self.store.delete(f"{folder(manifest.column)}/{name}")
 
-    def commit_packed(self, manifest: Manifest, pending: dict[str, str]) -> None:
-        """Replace a packed shard: old manifest away, files to their plain names, new manifest (rule 8).
-
-        `pending` maps each plain name to the content name the worker gave it.
-        """
+    def _replace_packed(self, manifest: Manifest, pending: Mapping[str, str]) -> None:
         self.store.delete(manifest_name(PACKED, manifest.shard))
         for plain, content in sorted(pending.items()):
             self.store.rename(f"{PACKED}/{content}", f"{PACKED}/{plain}")

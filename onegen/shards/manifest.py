@@ -1,5 +1,7 @@
 """The manifest of a column shard: written last, its presence is the commit. DESIGN section 4, rules 6 to 9."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -98,6 +100,57 @@ class Manifest(Record):
     def to_json(self) -> bytes:
         """Return the manifest as the bytes of its file."""
         return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a column (or the packed view) is made, whatever the shard.
+
+    `settings` are what changes its results and what the fingerprint covers; `where` is the expression that chooses
+    rows. The one place that says whether a committed shard is current, and that fills in a manifest.
+    """
+
+    column: str
+    kind: Kind
+    settings: dict[str, Any]
+    producer: Producer
+    where: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of everything that changes the column's results."""
+        return fingerprint(self.settings)
+
+    def is_current(self, manifest: Manifest, inputs: Mapping[str, str]) -> bool:
+        """Say whether a committed shard was made so, from inputs of these digests, without reading a row."""
+        same_inputs = manifest.input_digest == inputs_digest(dict(inputs), self.where)
+        return same_inputs and manifest.fingerprint == self.fingerprint
+
+    def manifest(
+        self,
+        shard: int,
+        files: dict[str, FileRecord],
+        counts: Counts,
+        digest: str,
+        inputs: Mapping[str, str],
+        run: Run,
+    ) -> Manifest:
+        """Return the manifest of a shard made so; `files`, `counts` and `digest` are what its writer says."""
+        return Manifest(
+            column=self.column,
+            shard=shard,
+            kind=self.kind,
+            counts=counts,
+            files=files,
+            digest=digest,
+            inputs=dict(inputs),
+            input_digest=inputs_digest(dict(inputs), self.where),
+            where=self.where,
+            fingerprint=self.fingerprint,
+            settings=self.settings,
+            producer=self.producer,
+            run=run,
+        )
 
 
 def fingerprint(settings: dict[str, Any]) -> str:

@@ -8,10 +8,9 @@ import pyarrow as pa
 import pytest
 import webdataset
 
-from onegen.build.jobs import Task
-from onegen.build.outcome import Began
 from onegen.build.pack import PackJob
-from onegen.executor.worker import Finished, perform
+from onegen.errors import ConfigError
+from onegen.executor.contract import Finished, RowsStarted, Task
 from onegen.sample import PACKED
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
@@ -61,11 +60,11 @@ def write(store: Store) -> None:
 def pack(store: Store, require: tuple[str, ...] = ("image",), where: str | None = None) -> Manifest:
     named = ("scores",) if where else ()
     job = PackJob(store, "image", ("image", "scores", "hed"), require, SCOPE, where, named)
-    *beats, last = perform(job, Task(0, ()))
-    assert beats == [Began("shards", 0, ())], "it says that it lives, and accuses no row"
+    *beats, last = job.perform(Task(0, ()))
+    assert beats == [RowsStarted("shards", 0, ())], "it says that it lives, and accuses no row"
     assert isinstance(last, Finished)
-    (manifest,) = last.made.manifests
-    Dataset(store).commit_packed(manifest, last.made.pending)
+    (manifest,) = last.result.manifests
+    Dataset(store).commit(manifest, last.result.pending)
     return manifest
 
 
@@ -198,7 +197,7 @@ def test_a_shard_with_nothing_to_pack_is_an_empty_archive():
 def test_a_column_that_is_not_committed_stops_it():
     with memory_store("pack") as store:
         write_column(store, "image", 0, [image(0)])
-        with pytest.raises(FileNotFoundError, match="select must be committed"):
+        with pytest.raises(ConfigError, match="column 'select' must be made before what is made from it"):
             pack(store)
 
 

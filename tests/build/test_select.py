@@ -7,9 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from onegen.build.select import SelectJob, is_current, run_select
+from onegen.build.jobs import Permissions
+from onegen.build.select import SelectStep
 from onegen.config.recipe import NearDuplicates, SelectConfig
 from onegen.errors import ConfigError
+from onegen.executor.contract import Job, ShardResult, Task
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import IMAGE_FIELDS
 from onegen.storage.store import Store
@@ -36,8 +38,16 @@ def write_images(store: Store, shards: Sequence[Sequence[Picture]]) -> None:
 def select(store: Store, num_shards: int, config: SelectConfig, columns: tuple[str, ...] = ("image",)) -> list[Verdict]:
     """Run select, commit it, and return status, reason and the key kept instead, row by row."""
     dataset = Dataset(store)
-    for manifest in run_select(dataset, SelectJob(config, "image", SCOPE, columns), num_shards):
-        dataset.commit(manifest)
+    step = SelectStep(config, "image", SCOPE, columns)
+
+    def commit(result: ShardResult) -> None:
+        for manifest in result.manifests:
+            dataset.commit(manifest)
+
+    def on_workers(job: Job, tasks: Sequence[Task]) -> None:
+        pytest.fail("the barrier runs in the driver")
+
+    step.run(dataset, step.tasks(dataset, num_shards, Permissions()), commit, on_workers)
     return [
         (row.status, row.reason, row.values["duplicate_of"])
         for manifest in dataset.manifests("select")
@@ -188,14 +198,25 @@ def test_it_is_current_until_an_input_or_an_option_changes():
     with memory_store("select") as store:
         dataset = Dataset(store)
         write_images(store, [[("a", 0)], [("b", 1)]])
-        job = SelectJob(SelectConfig(), "image", SCOPE)
-        assert not is_current(dataset, job, 2)
+
+        def left(config: SelectConfig, permissions: Permissions = Permissions()) -> list[int]:
+            step = SelectStep(config, "image", SCOPE)
+            return [task.shard for task in step.tasks(dataset, 2, permissions)]
+
+        assert left(SelectConfig()) == [0, 1]
         select(store, 2, SelectConfig())
-        assert is_current(dataset, job, 2)
-        assert not is_current(dataset, job, 3)
-        assert not is_current(dataset, SelectJob(keep({}, 4), "image", SCOPE), 2)
+        assert left(SelectConfig()) == []
+        assert left(SelectConfig(), Permissions(frozenset({"select"}))) == [0, 1]
+        assert left(keep({}, 4)) == [0, 1]
         write_images(store, [[("a", 0)], [("c", 1)]])
-        assert not is_current(dataset, job, 2)
+        assert left(SelectConfig()) == [0, 1]
+
+
+def test_it_waits_for_every_shard_of_what_it_looks_at():
+    with memory_store("select") as store:
+        write_images(store, [[("a", 0)], [("b", 1)]])
+        with pytest.raises(ConfigError, match=r"column 'image' must be made before .* shard 000002 is missing"):
+            select(store, 3, SelectConfig())
 
 
 def test_the_same_verdicts_have_the_same_digest():

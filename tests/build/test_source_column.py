@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from onegen.build.jobs import Retry
+from onegen.build.assemble import make_steps
 from onegen.build.source_column import SourceColumn, source_job
-from onegen.build.steps import make_steps
+from onegen.build.steps import Step
 from onegen.config.recipe import make_source
 from onegen.errors import ConfigError
+from onegen.executor.contract import Retry
 from onegen.sample import IMAGE, Annotation, Annotator, Item, Provides, Rejected
 from onegen.storage.local import LocalStore
 from tests.tiny import (
@@ -47,6 +48,11 @@ def write(root: Path, **odd: dict[str, Any]) -> Path:
 def recipe(photos: Path, stages: list[dict[str, Any]] | None = None, **changes: Any) -> Any:
     options = changes.pop("options", {})
     return make_recipe(photos, stages or [], source={"tests.plugins.gauge": str(photos), **options}, **changes)
+
+
+def assemble(photos: Path, stages: list[dict[str, Any]], **changes: Any) -> list[Step]:
+    wanted = recipe(photos, stages, **changes)
+    return make_steps(wanted, make_source(wanted.source), LocalStore("nowhere"))
 
 
 def level_of(row: Any) -> float | None:
@@ -156,10 +162,7 @@ def test_rules_stages_and_the_packed_view_may_name_what_the_source_says(tmp_path
 
 def test_a_rule_waits_for_no_stage_that_only_what_the_source_says_needs(tmp_path):
     stages = [{"name": "look", "annotators": {"tests.plugins.tone": {}}}]
-    steps = make_steps(
-        recipe(write(tmp_path / "photos"), stages, select={"keep": {"low": "truth.level < 1"}}),
-        LocalStore(str(tmp_path / "out")),
-    )
+    steps = assemble(write(tmp_path / "photos"), stages, select={"keep": {"low": "truth.level < 1"}})
     assert [step.name for step in steps] == ["image", "source", "select", "look", "pack"]
 
 
@@ -174,7 +177,7 @@ def test_a_rule_waits_for_no_stage_that_only_what_the_source_says_needs(tmp_path
 def test_names_that_clash_are_refused(tmp_path, stages, message):
     photos = write(tmp_path / "photos")
     with pytest.raises((ConfigError, ValueError), match=message):
-        make_steps(recipe(photos, stages), LocalStore(str(tmp_path / "out")))
+        assemble(photos, stages)
 
 
 def test_an_option_of_the_source_that_changes_its_columns_alone_may_be_changed(tmp_path):
@@ -213,8 +216,8 @@ def test_text_and_numbers_that_cannot_be_stored_become_what_can():
 
 def test_the_fingerprint_has_the_types_and_the_options_that_matter(tmp_path):
     source = make_source({"tests.plugins.gauge": str(tmp_path), "unit": 2.0})
-    job = source_job(source, "truth", source.provides["truth"])
-    assert job.settings == {
+    job = source_job(source, "truth", source.provides["truth"], "image")
+    assert job.provenance.settings == {
         "name": "truth", "version": 3, "options": {"unit": 2.0, "fields": {"level": "double"}}, "weights": [],
     }  # fmt: skip
     assert job.gates == (IMAGE,)

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from onegen.build.steps import make_steps
-from onegen.config.recipe import Recipe
+from onegen.build.assemble import make_steps
+from onegen.config.recipe import Recipe, make_source
 from onegen.errors import ConfigError, Stopped
 from onegen.storage.local import LocalStore
 from tests.broken_stores import FullStore
@@ -114,7 +114,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_annotators_that_cannot_be_made_are_refused(tmp_path: Path, annotators: dict, message: str) -> None:
     recipe = make_recipe(tmp_path, [{"name": "look", "annotators": annotators}])
     with pytest.raises(ConfigError, match=message):
-        make_steps(recipe, LocalStore(str(tmp_path / "out")))
+        make_steps(recipe, make_source(recipe.source), LocalStore(str(tmp_path / "out")))
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from onegen.build.jobs import Retry
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
+from onegen.executor.contract import Retry
 from onegen.shards.manifest import Counts, Manifest
 from tests.broken_stores import Crash, CrashingStore
 from tests.calls import count_calls

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onegen.build.jobs import Retry
 from onegen.config.recipe import Recipe
+from onegen.executor.contract import Retry
 from tests.calls import count_calls
 from tests.tiny import dataset, make_recipe, packed, run, statuses, strays, write_photos
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from onegen.build.steps import make_steps
-from onegen.config.recipe import Recipe
+from onegen.build.assemble import make_steps
+from onegen.config.recipe import Recipe, make_source
 from onegen.errors import ConfigError
 from onegen.storage.local import LocalStore
 from tests.plugins.odd import ANSWERS
@@ -46,4 +46,4 @@ def test_columns_and_parts_that_would_be_one_are_refused(tmp_path: Path, annotat
     write_photos(tmp_path / "photos", 1)
     recipe: Recipe = make_recipe(tmp_path / "photos", [{"name": "look", "annotators": annotators}])
     with pytest.raises(ConfigError, match=message):
-        make_steps(recipe, LocalStore(str(tmp_path / "out")))
+        make_steps(recipe, make_source(recipe.source), LocalStore(str(tmp_path / "out")))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from onegen.build.build import Summary
-from onegen.build.jobs import Retry
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError, Stopped
+from onegen.executor.contract import Retry
 from tests.calls import count_calls
 from tests.tiny import dataset, failures, make_recipe, rows, run, statuses, write_photos
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from onegen.audit.verify import verify
-from onegen.build.jobs import Task
-from onegen.build.pack import PackJob
-from onegen.build.steps import make_steps
+from onegen.build.assemble import make_steps
+from onegen.build.pack import PackStep
+from onegen.config.recipe import make_source
 from onegen.config.registry import find
 from onegen.errors import ConfigError
-from onegen.executor.worker import Finished, perform
+from onegen.executor.contract import Finished, Task
 from onegen.sample import Annotation
 from onegen.shards.column import ColumnReader
 from onegen.storage.local import LocalStore
@@ -146,8 +146,12 @@ def test_every_drawn_row_is_a_sign_of_life(tmp_path):
     write_photos(photos, 3)
     recipe = make_recipe(photos, [], pack={"render": ["canny"]})
     run(recipe, out)
-    (job,) = (step.job for step in make_steps(recipe, LocalStore(str(out))) if isinstance(step.job, PackJob))
-    *beats, last = perform(job, Task(0, ()))
+    (job,) = (
+        step.job
+        for step in make_steps(recipe, make_source(recipe.source), LocalStore(str(out)))
+        if isinstance(step, PackStep)
+    )
+    *beats, last = job.perform(Task(0, ()))
     assert len(beats) == 3, "drawing large pictures takes longer than a worker may be silent for 256 rows"
     assert isinstance(last, Finished)
 

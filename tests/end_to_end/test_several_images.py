@@ -18,9 +18,9 @@ from PIL import Image
 from onegen.audit.sheet import TILE_HEIGHTS, TILE_WIDTH
 from onegen.audit.show import show
 from onegen.audit.verify import verify
-from onegen.build.jobs import Retry
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
+from onegen.executor.contract import Retry
 from onegen.shards.column import ColumnReader
 from onegen.shards.key import sample_key
 from tests.calls import count_calls

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from onegen.audit.verify import verify
-from onegen.build.jobs import Retry
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
+from onegen.executor.contract import Retry
 from onegen.sample import IMAGE
 from tests.exports import table_bytes, tar_bytes, write_downloads
 from tests.pictures import jpeg

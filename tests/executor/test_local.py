@@ -6,8 +6,8 @@ import struct
 from pathlib import Path
 
 from onegen.build.pack import PackJob
+from onegen.executor.contract import Died
 from onegen.executor.local import LocalPool, _Process
-from onegen.executor.worker import Died
 from onegen.storage.local import LocalStore
 
 

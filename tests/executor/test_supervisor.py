@@ -5,19 +5,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from onegen.build.jobs import Made, Task
-from onegen.build.outcome import Began
 from onegen.config.recipe import LimitsConfig
 from onegen.errors import ConfigError, Stopped
+from onegen.executor.contract import Died, Finished, Loaded, Message, RowsStarted, ShardResult, Task, WorkerFailed
 from onegen.executor.supervisor import Supervisor
-from onegen.executor.worker import Broke, Died, Finished, Loaded, Message
 
 Script = Callable[[Task], Sequence[Message]]
 DEAD = Died("killed by SIGKILL")
 
 
 @dataclass(frozen=True)
-class Told(Made):
+class Told(ShardResult):
     """What a scripted worker made: the task as it was when it ended well."""
 
     task: Task | None = None
@@ -64,7 +62,7 @@ def supervise(pool: ScriptedPool, tasks: Sequence[Task], workers: int = 1, **lim
     """Run tasks and return them as they were when they were committed."""
     finished: list[Task] = []
 
-    def commit(made: Made) -> None:
+    def commit(made: ShardResult) -> None:
         assert isinstance(made, Told)
         assert made.task is not None
         finished.append(made.task)
@@ -79,14 +77,16 @@ TASK = Task(7, ("hed",))
 
 def test_each_task_is_committed_once() -> None:
     tasks = [Task(shard, ("hed",)) for shard in range(5)]
-    pool = ScriptedPool(lambda task: [Began("hed", task.shard, (0, 1)), Began("hed", task.shard, ()), done(task)])
+    pool = ScriptedPool(
+        lambda task: [RowsStarted("hed", task.shard, (0, 1)), RowsStarted("hed", task.shard, ()), done(task)]
+    )
     assert sorted(supervise(pool, tasks, 3), key=lambda task: task.shard) == tasks
     assert pool.started == 3
 
 
 def test_rows_in_flight_at_a_death_are_run_alone_and_found_innocent() -> None:
     def script(task: Task) -> list[Message]:
-        return [done(task)] if task.suspects else [Began("hed", 7, (4, 5)), DEAD]
+        return [done(task)] if task.suspects else [RowsStarted("hed", 7, (4, 5)), DEAD]
 
     pool = ScriptedPool(script)
     (finished,) = supervise(pool, [TASK])
@@ -100,8 +100,8 @@ def test_two_deaths_alone_blame_the_row_and_no_other() -> None:
         if ("hed", 5) in task.blamed:
             return [done(task)]
         if task.suspects:
-            return [Began("hed", 7, (4,)), Began("hed", 7, (5,)), DEAD]
-        return [Began("hed", 7, (4, 5)), DEAD]
+            return [RowsStarted("hed", 7, (4,)), RowsStarted("hed", 7, (5,)), DEAD]
+        return [RowsStarted("hed", 7, (4, 5)), DEAD]
 
     (finished,) = supervise(ScriptedPool(script), [TASK])
     assert set(finished.blamed) == {("hed", 5)}
@@ -114,7 +114,7 @@ def test_two_deaths_alone_blame_the_row_and_no_other() -> None:
 def test_a_blamed_row_that_cannot_even_be_read_is_left_unread() -> None:
     def script(task: Task) -> list[Message]:
         blame = task.blamed.get(("image", 5))
-        return [done(task)] if blame and not blame.is_readable else [Began("image", 7, (5,)), DEAD]
+        return [done(task)] if blame and not blame.is_readable else [RowsStarted("image", 7, (5,)), DEAD]
 
     (finished,) = supervise(ScriptedPool(script), [Task(7, ("image",))])
     assert finished.suspects == ()
@@ -122,7 +122,7 @@ def test_a_blamed_row_that_cannot_even_be_read_is_left_unread() -> None:
 
 
 def test_a_death_while_files_are_written_blames_no_row() -> None:
-    pool = ScriptedPool(lambda task: [Began("hed", 7, (5,)), Began("look", 7, ()), DEAD])
+    pool = ScriptedPool(lambda task: [RowsStarted("hed", 7, (5,)), RowsStarted("look", 7, ()), DEAD])
     with pytest.raises(Stopped, match="shard 000007 failed on 3 fresh workers, blaming no sample") as stopped:
         supervise(pool, [TASK])
     assert "killed by SIGKILL" in str(stopped.value)
@@ -138,14 +138,14 @@ def test_a_death_before_the_first_row_blames_no_row() -> None:
 
 def test_a_worker_that_hears_nothing_in_time_is_killed_and_its_row_blamed() -> None:
     def script(task: Task) -> list[Message]:
-        return [done(task)] if task.blamed else [Began("hed", 7, (2,))]
+        return [done(task)] if task.blamed else [RowsStarted("hed", 7, (2,))]
 
     (finished,) = supervise(ScriptedPool(script), [TASK], batch_seconds=1e-6)
     assert finished.blamed["hed", 2].reason == "deadline"
 
 
 def test_a_load_that_never_ends_stops_the_stage() -> None:
-    silent = Began("hed", 0, ())
+    silent = RowsStarted("hed", 0, ())
     with pytest.raises(Stopped, match="workers must start, and 3 did not"):
         supervise(ScriptedPool(lambda task: [done(task)], loads=[silent] * 9), [TASK], load_seconds=1e-6)
 
@@ -185,16 +185,16 @@ def test_a_worker_has_its_next_task_before_the_finished_one_is_committed() -> No
 
 
 def test_a_tripped_breaker_gets_one_fresh_worker() -> None:
-    answers: list[Message] = [Broke("breaker", "most of a shard failed")]
+    answers: list[Message] = [WorkerFailed("breaker", "most of a shard failed")]
     pool = ScriptedPool(lambda task: [answers.pop()] if answers else [done(task)])
     assert supervise(pool, [TASK]) == [TASK]
     assert pool.started == 2
     with pytest.raises(Stopped, match="most of a shard failed\nA fresh worker had the same"):
-        supervise(ScriptedPool(lambda task: [Broke("breaker", "most of a shard failed")]), [TASK])
+        supervise(ScriptedPool(lambda task: [WorkerFailed("breaker", "most of a shard failed")]), [TASK])
 
 
 def test_a_worker_error_is_tried_on_three_fresh_workers() -> None:
-    pool = ScriptedPool(lambda task: [Broke("error", "Traceback: MemoryError")])
+    pool = ScriptedPool(lambda task: [WorkerFailed("error", "Traceback: MemoryError")])
     with pytest.raises(Stopped, match="failed on 3 fresh workers, blaming no sample:\nTraceback: MemoryError"):
         supervise(pool, [TASK])
     assert pool.started == 3
@@ -204,7 +204,7 @@ def test_a_lost_cuda_context_suspects_the_rows_in_flight() -> None:
     def script(task: Task) -> list[Message]:
         if ("hed", 3) in task.blamed:
             return [done(task)]
-        return [Began("hed", 7, (3,)), Broke("error", "RuntimeError: CUDA error: device-side assert")]
+        return [RowsStarted("hed", 7, (3,)), WorkerFailed("error", "RuntimeError: CUDA error: device-side assert")]
 
     (finished,) = supervise(ScriptedPool(script), [TASK])
     assert "CUDA error" in finished.blamed["hed", 3].message
@@ -212,6 +212,8 @@ def test_a_lost_cuda_context_suspects_the_rows_in_flight() -> None:
 
 def test_a_refused_configuration_and_a_full_disk_end_the_stage_at_once() -> None:
     with pytest.raises(ConfigError, match="weights"):
-        supervise(ScriptedPool(lambda task: [done(task)], loads=[Broke("config", "weights must be there")]), [TASK])
+        supervise(
+            ScriptedPool(lambda task: [done(task)], loads=[WorkerFailed("config", "weights must be there")]), [TASK]
+        )
     with pytest.raises(Stopped, match="disk must have room"):
-        supervise(ScriptedPool(lambda task: [Broke("store", "disk must have room")]), [TASK])
+        supervise(ScriptedPool(lambda task: [WorkerFailed("store", "disk must have room")]), [TASK])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from onegen.build.pack import PackJob
 from onegen.executor.local import InProcessPool
-from onegen.executor.worker import settle
+from onegen.executor.worker import load_for_good
 from onegen.storage.local import LocalStore
 
 
@@ -14,7 +14,7 @@ def test_only_a_process_of_its_own_freezes_what_is_loaded(tmp_path: Path) -> Non
     InProcessPool(job).start()
     assert gc.get_freeze_count() == 0, "in process, the collector is the caller's"
     try:
-        settle(job)
+        load_for_good(job)
         assert gc.get_freeze_count() > 10_000, "at the least what pyarrow and pydantic are made of"
         assert gc.isenabled()
     finally:

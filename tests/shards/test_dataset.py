@@ -119,7 +119,7 @@ def test_a_packed_commit_gives_plain_names(store: Store):
         files = dict(zip(content, made.files.values(), strict=True))
         for name in content.values():
             store.write(f"shards/{name}", text)
-        dataset.commit_packed(made.model_copy(update={"column": PACKED, "files": files}), content)
+        dataset.commit(made.model_copy(update={"column": PACKED, "files": files}), content)
         assert store.names("shards") == ["000000.json", "000000.parquet", "000000.tar"]
         assert store.read("shards/000000.tar") == text
 
