@@ -10,8 +10,8 @@ from typing import ClassVar
 import pyarrow as pa
 import pytest
 
+from onegen.build.assemble import column_job
 from onegen.build.stage import answer
-from onegen.build.steps import column_job
 from onegen.errors import SampleError
 from onegen.sample import Annotation, Item, Provides, Rejected
 from tests.plugins.plain import Plain
@@ -41,14 +41,14 @@ def items(count: int, **captions: str) -> list[Item]:
 
 def test_a_good_batch_is_one_call() -> None:
     annotator = Picky()
-    outcomes = answer(column_job(annotator), items(8))
+    outcomes = answer(column_job("picky", annotator, "image"), items(8))
     assert annotator.sizes == [8]
     assert [(outcome.key, outcome.values["number"]) for outcome in outcomes] == [(str(n), n) for n in range(8)]
 
 
 def test_one_bad_image_of_many_fails_alone() -> None:
     annotator = Picky()
-    outcomes = answer(column_job(annotator), items(8, n5="no edges"))
+    outcomes = answer(column_job("picky", annotator, "image"), items(8, n5="no edges"))
     assert [outcome.status for outcome in outcomes] == ["ok"] * 5 + ["failed"] + ["ok"] * 2
     assert (outcomes[5].key, outcomes[5].reason) == ("5", "runtime_error")
     assert outcomes[5].message == "RuntimeError: no edges"
@@ -58,7 +58,7 @@ def test_one_bad_image_of_many_fails_alone() -> None:
 
 
 def test_every_bad_image_fails_for_its_own_reason() -> None:
-    outcomes = answer(column_job(Picky()), items(5, n0="first", n4="last"))
+    outcomes = answer(column_job("picky", Picky(), "image"), items(5, n0="first", n4="last"))
     assert [outcome.message for outcome in outcomes if outcome.status == "failed"] == [
         "RuntimeError: first",
         "RuntimeError: last",
@@ -71,14 +71,16 @@ def test_a_lost_device_is_not_bisected(count: int) -> None:
     """Every further call of the process would fail: each image would be blamed for what one did."""
     annotator = Picky()
     with pytest.raises(RuntimeError, match="CUDA error"):
-        answer(column_job(annotator), items(count, n0="CUDA error: device-side assert triggered"))
+        answer(column_job("picky", annotator, "image"), items(count, n0="CUDA error: device-side assert triggered"))
     assert annotator.sizes == [count]
 
 
 def test_a_device_lost_while_bisecting_ends_it() -> None:
     annotator = Picky()
     with pytest.raises(RuntimeError, match="CUDA error"):
-        answer(column_job(annotator), items(4, n0="no edges", n1="CUDA error: an illegal memory access"))
+        answer(
+            column_job("picky", annotator, "image"), items(4, n0="no edges", n1="CUDA error: an illegal memory access")
+        )
     assert annotator.sizes == [4, 2, 1, 1]
 
 
@@ -91,7 +93,7 @@ class Forgetful(Picky):
 
 
 def test_an_answer_too_few_fails_each_image_by_name() -> None:
-    outcomes = answer(column_job(Forgetful()), items(3))
+    outcomes = answer(column_job("picky", Forgetful(), "image"), items(3))
     assert {outcome.reason for outcome in outcomes} == {"bad_annotation"}
     assert outcomes[0].message == "picky must answer each item once, got 0 for 1."
 
@@ -105,7 +107,7 @@ class Strict(Picky):
 
 
 def test_what_an_annotator_says_of_a_sample_is_its_reason() -> None:
-    (outcome,) = answer(column_job(Strict()), items(1))
+    (outcome,) = answer(column_job("picky", Strict(), "image"), items(1))
     assert (outcome.reason, outcome.message, outcome.is_expected) == (
         "too_dark",
         "brightness must be at least 3",
@@ -125,5 +127,5 @@ class Interrupted(Picky):
 def test_ctrl_c_is_no_fault_of_a_sample() -> None:
     annotator = Interrupted()
     with pytest.raises(KeyboardInterrupt):
-        answer(column_job(annotator), items(4))
+        answer(column_job("picky", annotator, "image"), items(4))
     assert annotator.sizes == [4]

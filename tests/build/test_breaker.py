@@ -38,7 +38,7 @@ def test_a_stage_goes_on(tmp_path: Path, failing: int, rows: int, count: int, ra
 def test_a_stage_is_broken(tmp_path: Path, failing: int, rows: int, count: int, rate: float) -> None:
     """As many failed as the count, and more than the share."""
     captions = ["raise"] * failing + ["fine"] * (rows - failing)
-    with pytest.raises(Stopped, match=f"stage risk must not fail most of a shard: .* of {rows} rows of shard 000000"):
+    with pytest.raises(Stopped, match=f"must not fail most of a shard: .* of {rows} rows of shard 000000"):
         run(recipe(tmp_path, captions, count, rate), tmp_path / "out")
     assert statuses(tmp_path / "out", "poison") == []
 

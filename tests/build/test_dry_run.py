@@ -63,7 +63,7 @@ def test_a_recipe_is_printed_with_its_defaults(photos: Path, out: Path) -> None:
 def test_before_the_first_build_the_plan_is_counted(photos: Path, out: Path) -> None:
     _, plan, steps = described(recipe(photos, TONE, ECHO), out)
     assert plan == f"plan: 5 items from {photos}, about 3 shards; nothing is done yet"
-    assert steps == {"image": "image", "select": "select", "look": "tone", "again": "echo", "pack": "packed view"}
+    assert steps == {"image": "image", "select": "select", "look": "tone", "again": "echo", "pack": "shards"}
     assert not out.exists()
 
 

@@ -16,10 +16,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from onegen.build.build import Options, Summary
-from onegen.build.jobs import Retry
 from onegen.cli.app import TORCH_PACKAGES, app
 from onegen.config.recipe import Recipe
 from onegen.errors import Breaker, ConfigError, LeaseHeld, SampleError, Stopped
+from onegen.executor.contract import Retry
 from onegen.storage.lease import lease
 from onegen.storage.local import LocalStore
 from tests.tiny import dataset, make_recipe, rows, run, statuses, write_photos
@@ -77,6 +77,7 @@ def status_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], 
     [
         (ConfigError("width must be even, got 3. Add 1."), 2, "error: width must be even, got 3. Add 1.\n"),
         (Stopped("the disk is full"), 3, "stopped: the disk is full\n"),
+        (Breaker("most rows failed"), 3, "stopped: most rows failed\n"),
         (LeaseHeld("it is being built"), 3, "stopped: it is being built\n"),
         *(
             (
@@ -119,7 +120,6 @@ def test_ctrl_c_says_how_to_go_on(
         ValueError("a bug"),
         OSError(5, "Input/output error"),
         SampleError("lost", "a sample's fault, outside a build"),
-        Breaker("outside a build"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from onegen.build.jobs import Made, Task
-from onegen.build.outcome import Began
 from onegen.config.recipe import LimitsConfig
 from onegen.errors import Stopped
+from onegen.executor.contract import Finished, Loaded, Message, RowsStarted, ShardResult, Task
 from onegen.executor.supervisor import Supervisor
-from onegen.executor.worker import Finished, Loaded, Message
 
 Round = tuple[float, list[tuple[int, Message]]]
 """What is heard at one wait, after how many seconds."""
@@ -68,9 +66,9 @@ class RehearsedPool:
         pass
 
 
-def made(shard: int) -> Made:
+def result_of(shard: int) -> ShardResult:
     """Return a result a test can tell from another's."""
-    return Made((), {"shard": str(shard)})
+    return ShardResult((), {"shard": str(shard)})
 
 
 def supervise(
@@ -80,7 +78,7 @@ def supervise(
     pool = RehearsedPool(clock, deque(rounds))
     committed: list[str] = []
 
-    def commit(result: Made) -> None:
+    def commit(result: ShardResult) -> None:
         clock.now += commit_seconds
         committed.append(result.pending["shard"])
 
@@ -96,9 +94,9 @@ def test_a_slow_commit_is_no_silence_of_a_worker_whose_word_waits(clock: Clock) 
     pool, committed = supervise(
         clock,
         LOADED,
-        (1.0, [(2, Began("hed", 1, (0, 1))), (1, Began("hed", 0, (0, 1))), (1, Finished(made(0)))]),
+        (1.0, [(2, RowsStarted("hed", 1, (0, 1))), (1, RowsStarted("hed", 0, (0, 1))), (1, Finished(result_of(0)))]),
         # Said while the first was committed, heard after.
-        (0.0, [(2, Finished(made(1)))]),
+        (0.0, [(2, Finished(result_of(1)))]),
         commit_seconds=10 * BATCH_SECONDS,
     )
     assert pool.killed == []
@@ -110,10 +108,10 @@ def test_a_slow_commit_is_no_silence_of_a_worker_that_loads(clock: Clock) -> Non
     pool, committed = supervise(
         clock,
         (1.0, [(1, Loaded())]),
-        (1.0, [(1, Began("hed", 0, (0,))), (1, Finished(made(0)))]),
+        (1.0, [(1, RowsStarted("hed", 0, (0,))), (1, Finished(result_of(0)))]),
         # The first goes on with the second shard meanwhile.
-        (0.0, [(1, Began("hed", 1, (0,))), (2, Loaded())]),
-        (1.0, [(1, Finished(made(1)))]),
+        (0.0, [(1, RowsStarted("hed", 1, (0,))), (2, Loaded())]),
+        (1.0, [(1, Finished(result_of(1)))]),
         commit_seconds=10 * LOAD_SECONDS,
     )
     assert pool.killed == []
@@ -125,10 +123,10 @@ def test_a_worker_silent_over_its_rows_is_killed_at_its_deadline(clock: Clock, s
     pool, committed = supervise(
         clock,
         (1.0, [(1, Loaded())]),
-        (1.0, [(1, Began("hed", 0, (3,)))]),
+        (1.0, [(1, RowsStarted("hed", 0, (3,)))]),
         (seconds, []),
-        (0.0, [(2, Loaded())] if is_killed else [(1, Finished(made(0)))]),
-        (0.0, [(2, Finished(made(0)))]),
+        (0.0, [(2, Loaded())] if is_killed else [(1, Finished(result_of(0)))]),
+        (0.0, [(2, Finished(result_of(0)))]),
         workers=1,
     )
     assert pool.killed == ([(1, 1002.0 + seconds)] if is_killed else [])
@@ -137,8 +135,8 @@ def test_a_worker_silent_over_its_rows_is_killed_at_its_deadline(clock: Clock, s
 
 
 def test_a_word_a_batch_keeps_a_slow_worker_alive(clock: Clock) -> None:
-    batches = [(BATCH_SECONDS, [(1, Began("hed", 0, (row,)))]) for row in range(10)]
-    last: Round = (BATCH_SECONDS, [(1, Finished(made(0)))])
+    batches = [(BATCH_SECONDS, [(1, RowsStarted("hed", 0, (row,)))]) for row in range(10)]
+    last: Round = (BATCH_SECONDS, [(1, Finished(result_of(0)))])
     pool, committed = supervise(clock, (LOAD_SECONDS, [(1, Loaded())]), *batches, last, workers=1)
     assert (pool.killed, committed) == ([], ["0"])
 
@@ -155,9 +153,9 @@ def test_an_idle_worker_may_be_silent_for_ever(clock: Clock) -> None:
     pool, committed = supervise(
         clock,
         LOADED,
-        (1.0, [(1, Began("hed", 0, (0,))), (2, Began("hed", 1, (0,)))]),
-        (1.0, [(1, Finished(made(0)))]),
-        *[(BATCH_SECONDS, [(2, Began("hed", 1, (row,)))]) for row in range(5)],
-        (1.0, [(2, Finished(made(1)))]),
+        (1.0, [(1, RowsStarted("hed", 0, (0,))), (2, RowsStarted("hed", 1, (0,)))]),
+        (1.0, [(1, Finished(result_of(0)))]),
+        *[(BATCH_SECONDS, [(2, RowsStarted("hed", 1, (row,)))]) for row in range(5)],
+        (1.0, [(2, Finished(result_of(1)))]),
     )
     assert (pool.killed, committed) == ([], ["0", "1"])
