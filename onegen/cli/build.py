@@ -11,7 +11,7 @@ from onegen.cli.exit_codes import ExitCode
 if TYPE_CHECKING:
     from onegen.build.build import Options
     from onegen.config.recipe import Recipe
-    from onegen.storage import Store
+    from onegen.storage.store import Store
 
 
 class Executor(StrEnum):
