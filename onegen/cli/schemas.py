@@ -142,33 +142,33 @@ def _index(columns: Mapping[str, Provides]) -> Schema:
         base[name] = _noted(name, _arrow(BASE[name]))
     base["status"]["enum"] = list(STATUSES)
     base["key"]["pattern"] = KEY
-    own = {name: _object(_index_fields(name, _stored(name, held))) for name, held in columns.items()}
-    packed = [name for name, held in columns.items() if held.fields and name != SELECT]
+    own = {name: _object(_index_fields(name, _stored(name, provides))) for name, provides in columns.items()}
+    packed = [name for name, provides in columns.items() if provides.fields and name != SELECT]
     own[PACKED] = _object({name: {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]} for name in packed})
     return head | _object(base, required=list(BASE)) | {"$defs": {name: own[name] for name in sorted(own)}}
 
 
 def _index_fields(column: str, fields: Mapping[str, pa.DataType]) -> dict[str, Schema]:
-    found = {name: _nullable(_arrow(kind)) for name, kind in fields.items()}
+    properties = {name: _nullable(_arrow(kind)) for name, kind in fields.items()}
     # Fields of annotators are described by their class, which other languages need not read.
-    noted = found if column in (IMAGE, SELECT) else {OTHERS} & set(found)
-    return {name: _noted(name, schema) if name in noted else schema for name, schema in found.items()}
+    noted = properties if column in (IMAGE, SELECT) else {OTHERS} & set(properties)
+    return {name: _noted(name, schema) if name in noted else schema for name, schema in properties.items()}
 
 
-def _stored(column: str, held: Provides) -> dict[str, pa.DataType]:
+def _stored(column: str, provides: Provides) -> dict[str, pa.DataType]:
     """Return all fields a column may have: those of several images too, but for select, which judges samples."""
-    return dict(held.fields) if column == SELECT else stored_fields(column, held.fields, "pair")
+    return dict(provides.fields) if column == SELECT else stored_fields(column, provides.fields, "pair")
 
 
 def _key(columns: Mapping[str, Provides]) -> Schema:
     """Describe the `key.json` of a packed sample; what is not known is left out of it, never null."""
-    facts = {name: _noted(name, schema) for name, schema in _said(_stored(IMAGE, columns[IMAGE])).items()}
+    facts = {name: _noted(name, schema) for name, schema in _known(_stored(IMAGE, columns[IMAGE])).items()}
     for picture in (facts, facts[OTHERS]["items"]["properties"]):
         picture["phash"] |= {"type": "string", "pattern": "^[0-9a-f]{16}$"}
         del picture["phash"]["minimum"], picture["phash"]["maximum"]
     annotations = {
-        name: _object(_said(_stored(name, held))) | {"additionalProperties": False}
-        for name, held in columns.items()
+        name: _object(_known(_stored(name, provides))) | {"additionalProperties": False}
+        for name, provides in columns.items()
         if name not in (IMAGE, SELECT)
     }
     missing = _object(
@@ -201,13 +201,13 @@ def _key(columns: Mapping[str, Provides]) -> Schema:
     return head | _object(properties, required) | {"additionalProperties": False}
 
 
-def _said(fields: Mapping[str, pa.DataType]) -> dict[str, Schema]:
+def _known(fields: Mapping[str, pa.DataType]) -> dict[str, Schema]:
     """Describe fields that are left out where nothing is known, of the further images too."""
-    said = {name: _arrow(kind) for name, kind in fields.items() if name != OTHERS}
+    properties = {name: _arrow(kind) for name, kind in fields.items() if name != OTHERS}
     if OTHERS in fields:
         other = {field.name: _arrow(field.type) for field in fields[OTHERS].value_type}
-        said[OTHERS] = {"type": "array", "items": _object(other) | {"additionalProperties": False}}
-    return said
+        properties[OTHERS] = {"type": "array", "items": _object(other) | {"additionalProperties": False}}
+    return properties
 
 
 def _object(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> Schema:
@@ -251,13 +251,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", metavar="DIR", type=Path)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is out of date")
-    given = parser.parse_args(arguments)
-    if not given.check:
-        write(given.folder)
+    options = parser.parse_args(arguments)
+    if not options.check:
+        write(options.folder)
         return 0
-    stale = out_of_date(given.folder)
+    stale = out_of_date(options.folder)
     for name in stale:
-        print(f"{given.folder / name} must be as generated. Run `python -m onegen.cli.schemas {given.folder}`.")
+        print(f"{options.folder / name} must be as generated. Run `python -m onegen.cli.schemas {options.folder}`.")
     return 1 if stale else 0
 
 
