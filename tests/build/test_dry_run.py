@@ -42,7 +42,7 @@ def described(recipe: Recipe, out: Path, **options: Any) -> tuple[str, str, dict
     text = describe(recipe, LocalStore(str(out)), Options(**options))
     head, plan, rest = text.partition("\nplan")
     first, *steps = (plan + rest).strip().splitlines()
-    return head, first, {name.strip(): said.strip() for name, said in (line.split(":", 1) for line in steps)}
+    return head, first, {name.strip(): state.strip() for name, state in (line.split(":", 1) for line in steps)}
 
 
 def files(out: Path) -> dict[str, tuple[bytes, int]]:
@@ -67,10 +67,10 @@ def test_before_the_first_build_the_plan_is_counted(photos: Path, out: Path) -> 
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("limit", "said"), [(3, "3 items"), (5, "5 items"), (99, "5 items")])
-def test_a_limit_cuts_the_plan(photos: Path, out: Path, limit: int, said: str) -> None:
+@pytest.mark.parametrize(("limit", "items"), [(3, "3 items"), (5, "5 items"), (99, "5 items")])
+def test_a_limit_cuts_the_plan(photos: Path, out: Path, limit: int, items: str) -> None:
     _, plan, _ = described(recipe(photos), out, limit=limit)
-    assert plan.startswith(f"plan: {said} from")
+    assert plan.startswith(f"plan: {items} from")
 
 
 def test_what_is_done_is_counted_in_shards(photos: Path, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line as a shell sees it: exit codes, what is said on which stream, and that options arrive.
+"""The command line as a shell sees it: exit codes, what is message on which stream, and that options arrive.
 
 PYTHONPATH=. python -m pytest tests/cli/test_app.py
 """
@@ -73,7 +73,7 @@ def status_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], 
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (ConfigError("width must be even, got 3. Add 1."), 2, "error: width must be even, got 3. Add 1.\n"),
         (Stopped("the disk is full"), 3, "stopped: the disk is full\n"),
@@ -91,11 +91,11 @@ def status_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], 
     ids=lambda value: getattr(value, "name", None) or type(value).__name__,
 )
 def test_a_known_way_to_end_is_a_message_and_a_code(
-    tmp_path: Path, status_raises: Callable[[BaseException], None], error: Exception, code: int, said: str
+    tmp_path: Path, status_raises: Callable[[BaseException], None], error: Exception, code: int, message: str
 ) -> None:
     status_raises(error)
     result = invoke("status", tmp_path)
-    assert (result.exit_code, result.stderr, result.stdout) == (code, said, "")
+    assert (result.exit_code, result.stderr, result.stdout) == (code, message, "")
 
 
 def test_torch_is_among_the_packages_that_may_be_missing() -> None:
