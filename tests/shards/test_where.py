@@ -146,7 +146,7 @@ def test_a_column_may_be_called_like_a_refused_function() -> None:
 
 def test_what_duckdb_itself_calls_unstable_is_refused() -> None:
     query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
-    unstable = {name for (name,) in duckdb.sql(query).fetchall()}
+    unstable = {name for (name,) in duckdb.connect().execute(query).fetchall()}
     harmless = {"error", "stats", "vector_type", "write_log", "sleep_ms", "in_search_path"}
     about_the_connection = {name for name in unstable if name.startswith("current_")}
     assert unstable - _IMPURE - harmless - about_the_connection == set()
