@@ -147,7 +147,7 @@ def test_a_file_that_is_cut_while_it_is_read_is_a_changed_item(tmp_path, monkeyp
     write(tmp_path, **{"a.jpg": b"whole"})
     (item,) = plan(tmp_path).values()
     source = Folder(str(tmp_path))
-    monkeypatch.setattr(source._fs, "cat_file", lambda path: b"who")
+    monkeypatch.setattr(source._tree.fs, "cat_file", lambda path: b"who")
     with pytest.raises(SampleError) as caught:
         source.read(item)
     assert caught.value.reason == "source_changed"

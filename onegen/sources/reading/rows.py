@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from onegen.errors import ConfigError
 from onegen.shards.plan import PlannedFile
-from onegen.sources.reading.files import Files, unreadable
+from onegen.sources.reading.tree import FileTree, unreadable
 
 BATCH = 16
 """Rows decoded at once: pictures of some megabytes each may stand in them."""
@@ -25,8 +25,8 @@ class RowReader:
     A shard's rows come in order, so each row group is read once; going back reads the row group again.
     """
 
-    def __init__(self, files: Files, columns: Sequence[str]) -> None:
-        self._files, self._columns = files, list(columns)
+    def __init__(self, tree: FileTree, columns: Sequence[str]) -> None:
+        self._tree, self._columns = tree, list(columns)
         self._current: _OpenFile | None = None
 
     def row(self, row: PlannedFile) -> dict[str, Any]:
@@ -34,19 +34,19 @@ class RowReader:
         uri, number = split_row(row.uri)
         file = PlannedFile(uri, row.size, row.etag)
         try:
-            table = self._slice(self._open(file), number)
+            table = self._slice(self._opened(file), number)
         except FileNotFoundError:
             self.close()
-            self._files.check(file)
+            self._tree.check(file)
             raise
         except (OSError, pa.ArrowException) as error:
             self.close()
-            raise unreadable(self._files.path(uri), error) from error
+            raise unreadable(self._tree.path(uri), error) from error
         try:
             return dict(table.to_pylist()[0])
         except (ValueError, OverflowError) as error:
             # Parquet checks neither that text is valid UTF-8 nor that a date exists; Python does, for this row alone.
-            raise unreadable(f"{self._files.path(uri)}#{number}", error) from error
+            raise unreadable(f"{self._tree.path(uri)}#{number}", error) from error
 
     def close(self) -> None:
         """Close the file that is open, if any."""
@@ -54,13 +54,13 @@ class RowReader:
             self._current.handle.close()
         self._current = None
 
-    def _open(self, file: PlannedFile) -> "_OpenFile":
-        """Return a file, opened unless it is the current one."""
+    def _opened(self, file: PlannedFile) -> "_OpenFile":
+        """Return a file that is open: the current one, or it becomes that."""
         if self._current is None or self._current.file != file:
             self.close()
-            self._files.check(file)
+            self._tree.check(file)
             with contextlib.ExitStack() as stack:
-                handle = self._files.fs.open(self._files.path(file.uri), "rb")
+                handle = self._tree.fs.open(self._tree.path(file.uri), "rb")
                 stack.callback(handle.close)
                 parquet = pq.ParquetFile(handle, buffer_size=_BUFFER, pre_buffer=False)
                 self._current = _OpenFile(file, handle, parquet, group_starts(parquet.metadata))
@@ -73,7 +73,7 @@ class RowReader:
             raise pa.ArrowInvalid(f"row {number} is not there")
         group, batch = bisect.bisect_right(current.starts, number) - 1, current.batch
         if batch is None or group != current.group or number < current.first:
-            self._files.check(current.file)
+            self._tree.check(current.file)
             batch = current.read_group(group, self._columns)
         while number >= current.first + batch.num_rows:
             batch = current.next_batch()
@@ -128,13 +128,13 @@ def group_starts(metadata: pq.FileMetaData) -> list[int]:
     return list(itertools.accumulate(sizes, initial=0))[:-1]
 
 
-def open_footer(files: Files, file: PlannedFile) -> tuple[pa.Schema, int]:
+def open_footer(tree: FileTree, file: PlannedFile) -> tuple[pa.Schema, int]:
     """Return schema and number of rows of a Parquet file, reading nothing else; raises ConfigError."""
     try:
-        with files.fs.open(files.path(file.uri), "rb") as handle:
+        with tree.fs.open(tree.path(file.uri), "rb") as handle:
             parquet = pq.ParquetFile(handle, pre_buffer=False)
             return parquet.schema_arrow, parquet.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(
-            f"{files.path(file.uri)} must be a readable Parquet file: {error}. Fetch it again, or move it away."
+            f"{tree.path(file.uri)} must be a readable Parquet file: {error}. Fetch it again, or move it away."
         ) from error
