@@ -200,8 +200,7 @@ class WebDataset:
         images = [row for row in parts if self._is_image(row["part"])]
         beside = [row for row in parts if images and row["part"] in (self.caption.lower(), "json")]
         # A key without an image is planned by its first part, so that it fails by name.
-        planned = ([{n: row[n] for n in ("uri", "size", "etag")} for row in of] for of in (images or parts[:1], beside))
-        return f"{tar}#{key}" if key else tar, *planned
+        return f"{tar}#{key}" if key else tar, _planned(images or parts[:1]), _planned(beside)
 
     def _member(self, file: PlannedFile) -> bytes:
         """Return the bytes of a member, if its tar is still the planned one."""
@@ -258,6 +257,11 @@ def _batched(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> Iterator[pa.
         yield pa.RecordBatch.from_arrays(
             [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
         )
+
+
+def _planned(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of `_PARTS` as the files of a plan."""
+    return [{field: part[field] for field in ("uri", "size", "etag")} for part in parts]
 
 
 def _name(file: PlannedFile) -> str:

@@ -18,7 +18,7 @@ _COLUMNS = ("key", "status", "error_message", "url")
 
 
 class Downloads:
-    """The tables beside the tars of a tree: `00007.parquet` beside `00007.tar`, where it has the columns img2dataset writes."""
+    """The tables beside the tars of a tree: `00007.parquet` of `00007.tar`, with the columns img2dataset writes."""
 
     def __init__(self, tree: FileTree) -> None:
         self._tree = tree
