@@ -116,10 +116,10 @@ class LocalStore(Store):
 
     def clear_temporary(self) -> int:
         """Delete what dead workers left half written; return how many files."""
-        left = self.names(TEMPORARY)
-        for name in left:
+        names = self.names(TEMPORARY)
+        for name in names:
             self.delete(f"{TEMPORARY}/{name}")
-        return len(left)
+        return len(names)
 
     def _temporary(self) -> str:
         os.makedirs(self._path(TEMPORARY), exist_ok=True)

@@ -48,19 +48,19 @@ class Store:
     def names(self, folder: str = "") -> list[str]:
         """Return the names of the files directly in a folder, sorted, without the folder; empty when there is none."""
         try:
-            found = self._fs.ls(self._path(folder), detail=True)
+            entries = self._fs.ls(self._path(folder), detail=True)
         except FileNotFoundError:
             return []
-        return sorted(str(entry["name"]).rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
+        return sorted(str(entry["name"]).rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
 
     def folders(self, folder: str = "") -> list[str]:
         """Return the names of the folders directly in a folder, sorted."""
         try:
-            found = self._fs.ls(self._path(folder), detail=True)
+            entries = self._fs.ls(self._path(folder), detail=True)
         except FileNotFoundError:
             return []
         return sorted(
-            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in found if entry["type"] == "directory"
+            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory"
         )
 
     def open(self, name: str) -> BinaryIO:
@@ -148,5 +148,5 @@ def explain(error: OSError, store: Store) -> str:
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"output must be writable, got {where}: {error.strerror}. Choose another OUT or change its permissions."
-    said = str(error.strerror or error).removesuffix(".")
-    return f"output could not be written or read back: {where}: {said}. Mend it, then run the same command again."
+    cause = str(error.strerror or error).removesuffix(".")
+    return f"output could not be written or read back: {where}: {cause}. Mend it, then run the same command again."
