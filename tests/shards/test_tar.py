@@ -115,6 +115,14 @@ def test_known_digests_are_taken_as_they_are_and_bytes_stay_the_same():
     assert plain.getvalue() == copied.getvalue()
 
 
+@pytest.mark.parametrize("known", [None, {}, {"jpg": "0" * 64}, {"png": "0" * 64}])
+def test_a_part_whose_digest_is_not_known_is_hashed(known):
+    members = TarWriter(io.BytesIO()).add("k", {"jpg": b"abc", "json": b"{}"}, known)
+    digests = {"jpg": hashlib.sha256(b"abc").hexdigest(), "json": hashlib.sha256(b"{}").hexdigest()}
+    trusted = {name: digest for name, digest in (known or {}).items() if name in digests}
+    assert {member.name: member.sha256 for member in members} == {**digests, **trusted}
+
+
 @PROPERTY
 @given(st.text(min_size=1, max_size=300).filter(lambda name: "\0" not in name and name.isprintable()))
 @example("a" * 100)
