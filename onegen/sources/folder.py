@@ -85,7 +85,7 @@ class Folder:
                 rows = batch.to_pylist()
                 for row in rows:
                     licence = _nearest(licences, row["item"])
-                    files = [*row["sidecars"], *([_as_dict(licence)] if licence else [])]
+                    files = [*row["sidecars"], *([licence.record()] if licence else [])]
                     row["sidecars"] = files if self.sidecars else []
                 yield pa.RecordBatch.from_pylist(rows, schema=LISTING)
 
@@ -178,12 +178,11 @@ def _nearest(licences: Mapping[str, PlannedFile], path: str) -> PlannedFile | No
     return licences.get(folder)
 
 
-def _as_dict(file: PlannedFile) -> dict[str, Any]:
-    return {"uri": file.uri, "size": file.size, "etag": file.etag}
-
-
 def _facts(uri: str, data: bytes) -> dict[str, str]:
-    """Return caption, licence and attribution said by a file beside an image."""
+    """Return the caption, licence and attribution that a file beside an image states, as far as it does.
+
+    Raises SampleError bad_sidecar where it is no text, or its JSON no object.
+    """
     try:
         text = data.decode("utf-8-sig")
         if _is_licence(uri):
