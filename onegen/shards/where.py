@@ -126,7 +126,7 @@ def _engine() -> duckdb.DuckDBPyConnection:
 
 
 def _strays(node: Any) -> bool:
-    """Say whether a syntax tree asks for more than its row: its outcome would not be a function of it."""
+    """Say whether a serialized statement asks for more than its row: its outcome would not be a function of it."""
     if isinstance(node, dict):
         is_stray = node.get("class") == "SUBQUERY" or node.get("function_name") in _IMPURE
         return is_stray or any(_strays(child) for child in node.values())
@@ -134,7 +134,7 @@ def _strays(node: Any) -> bool:
 
 
 def _references(node: Any) -> Iterator[list[str]]:
-    """Yield the dotted names in a syntax tree."""
+    """Yield the dotted names in a serialized duckdb statement."""
     if isinstance(node, dict):
         if node.get("class") == "COLUMN_REF":
             yield [str(name) for name in node["column_names"]]
