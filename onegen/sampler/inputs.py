@@ -10,7 +10,7 @@ from PIL import Image
 from onegen.errors import ConfigError
 from onegen.geometry.cameras import Camera
 from onegen.pixels.sizes import check_size, nearest_bucket
-from onegen.sampler.images import Picture, to_rgb
+from onegen.sampler.images import Picture, to_image
 from onegen.tasks.prompt import Prompt, complete_prompt
 from onegen.tasks.table import Task, check_mask, find_tasks
 
@@ -124,6 +124,6 @@ def choose_size(request: Request, height: int | None, width: int | None, default
         return 512, 512
     pictures = [view for view in request.samples[0] if isinstance(view, Image.Image | np.ndarray)]
     if pictures:
-        first = to_rgb(pictures[0])
+        first = to_image(pictures[0])
         return nearest_bucket(first.height, first.width)
     return default if len(request.mask) == 1 else (512, 512)
