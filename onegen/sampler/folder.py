@@ -12,8 +12,9 @@ from diffusers import __version__ as diffusers_version
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 from onegen.errors import ConfigError
+from onegen.model.checkpoint import check_loaded
 from onegen.model.codec import PixelShuffleCodec
-from onegen.model.encoders import check_loaded, load_codec, load_text_encoder
+from onegen.model.encoders import load_codec, load_text_encoder
 from onegen.model.minilm import MiniLM
 from onegen.model.nextdit import NextDiT
 

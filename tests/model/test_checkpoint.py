@@ -228,8 +228,8 @@ def overflow_a_weight(weights):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (remove_a_gate, ["missing: layers.1.attention.gate"]),
-        (rename_a_gate, ["missing: layers.1.attention.gate", "extra: layers.1.attention.gates"]),
+        (remove_a_gate, ["lacks layers.1.attention.gate."]),
+        (rename_a_gate, ["lacks layers.1.attention.gate; has extra layers.1.attention.gates."]),
         (widen_a_bias, ["x_embedder.bias", "97"]),
         (spoil_a_weight, ["NaN", "layers.0.feed_forward.w2.weight"]),
         (overflow_a_weight, ["infinity", "t_embedder.mlp.0.bias"]),
