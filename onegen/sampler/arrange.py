@@ -41,10 +41,10 @@ def arrange_views(tasks: Sequence[Task], paths: PicturePaths, predict: str) -> t
     for role in roles:
         pool = pools[role if role in ("image", "reference") else "condition"]
         views.append(pool.pop(0) if pool else None)
-    for kind, left in pools.items():
-        if left:
+    for kind, surplus in pools.items():
+        if surplus:
             raise ConfigError(
-                f"--{kind} of {name!r} must be given for its views {', '.join(roles)}, got {left[0]} too many."
+                f"--{kind} of {name!r} must be given for its views {', '.join(roles)}, got {surplus[0]} too many."
             )
     _check_predict(name, roles, views, predict)
     return tuple(views)

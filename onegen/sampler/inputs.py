@@ -22,8 +22,10 @@ Prompts = str | Prompt | Sequence[str | Prompt]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A checked call: `samples` and `prompts` have one entry per sample; `mask` and `roles` one per view, for all
-    alike.
+    """A checked call.
+
+    `samples`, `prompts` and `negatives` have one entry per sample. `roles` and `mask` (1 = to be generated) have one
+    per view, and hold for all samples.
     """
 
     tasks: tuple[Task, ...]
@@ -59,9 +61,9 @@ def make_request(
     samples = _samples(views)
     prompts: list[str | Prompt] = [prompt] if isinstance(prompt, str | Prompt) else list(prompt)
     count = max(len(samples), len(prompts))
-    for what, given in (("lists of views", samples), ("prompts", prompts)):
-        if len(given) not in (1, count):
-            raise ConfigError(f"{what} must be one, or one per sample ({count}), got {len(given)}.")
+    for what, entries in (("lists of views", samples), ("prompts", prompts)):
+        if len(entries) not in (1, count):
+            raise ConfigError(f"{what} must be one, or one per sample ({count}), got {len(entries)}.")
     samples = samples * count if len(samples) == 1 else samples
     prompts = prompts * count if len(prompts) == 1 else prompts
     mask = _shared_mask(samples)
