@@ -10,6 +10,7 @@ from PIL import Image
 from onegen.audit.sheet import Tile, contact_sheet
 from onegen.errors import ConfigError
 from onegen.pixels.codec import decode_image
+from onegen.pixels.upright import to_rgb
 from onegen.sample import IMAGE, SELECT, Annotation, Kind
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
@@ -146,9 +147,8 @@ def _array(data: bytes) -> np.ndarray:
 
 
 def _look(part: np.ndarray | bytes) -> np.ndarray:
-    """Return a map nothing knows how to draw as grey levels."""
-    array = np.asarray(part)
-    return (array // 257).astype(np.uint8) if array.dtype == np.uint16 else array.astype(np.uint8)
+    """Return a map nothing knows how to draw as it looks, RGB uint8 (H,W,3)."""
+    return np.asarray(to_rgb(np.asarray(part)))
 
 
 def _short(text: str) -> str:

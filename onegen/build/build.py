@@ -84,7 +84,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Work:
-    """A build that was checked: its steps in order, and what may be thrown away or tried again on the way."""
+    """A build before it runs: its steps in order, and what may be thrown away or tried again on the way."""
 
     recipe: Recipe
     options: Options
@@ -95,13 +95,11 @@ class Work:
 
 
 def prepare(recipe: Recipe, store: Store, options: Options) -> Work:
-    """Check a build as far as it goes without writing; raises ConfigError for everything that would be refused."""
+    """Return what a recipe and options ask for; raises ConfigError for anything wrong with them."""
     source = make_source(recipe.source)
     steps = make_steps(recipe, source, store)
     _check_options(steps, store, options)
-    work = Work(recipe, options, Dataset(store), source, steps, _permissions(steps, options))
-    check_committed(work)
-    return work
+    return Work(recipe, options, Dataset(store), source, steps, _permissions(steps, options))
 
 
 def check_committed(work: Work) -> None:
@@ -116,8 +114,9 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
 
     Raises ConfigError (nothing committed was changed), Stopped (run the same command again) or LeaseHeld.
     """
+    work = prepare(recipe, store, options)
     try:
-        work = prepare(recipe, store, options)
+        check_committed(work)
         with lease(store), _session(work.steps, options):
             # Again: another driver may have made the dataset since.
             check_committed(work)

@@ -42,7 +42,7 @@ class ColumnShard:
         self._journal = Journal(dataset.store, job.column, task.shard)
         self._taken_over = {
             position: row
-            for position, row in self._journal.found.items()
+            for position, row in self._journal.rows.items()
             if position in planned and row.input_digest == self.plans[position].input_digest
         }
         self.to_compute = planned - set(self._taken_over)

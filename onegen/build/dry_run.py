@@ -2,7 +2,7 @@
 
 import yaml
 
-from onegen.build.build import Options, Work, prepare
+from onegen.build.build import Options, Work, check_committed, prepare
 from onegen.build.steps import Step
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
@@ -12,6 +12,7 @@ from onegen.storage.store import Store
 def describe(recipe: Recipe, store: Store, options: Options) -> str:
     """Return the description as text; raises ConfigError for everything a build would refuse."""
     work = prepare(recipe, store, options)
+    check_committed(work)
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     return "\n".join([text, *_planned(work)])
 

@@ -1,21 +1,28 @@
-"""`onegen sample`: every task of OneDiffusion from the command line. Torch is imported when sampling starts, not
-before.
+"""`onegen sample`: every task of OneDiffusion from the command line, one function a job.
 
-    python -m onegen.cli.sample --model MODEL --task text2image --prompt "a bay at dawn" --out out.png
+Tasks, pictures, words and the file to write are checked before a model is loaded; torch is imported when the first
+picture is read, or the model, and not before.
 """
 
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onegen.cli.device import DTYPES, find_device, find_dtype
 from onegen.errors import ConfigError
-from onegen.sampler.arrange import Given, arrange_views, make_prompt, parse_numbers, spread
-from onegen.tasks.prompt import Prompt
-from onegen.tasks.table import TASKS, find_tasks
+from onegen.sampler.arrange import PicturePaths, arrange_frames, arrange_views, check_scene, make_prompt, make_rig
+from onegen.sampler.options import SamplingOptions, draw
+from onegen.tasks.table import TASKS, Task, find_tasks
 
-DTYPES = ("float32", "bfloat16", "float16")
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from onegen.geometry.cameras import Camera
+    from onegen.sampler.pipeline_onediffusion import OneDiffusionPipeline
+
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -84,188 +91,139 @@ def sample(
           --prompt "a man sails"
     """
     tasks = find_tasks(task)
-    given = Given(tuple(image or ()), tuple(condition or ()), tuple(reference or ()))
-    is_scene, wants_cameras = tasks[0].repeats == "frame", predict in ("ray", "camera")
-    rig: list[Any] = []
-    text: str | Prompt = prompt
-    if is_scene:
-        _refuse_for_scenes(given, caption, entity, item, predict)
-        rig = _rig(azimuth, elevation, distance, focal, trajectory)
-        _check_frames(len(given.images), len(rig), wants_cameras, trajectory)
-        pictures = [_read(path) for path in given.images]
-        frames = pictures + [None] * (len(rig) - len(pictures))
-        views = [view for pair in zip(frames, rig, strict=False) for view in pair]
-    else:
+    paths = PicturePaths(tuple(image or ()), tuple(condition or ()), tuple(reference or ()))
+    options = SamplingOptions(
+        height=height,
+        width=width,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        center_crop=crop,
+        noise_scale=noise_scale,
+        rope_scale_factor=rope_scale_factor,
+        rope_scale_watershed=rope_scale_watershed,
+    )
+    run = _Run(model, device, dtype, seed, prompt, negative_prompt, options, num_images, out)
+    if tasks[0].repeats != "frame":
         if azimuth or trajectory:
             raise ConfigError(f"--azimuth and --trajectory must go with multiview, got {task!r}. Leave them out.")
-        paths = arrange_views(tasks, given, predict)
-        views = [None if path is None else _read(path) for path in paths]
-        text = make_prompt(tasks, prompt, caption or (), entity or (), item, len(paths))
-    if num_images != 1 and is_scene and (wants_cameras or trajectory):
-        raise ConfigError(f"--num-images must be 1 for cameras and trajectories, got {num_images}. Change --seed.")
-    _check_out(out, (".json",) if is_scene and wants_cameras else PICTURES)
-
-    pipe, generator = _load(model, device, dtype, seed)
-    options: dict[str, Any] = {
-        "height": height,
-        "width": width,
-        "center_crop": crop,
-        "num_inference_steps": steps,
-        "guidance_scale": guidance,
-        "generator": generator,
-    }
-    rope: dict[str, Any] = {"rope_scale_factor": rope_scale_factor, "rope_scale_watershed": rope_scale_watershed}
-    if is_scene and wants_cameras:
-        _write_cameras(pipe, given.images, pictures, prompt, focal, options, out)
+        _draw_stills(run, tasks, paths, predict, caption or (), entity or (), item)
+        return
+    check_scene(paths, caption or (), entity or (), item, predict)
+    rig = make_rig(azimuth, elevation, distance, focal, trajectory)
+    if predict in ("ray", "camera"):
+        _find_cameras(run, paths.images, rig, focal)
     elif trajectory:
-        from onegen.sampler.trajectory import sample_trajectory
-
-        first = pictures[0] if pictures else None
-        _write_images(sample_trajectory(pipe, rig, first, prompt, negative_prompt, **options, **rope), out)
+        _draw_trajectory(run, paths.images, rig)
     else:
-        drawn = pipe(
-            [each.name for each in tasks],
-            views,
-            text,
-            negative_prompt,
-            **options,
-            **rope,
-            num_images_per_prompt=num_images,
-            noise_scale=noise_scale,
-        )
-        _write_images(drawn.images, out)
+        _draw_scene(run, paths.images, rig)
 
 
-def _refuse_for_scenes(
-    given: Given, caption: list[str] | None, entity: list[str] | None, item: str, predict: str
-) -> None:
-    for option, value in (
-        ("--condition", given.conditions),
-        ("--reference", given.references),
-        ("--caption", caption),
-        ("--entity", entity),
-        ("--item", item),
-    ):
-        if value:
-            raise ConfigError(f"{option} must be left out for multiview, got {value}. Give frames with --image.")
-    if predict not in ("", "image", "ray", "camera"):
-        raise ConfigError(f"--predict of 'multiview' must be image or ray, got {predict!r}.")
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What all jobs share: the model and where it runs, the words, how to draw, how often, and the file to write."""
 
+    model: str
+    device: str
+    dtype: str
+    seed: int
+    prompt: str
+    negative_prompt: str
+    options: SamplingOptions
+    num_images: int
+    out: Path
 
-def _rig(azimuth: str, elevation: str, distance: str, focal: float, trajectory: int) -> list[Any]:
-    """Return the cameras of the frames, or none where no azimuth is given."""
-    if not azimuth:
-        if trajectory:
-            raise ConfigError("--trajectory must have two azimuths to go between, got none. Add --azimuth -45,60.")
-        return []
-    from onegen.geometry.cameras import orbit
+    def check_out(self, suffixes: tuple[str, ...] = PICTURES) -> None:
+        """Raise ConfigError unless a file of this kind can be written there."""
+        if self.out.suffix.lower() not in suffixes:
+            raise ConfigError(f"--out must end in {', '.join(suffixes)}, got {self.out}.")
+        if not self.out.parent.is_dir():
+            raise ConfigError(f"--out must be in a folder that exists, got {self.out}. Make {self.out.parent} first.")
 
-    azimuths = parse_numbers(azimuth, 2 if trajectory else 0, "--azimuth")
-    count = len(azimuths)
-    elevations = parse_numbers(elevation, count, "--elevation")
-    distances = parse_numbers(distance, count, "--distance")
-    if trajectory:
-        if trajectory < 2:
-            raise ConfigError(f"--trajectory must be at least 2 views, got {trajectory}.")
-        azimuths, elevations, distances = (
-            spread(ends[0], ends[1], trajectory) for ends in (azimuths, elevations, distances)
-        )
-    return [orbit(*angles, focal) for angles in zip(azimuths, elevations, distances, strict=True)]
-
-
-def _check_frames(num_images: int, num_cameras: int, wants_cameras: bool, trajectory: int) -> None:
-    if wants_cameras:
-        if num_cameras or num_images < 2:
+    def check_single(self) -> None:
+        """Raise ConfigError where several outputs are wanted of a job that has one."""
+        if self.num_images != 1:
             raise ConfigError(
-                f"cameras must be predicted from 2 or more images and no --azimuth, got {num_images} images."
+                f"--num-images must be 1 for cameras and trajectories, got {self.num_images}. Change --seed."
             )
-    elif not num_cameras:
-        raise ConfigError("multiview must have --azimuth (views to generate) or --predict ray (cameras), got neither.")
-    elif num_images >= num_cameras or (trajectory and num_images > 1):
-        most = 1 if trajectory else num_cameras - 1
-        raise ConfigError(f"images of these {num_cameras} cameras must be at most {most}, got {num_images}.")
+
+    def load(self) -> tuple["OneDiffusionPipeline", SamplingOptions]:
+        """Return the pipeline on its device, and the options with the noise, drawn on the CPU: one seed, one image."""
+        dtype, device = find_dtype(self.dtype), find_device(self.device)
+        import torch
+
+        from onegen.sampler.pipeline_onediffusion import OneDiffusionPipeline
+
+        pipe = OneDiffusionPipeline.from_pretrained(self.model, torch_dtype=dtype)
+        return pipe.to(device), replace(self.options, generator=torch.Generator().manual_seed(self.seed))
+
+    def write(self, images: Sequence["Image.Image"]) -> None:
+        """Write one image under the given name, several with a running number; say which."""
+        for index, image in enumerate(images):
+            path = self.out if len(images) == 1 else self.out.with_stem(f"{self.out.stem}-{index:02d}")
+            image.save(path)
+            typer.echo(path)
 
 
-def _check_out(out: Path, suffixes: tuple[str, ...]) -> None:
-    if out.suffix.lower() not in suffixes:
-        raise ConfigError(f"--out must end in {', '.join(suffixes)}, got {out}.")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out must be in a folder that exists, got {out}. Make {out.parent} first.")
-
-
-def _read(path: Path) -> Any:
-    from onegen.sampler.images import read_image
-
-    return read_image(path)
-
-
-def _load(model: str, device: str, dtype: str, seed: int) -> tuple[Any, Any]:
-    """Return the pipeline on its device, and the generator of the noise (always on the CPU: one seed, one image)."""
-    if dtype not in DTYPES:
-        raise ConfigError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}.")
-    import torch
-
-    _check_device(device)
-    from onegen.sampler.pipeline_onediffusion import OneDiffusionPipeline
-
-    pipe = OneDiffusionPipeline.from_pretrained(model, torch_dtype=getattr(torch, dtype))
-    return pipe.to(device), torch.Generator().manual_seed(seed)
-
-
-def _check_device(device: str) -> None:
-    """Raise ConfigError unless this machine has the device."""
-    import torch
-
-    try:
-        kind = torch.device(device)
-    except RuntimeError:
-        raise ConfigError(f"--device must be cpu, cuda, cuda:N or mps, got {device!r}.") from None
-    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    available = counts.get(kind.type, 0)
-    if (kind.index or 0) >= available:
-        raise ConfigError(
-            f"--device {device} must be present, this machine has {available} of {kind.type}. Use --device cpu."
-        )
-
-
-def _write_images(images: list[Any], out: Path) -> None:
-    """Write one image under the given name, several with a running number; say which."""
-    for index, image in enumerate(images):
-        path = out if len(images) == 1 else out.with_stem(f"{out.stem}-{index:02d}")
-        image.save(path)
-        typer.echo(path)
-
-
-def _write_cameras(
-    pipe: Any,
-    paths: tuple[Path, ...],
-    pictures: list[Any],
-    prompt: str,
-    focal: float,
-    options: dict[str, Any],
-    out: Path,
+def _draw_stills(
+    run: _Run,
+    tasks: Sequence[Task],
+    paths: PicturePaths,
+    predict: str,
+    captions: Sequence[str],
+    entities: Sequence[str],
+    item: str,
 ) -> None:
-    """Write the cameras of photos as JSON and, beside it, as a picture."""
-    from onegen.sampler.pose import estimate_cameras, plot_cameras, write_cameras
+    """Draw the views that are left out of one image and its conditions."""
+    arranged = arrange_views(tasks, paths, predict)
+    views = [None if path is None else _read(path) for path in arranged]
+    prompt = make_prompt(tasks, run.prompt, captions, entities, item, len(views))
+    run.check_out()
+    pipe, options = run.load()
+    names = [task.name for task in tasks]
+    run.write(draw(pipe, names, views, prompt, run.negative_prompt, options, run.num_images).images)
 
-    found = estimate_cameras(pipe, pictures, prompt, focal=focal, **options)
-    # the same file may be given twice, and names key the document
-    cameras = {str(path) if paths.count(path) == 1 else f"{path}#{i}": found[i] for i, path in enumerate(paths)}
-    width, height = pictures[0].size
-    write_cameras(out, cameras, width, height)
-    plot = out.with_suffix(".png")
-    plot_cameras(plot, {Path(name).name: camera for name, camera in cameras.items()})
-    typer.echo(out)
+
+def _draw_scene(run: _Run, paths: Sequence[Path], rig: Sequence["Camera"]) -> None:
+    """Draw the frames of a scene that are left out, in one call."""
+    frames = arrange_frames(paths, len(rig), most=len(rig) - 1)
+    pictures = [None if path is None else _read(path) for path in frames]
+    run.check_out()
+    pipe, options = run.load()
+    views = [view for frame in zip(pictures, rig, strict=True) for view in frame]
+    run.write(draw(pipe, "multiview", views, run.prompt, run.negative_prompt, options, run.num_images).images)
+
+
+def _draw_trajectory(run: _Run, paths: Sequence[Path], rig: Sequence["Camera"]) -> None:
+    """Draw every frame of a path between two azimuths, more of them than one call can."""
+    first = arrange_frames(paths, len(rig), most=1)[0]
+    picture = None if first is None else _read(first)
+    run.check_single()
+    run.check_out()
+    pipe, options = run.load()
+    from onegen.sampler.trajectory import sample_trajectory
+
+    run.write(sample_trajectory(pipe, rig, picture, run.prompt, run.negative_prompt, options))
+
+
+def _find_cameras(run: _Run, paths: Sequence[Path], rig: Sequence["Camera"], focal: float) -> None:
+    """Write the cameras of photos as JSON and, beside it, as a picture."""
+    if rig or len(paths) < 2:
+        raise ConfigError(f"cameras must be predicted from 2 or more images and no --azimuth, got {len(paths)} images.")
+    pictures = [_read(path) for path in paths]
+    run.check_single()
+    run.check_out((".json",))
+    pipe, options = run.load()
+    from onegen.sampler.pose import estimate_cameras, name_cameras, plot_cameras, write_cameras
+
+    estimates = estimate_cameras(pipe, pictures, run.prompt, run.negative_prompt, options, focal)
+    cameras, plot = name_cameras(paths, estimates), run.out.with_suffix(".png")
+    write_cameras(run.out, cameras, *pictures[0].size)
+    plot_cameras(plot, cameras)
+    typer.echo(run.out)
     typer.echo(plot)
 
 
-def main() -> None:
-    """Run the command alone, errors of the user without a traceback."""
-    try:
-        typer.run(sample)
-    except ConfigError as error:
-        sys.exit(f"error: {error}")
+def _read(path: Path) -> "Image.Image":
+    from onegen.sampler.images import read_image
 
-
-if __name__ == "__main__":
-    main()
+    return read_image(path)

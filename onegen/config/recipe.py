@@ -1,4 +1,4 @@
-"""Recipes: YAML to typed objects. An unknown key is an error that names the nearest valid one.
+"""Recipes: YAML to typed objects, and the annotators and the source they name. docs/build.md.
 
 Paths in a recipe start from where onegen is run. `onegen build RECIPE OUT --dry-run` prints a recipe with its defaults.
 """
@@ -113,7 +113,7 @@ class PackConfig(Config):
 
 
 class LimitsConfig(Config):
-    """When to give up."""
+    """When a worker, a stage or a build is given up."""
 
     batch_seconds: float = Field(600, gt=0, description="a worker that reports nothing for this long is killed")
     load_seconds: float = Field(900, gt=0, description="the same while it starts and loads weights")
@@ -125,7 +125,7 @@ class LimitsConfig(Config):
 
 
 class Recipe(Config):
-    """Everything a build needs to know. DESIGN section 6 has an example."""
+    """Everything a build needs to know. docs/build.md has examples."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the dataset is called")
     kind: Kind = Field("image", description="what one sample is: image, or pair (target and source)")
@@ -163,24 +163,25 @@ class Recipe(Config):
 def load_recipe(path: str | Path) -> Recipe:
     """Return the recipe in a YAML file; raises ConfigError naming file, key and the nearest valid key."""
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
             f"recipe must be a file, got {path}, which does not exist. The examples are in pipelines/."
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"recipe {path} must be readable YAML: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(data, dict):
         raise ConfigError(
-            f"recipe {path} must be a YAML mapping with name, source and stages, got {type(found).__name__}."
+            f"recipe {path} must be a YAML mapping with name, source and stages, got {type(data).__name__}."
         )
-    return parse(Recipe, found, str(path))
+    return parse(Recipe, data, str(path))
 
 
 def make_annotator(name: str, options: Mapping[str, Any]) -> tuple[str, Annotator]:
     """Return the column an entry of a stage makes and its annotator, with its options checked.
 
-    The column is called like its annotator, unless `use` names another: `caption_short: {use: caption}`.
+    The column is called like its annotator, unless `use` names another: `caption_short: {use: caption}`. Raises
+    ConfigError for an unknown name, backend or option, for a wrong value, and where its weights are missing.
     """
     own = {option: value for option, value in options.items() if option != USE}
     annotator: Annotator = _make("annotators", str(options.get(USE, name)), own, own)
@@ -188,7 +189,10 @@ def make_annotator(name: str, options: Mapping[str, Any]) -> tuple[str, Annotato
 
 
 def make_source(described: dict[str, Any]) -> Any:
-    """Return the source a recipe describes, such as {folder: ./photos}."""
+    """Return the source a recipe describes, such as {folder: ./photos}.
+
+    Raises ConfigError for none or two of them, an unknown option or a wrong value; the source itself is not looked at.
+    """
     known = available("sources")
     named = [key for key in described if key in known or "." in key]
     if len(named) != 1:

@@ -57,10 +57,10 @@ def edits_table(folder: Path) -> pa.Table:
 
 def _row(edit: Edit, photo: DemoPhoto) -> dict[str, object]:
     altered = edit.alter(photo.pixels)
-    whole = {"bytes": photo.data, "path": photo.name}
-    made = {"bytes": png(altered), "path": f"{Path(photo.name).stem}-{edit.task}.png"}
+    original = {"bytes": photo.data, "path": photo.name}
+    computed = {"bytes": png(altered), "path": f"{Path(photo.name).stem}-{edit.task}.png"}
     # A photo's caption may speak of what the edit takes away: what is computed has none.
-    sides = [(whole, photo.pixels, photo.caption), (made, altered, None)]
+    sides = [(original, photo.pixels, photo.caption), (computed, altered, None)]
     (source, before, source_caption), (target, after, target_caption) = sides[::-1] if edit.mends else sides
     return {
         "edit_id": f"{edit.task}_{Path(photo.name).stem}",

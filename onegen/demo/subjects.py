@@ -96,9 +96,9 @@ def _tile(photo: DemoPhoto, square: Box) -> np.ndarray:
     return np.pad(np.asarray(cut), margins, constant_values=255)
 
 
-def _both(said: list[str]) -> str:
-    """Return what is said of both sides, once where it is the same."""
-    return "; ".join(dict.fromkeys(said))
+def _both(texts: list[str]) -> str:
+    """Return the texts of both sides as one, once where they are the same."""
+    return "; ".join(dict.fromkeys(texts))
 
 
 _PORTRAIT = Side("obama.jpg", (60, 0, 910, 850), "Barack Obama smiles with crossed arms before flags, in a blue tie.")

@@ -1,4 +1,4 @@
-"""What both tables of pairs are made of: a demo photo with what is said of it, image columns, and the file."""
+"""What both tables of pairs need: a demo photo with its caption and rights, image columns, and the file they become."""
 
 import io
 import json
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from onegen.errors import ConfigError
+from onegen.storage.whole import whole
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """An image as HF `datasets` writes it."""
@@ -35,14 +36,14 @@ def read_photo(folder: Path, name: str) -> DemoPhoto:
     try:
         data = path.read_bytes()
         caption = path.with_suffix(".txt").read_text(encoding="utf-8").strip()
-        said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(
             f"demo photo {error.filename} must be there. Write it with: python -m onegen.demo.photos {folder}"
         ) from error
     with Image.open(io.BytesIO(data)) as image:
         pixels = np.asarray(image.convert("RGB"))
-    return DemoPhoto(name, data, pixels, caption, said["licence"], said["attribution"], said["source"])
+    return DemoPhoto(name, data, pixels, caption, about["licence"], about["attribution"], about["source"])
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -67,6 +68,5 @@ def place(path: Path, table: pa.Table) -> None:
                 f"folder."
             )
         return
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.rename(path)
+    with whole(path) as part:
+        part.write_bytes(data)

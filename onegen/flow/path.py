@@ -1,4 +1,4 @@
-"""The linear path between data and noise, and how training draws noise levels (spec 0.1, 2 and 3.2).
+"""The linear path between data and noise, and how training draws noise levels (docs/onediffusion.md).
 
 `sigma` in [0, 1] is the noise level everywhere: 0 is data, 1 is noise, and the network sees timestep = 1000 * sigma.
 The paper writes the same path with t = 1 - sigma and the opposite velocity.
@@ -39,10 +39,10 @@ def to_timestep(sigma: torch.Tensor) -> torch.Tensor:
 
 
 def shift_sigma(sigma: torch.Tensor, shift: float) -> torch.Tensor:
-    """Return shift * sigma / (1 + (shift - 1) * sigma): more noise for shift > 1, ends unmoved. ConfigError for shift
-    <= 0.
+    """Return shift * sigma / (1 + (shift - 1) * sigma): more noise for shift > 1, ends unmoved.
 
-    With shift = e^mu this is the dynamic shift of the scheduler, e^mu / (e^mu + 1/sigma - 1), too.
+    With shift = e^mu this is the dynamic shift of the scheduler, e^mu / (e^mu + 1/sigma - 1), too. Raises ConfigError
+    unless shift is above 0.
     """
     if shift <= 0:
         raise ConfigError(f"shift of noise levels must be above 0, got {shift}. Use 1.0 for none, 3.0 for the paper's.")
@@ -77,8 +77,9 @@ def draw_sigmas(
 
 
 def draw_noise_like(data: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return standard normal noise shaped like `data`, drawn in float32 on the generator's device, then moved and
-    cast.
+    """Return standard normal noise shaped like `data`, on its device and in its dtype.
+
+    It is drawn in float32 on the generator's device: what is drawn depends on neither.
     """
     noise = torch.randn(data.shape, generator=generator, device=generator.device)
     return noise.to(data.device, data.dtype)

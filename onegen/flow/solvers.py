@@ -33,8 +33,8 @@ class Solver(Protocol):
 def euler(model: Velocity, x: torch.Tensor, sigmas: torch.Tensor, *, callback: Callback | None = None) -> torch.Tensor:
     """Return x at the last sigma by Euler's method, one model call per step.
 
-    Rounds as diffusers' FlowMatchEulerDiscreteScheduler does (spec 3.2, item 5): the product in the velocity's dtype,
-    the sum in float32, the result in the velocity's dtype.
+    Rounds as diffusers' FlowMatchEulerDiscreteScheduler does: the product in the velocity's dtype, the sum in float32,
+    the result in the velocity's dtype. docs/onediffusion.md.
     """
     check_sigmas(sigmas)
     for step, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
@@ -65,8 +65,9 @@ SOLVERS: dict[str, Solver] = {"euler": euler, "heun": heun}
 
 
 def uniform_sigmas(num_steps: int) -> torch.Tensor:
-    """Return (num_steps+1,) float32: num_steps even levels from 1 to 1/num_steps, then 0 (spec 3.2, item 1). Not
-    shifted.
+    """Return (num_steps+1,) float32: num_steps even levels from 1 to 1/num_steps, then 0.
+
+    They are not shifted. Raises ConfigError below one step. docs/onediffusion.md.
     """
     if num_steps < 1:
         raise ConfigError(f"number of steps must be at least 1, got {num_steps}. 50 is usual.")

@@ -9,8 +9,8 @@ A `Camera` holds OpenCV axes (x right, y down, z forward) and a camera-to-world 
 | colmap | as opencv | world-to-camera quaternion (w, x, y, z) and translation |
 | pytorch3d | x left, y up, z forward | row vectors: X_camera = X_world R + T |
 
-Angles are in degrees, lengths in the units of the scene. Formulas: OneDiffusion's ray conditioning (spec sections
-3.4, 3.5).
+Angles are in degrees, lengths in the units of the scene. Formulas: OneDiffusion's ray conditioning
+(docs/onediffusion.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,7 @@ DEFAULT_FOCAL = 1.3887
 """Focal length over the image side: 50 mm on a 36 mm sensor, a field of view of 39.6 degrees."""
 
 DEFAULT_DISTANCE = 1.7
-"""Distance of the first camera from what the cameras look at, after `scale_to_distance`; the scale rays were trained
-at.
-"""
+"""Distance of the first camera from what the cameras look at, after `scale_to_distance`: the scale of trained rays."""
 
 Convention = Literal["opencv", "opengl", "nerfstudio", "colmap", "pytorch3d"]
 AXES: Mapping[Convention, tuple[int, int, int]] = {
@@ -195,10 +193,10 @@ def relative_to_first(cameras: Sequence[Camera]) -> list[Camera]:
 
 
 def nearest_point(centers: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the point (3,) nearest to lines through `centers` (n,3) along unit `directions` (n,3), and how well it
-    is fixed.
+    """Return the point (3,) nearest to lines, and how well it is fixed.
 
-    The second number is the smallest eigenvalue of the mean projection, in [0, 2/3]: 0 for parallel lines.
+    The lines go through `centers` (n,3) along unit `directions` (n,3). The second number is the smallest eigenvalue of
+    the mean projection, in [0, 2/3]: 0 for parallel lines.
     """
     projections = np.eye(3) - directions[:, :, None] * directions[:, None, :]
     system = projections.mean(axis=0)
@@ -209,9 +207,9 @@ def nearest_point(centers: np.ndarray, directions: np.ndarray) -> tuple[np.ndarr
 def scale_to_distance(cameras: Sequence[Camera], distance: float = DEFAULT_DISTANCE) -> list[Camera]:
     """Return the cameras with the scene scaled so that the first is `distance` away from what all look at.
 
-    What they look at is the least-squares intersection of the optical axes (training normalisation, spec section
-    3.4). Raises SampleError `parallel_cameras` when the axes are parallel, `camera_at_target` when the first camera
-    sits on that point.
+    What they look at is the least-squares intersection of the optical axes; so training normalises
+    (docs/onediffusion.md). Raises SampleError `parallel_cameras` when the axes are parallel, `camera_at_target` when
+    the first camera sits on that point.
     """
     centers = np.stack([camera.center for camera in cameras])
     target, fixed = nearest_point(centers, np.stack([camera.forward for camera in cameras]))

@@ -2,8 +2,8 @@
 
 A ray image is (6, h, w): unit direction d, then moment m = o x d, one ray per latent pixel, in the first camera's
 PyTorch3D frame (x left, y up, z forward). As a latent its six channels are repeated to fill the latent's channels and
-scaled to about unit variance. Source: OneDiffusion spec sections 3.4 and 3.5; the way back is RayDiffusion's least
-squares (arXiv 2402.14817).
+scaled to about unit variance. Source: OneDiffusion (docs/onediffusion.md); the way back is RayDiffusion's least squares
+(arXiv 2402.14817).
 """
 
 from collections.abc import Sequence
@@ -50,8 +50,9 @@ def _world_pose(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rays_to_latent(rays: np.ndarray, num_channels: int = 16) -> np.ndarray:
-    """Return rays (..., 6, h, w) as latents (..., num_channels, h, w): repeated, cut, scaled. 16 = (ray, ray, first
-    four).
+    """Return rays (..., 6, h, w) as latents (..., num_channels, h, w): repeated, cut, scaled.
+
+    16 channels hold the ray twice and its first four numbers again.
     """
     copies = -(-num_channels // 6)
     return np.concatenate([rays] * copies, axis=-3)[..., :num_channels, :, :] * np.float32(RAY_SCALE)

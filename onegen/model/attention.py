@@ -1,4 +1,4 @@
-"""Joint attention of a block: tokens over the tokens of their sample, and over its text (spec 6.1, "Attention").
+"""Joint attention of a block: tokens over the tokens of their sample, and over its text (docs/onediffusion.md).
 
 Facts the released weights rest on: q and k are normalised over all heads together, before the split; the same rotated
 query serves both attentions; softcap touches self-attention only; query head j uses key head j // (H/KV) among tokens
@@ -31,8 +31,9 @@ class Frame:
 def make_frame(
     layout: Layout, rotation: torch.Tensor, text_lengths: tuple[int, ...], backend: Backend, query_groups: int
 ) -> Frame:
-    """Return the frame of a forward pass; `query_groups` is H / KV, the queries of one token that share a text key
-    head.
+    """Return the frame of a forward pass over samples of this layout and these numbers of text tokens.
+
+    `query_groups` is H / KV: so many queries of one token share a key head of the text.
     """
     device = layout.view_of_token.device
     lengths = layout.sample_lengths
@@ -77,8 +78,7 @@ class Attention(nn.Module):
         query = rotate(self._split(self.q_norm(self.wq(x))), frame.rotation).to(value.dtype)
         key = rotate(self._split(self.k_norm(self.wk(x))), frame.rotation).to(value.dtype)
         out = attend(query, key, value, frame.self_plan, self.softcap).flatten(1)
-        # head j = g * KV + kv: the H/KV groups of a token are as many queries of KV heads, which is j mod KV without a
-        # copy
+        # head j = g * KV + kv: the H/KV groups of a token are as many queries of KV heads; this is j mod KV, not copied
         text_query = query.reshape(-1, self.num_kv_heads, self.head_dim)
         text = attend(text_query, text_keys.to(value.dtype), text_values.to(value.dtype), frame.text_plan, None)
         gate = self.gate.tanh().repeat_interleave(self.head_dim).to(value.dtype)

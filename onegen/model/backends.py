@@ -2,7 +2,7 @@
 
 A `Plan` says which queries see which keys: sample s owns `query_lengths[s]` consecutive queries and `key_lengths[s]`
 consecutive keys, and sees nothing else. Query head j uses key head j // (H // KV). A softcap c replaces a score s by
-c * tanh(s / c) (spec 6.5). No kernel falls back to another: what cannot be honoured is a ConfigError.
+c * tanh(s / c). No kernel falls back to another: what cannot be honoured is a ConfigError.
 """
 
 import functools
@@ -42,8 +42,8 @@ class Plan:
 def resolve_backend(backend: str | None, softcap: float | None) -> Backend:
     """Return the backend to use: the named one if it is present and honours `softcap`, else ConfigError.
 
-    None chooses: `sdpa` without softcap; with one, on CUDA `flash_varlen` where installed, else `flex`; on a CPU
-    `math`.
+    None chooses: without softcap `sdpa`; with one on CUDA `flash_varlen` where it is installed, else `flex`; with one
+    on a CPU `math`.
     """
     if backend is None:
         if softcap is None:
@@ -83,8 +83,9 @@ def make_plan(
 def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, plan: Plan, softcap: float | None
 ) -> torch.Tensor:
-    """Return attention (Lq,H,head_dim) of queries (Lq,H,head_dim) over keys and values (Lk,KV,head_dim) as `plan`
-    allows.
+    """Return attention (Lq,H,head_dim) of queries (Lq,H,head_dim) over keys and values (Lk,KV,head_dim).
+
+    `plan` says who sees whom. Raises ConfigError for a softcap, a dtype or a gradient its backend cannot honour.
     """
     if not any(plan.key_lengths):
         return torch.zeros_like(query)

@@ -1,10 +1,10 @@
-"""Strict loading of a network folder (spec 5.1, 5.2): what diffusers only warns about is an error here.
+"""Strict loading of checkpoints: what diffusers and transformers only warn about is an error here.
 
 A network with a few freshly initialised or not-a-number weights runs and gives noise; nothing else tells the user why.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -38,13 +38,13 @@ _LOADING_ARGUMENTS = (
 
 
 def load_checked(model_class: type[Model], load: Callable[..., Any], path: str, arguments: dict[str, Any]) -> Any:
-    """Return the network `load` reads from `path`, with its loading info when asked for; see
-    `NextDiT.from_pretrained`.
+    """Return the network `load` reads from `path`, with its loading info when `output_loading_info` asks for it.
+
+    `load` and `arguments` are those of diffusers' `from_pretrained`. Raises ConfigError for an unknown argument, for a
+    folder that cannot be read, and as `check_loaded` does.
     """
-    known = [
-        *_LOADING_ARGUMENTS,
-        *(name for name in inspect.signature(model_class.__init__).parameters if name != "self"),
-    ]
+    own = [name for name in inspect.signature(model_class.__init__).parameters if name != "self"]
+    known = [*_LOADING_ARGUMENTS, *own]
     for name in arguments:
         if name not in known:
             raise ConfigError(f"argument of from_pretrained must be a known one, got {name!r}; {nearest(name, known)}")
@@ -53,35 +53,44 @@ def load_checked(model_class: type[Model], load: Callable[..., Any], path: str, 
         model, info = load(path, **{**arguments, "output_loading_info": True})
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"network at {path} must be a folder or hub id in the released layout: {error}") from error
-    _check_keys(path, info)
-    _check_finite(path, model)
+    check_loaded(f"network at {path}", model, info)
     return (model, info) if wants_info else model
 
 
-def _check_keys(path: str, info: dict[str, Any]) -> None:
-    missing, extra = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
-    misshapen = sorted(
-        f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in info["mismatched_keys"]
-    )
-    if missing or extra or misshapen:
-        found = [
-            f"{what} {', '.join(names)}"
-            for what, names in (("missing:", missing), ("extra:", extra), ("misshapen:", misshapen))
-            if names
-        ]
-        raise ConfigError(
-            f"weights at {path} must be those of the network its config.json describes, got {'; '.join(found)}. "
-            f"Check that config and weights belong together."
+def check_loaded(what: str, module: torch.nn.Module, info: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a checkpoint had just the weights of its module, and all of them finite.
+
+    `what` names the checkpoint in the message; `info` is the loading info of diffusers or transformers, with
+    `missing_keys`, `unexpected_keys` and `mismatched_keys` (name, shape in the file, shape in the module). The message
+    lists the weights at fault, at most 20 of each kind.
+    """
+    misshapen = [f"{key} {tuple(got)} instead of {tuple(needed)}" for key, got, needed in info["mismatched_keys"]]
+    faults = [
+        f"{fault} {_shorten(sorted(names))}"
+        for fault, names in (
+            ("lacks", info["missing_keys"]),
+            ("has extra", info["unexpected_keys"]),
+            ("has misshapen", misshapen),
         )
-
-
-def _check_finite(path: str, model: torch.nn.Module) -> None:
-    bad = [
-        name
-        for name, tensor in model.state_dict().items()
-        if not tensor.is_meta and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+        if names
     ]
-    if bad:
+    if faults:
         raise ConfigError(
-            f"weights at {path} must be finite, got NaN or infinity in {', '.join(bad)}. Use another checkpoint."
+            f"{what} must have exactly the weights of the {type(module).__name__} its config.json describes: "
+            f"it {'; '.join(faults)}. Check that config and weights belong together."
         )
+    broken = [name for name, tensor in module.state_dict().items() if not _is_finite(tensor)]
+    if broken:
+        raise ConfigError(
+            f"{what} must have finite weights, got NaN or infinity in {_shorten(broken)}. Use another checkpoint."
+        )
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # a tensor on the meta device has no values yet: it was left to whoever places the parts of a large network
+    return tensor.is_meta or not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+
+
+def _shorten(names: Sequence[str], limit: int = 20) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

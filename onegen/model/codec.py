@@ -16,9 +16,7 @@ from torch.nn import functional
 
 
 class ExactPosterior:
-    """The distribution of a codec that does not blur: all of it on one latent. Sampling draws nothing from the
-    generator.
-    """
+    """The distribution of a codec that does not blur: all of it on one latent, so a sample draws no random number."""
 
     def __init__(self, latent: torch.Tensor) -> None:
         self.latent = latent
@@ -49,8 +47,8 @@ class Decoded:
 class PixelShuffleCodec(nn.Module, ConfigMixin):
     """The codec as a module with the interface of diffusers' `AutoencoderKL`.
 
-    `scaling_factor` brings photographs in [-1, 1] (standard deviation near 0.5) to about unit variance; a power of
-    two is exact.
+    `scaling_factor` brings photographs in [-1, 1] (standard deviation near 0.5) to about unit variance; being a power
+    of two it is exact.
     """
 
     config_name = "config.json"  # type: ignore[assignment]

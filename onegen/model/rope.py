@@ -1,4 +1,4 @@
-"""Rotary positions in three axes (frame, row, column) from three small 1-D tables (spec 6.1, "3-D RoPE").
+"""Rotary positions in three axes (frame, row, column) from three small 1-D tables (docs/onediffusion.md).
 
 The pairs of a head are adjacent elements (2k, 2k+1); the first third of the pairs turns with the frame index, the
 second with the row, the last with the column, all with frequencies base**(-i / pairs_per_axis). A dense table over

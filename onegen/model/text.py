@@ -18,8 +18,7 @@ class TextContext:
 
     `lengths` holds the number of real tokens of each sample (0 is allowed: such a sample attends to no text). `pooled`
     (S,A) is the embedded mean of the text states. `states` (T,Y) are the states of the T real tokens of all samples, in
-    order. `keys` and `values` hold, per block, (T, KV, head_dim), or are empty: then each block computes them from
-    `states`.
+    order. `keys` and `values` hold (T, KV, head_dim) per block; where they are empty each block makes them of `states`.
     """
 
     lengths: tuple[int, ...]
@@ -29,8 +28,9 @@ class TextContext:
     values: tuple[torch.Tensor, ...] = ()
 
     def select(self, samples: Sequence[int]) -> "TextContext":
-        """Return the context of the named samples, in that order, with repeats allowed (several outputs per prompt,
-        CFG).
+        """Return the context of the named samples, in that order.
+
+        A sample may be named several times: for several outputs of one prompt, or for guidance.
         """
         offsets = [sum(self.lengths[:s]) for s in range(len(self.lengths))]
         index = [offsets[s] + i for s in samples for i in range(self.lengths[s])]

@@ -1,4 +1,4 @@
-"""Timesteps: from the shapes a caller may give to one number per view, and to its embedding (spec 6.1, step 2).
+"""Timesteps: from the shapes a caller may give to one number per view, and to its embedding (docs/onediffusion.md).
 
 A timestep is 1000 x sigma, in [0, 1000], and stays in float32 whatever the network's dtype.
 """

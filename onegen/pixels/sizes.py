@@ -28,9 +28,7 @@ def bucket_table(base: int) -> dict[float, tuple[int, int]]:
 
 
 def nearest_bucket(height: int, width: int, base: int = 512) -> tuple[int, int]:
-    """Return the (height, width) of the bucket whose printed ratio is nearest to height/width; the first one of
-    equals.
-    """
+    """Return the (height, width) of the bucket whose printed ratio is nearest to height/width, the first of equals."""
     table = bucket_table(base)
     return table[min(table, key=lambda ratio: abs(ratio - height / width))]
 
@@ -45,8 +43,9 @@ def center_crop(height: int, width: int, target_height: int, target_width: int) 
 
 
 def check_size(height: int, width: int) -> None:
-    """Raise ConfigError unless both sides are positive and divisible by 16 (latents are 8 times smaller, tokens 16
-    times).
+    """Raise ConfigError unless both sides are positive and divisible by 16.
+
+    Latents are 8 times smaller than images, and a token is 2 x 2 of their pixels.
     """
     for name, side in (("height", height), ("width", width)):
         if side <= 0 or side % 16:

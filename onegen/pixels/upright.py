@@ -1,6 +1,6 @@
-"""Bytes of any image format to upright 8-bit RGB: what ingest stores, and what it may keep as it is.
+"""Any picture to upright 8-bit RGB, in one way: what ingest stores, what the sampler sees, what `onegen show` draws.
 
-First frame, EXIF orientation applied, alpha over white, 16-bit divided by 257. DESIGN section 4, rule 4.
+First frame, EXIF orientation applied, alpha over white, 16 bits divided by 257. docs/contract.md, rule 4.
 """
 
 import io
@@ -89,7 +89,10 @@ def decode(image: Image.Image, data: bytes) -> Upright:
         orientation = _orientation(image)
         # After decoding: a PNG may name its transparent colour behind the picture.
         is_rgb = image.mode == "RGB" and "transparency" not in image.info and not deep
-        upright = image if is_rgb else _to_rgb(_from_16_bit(data) if deep else image)
+        if not deep and image.mode.startswith("I"):
+            # 12 bits of a TIFF look like 16 to Pillow; what the file's header does not call 16 is not scaled as such.
+            raise _unsupported(image.mode)
+        upright = image if is_rgb else to_rgb(_read_16_bit(data) if deep else image)
         if orientation in _UPRIGHT:
             upright = upright.transpose(_UPRIGHT[orientation])
     except _BROKEN as error:
@@ -100,6 +103,34 @@ def decode(image: Image.Image, data: bytes) -> Upright:
         is_lossless=format_ in _LOSSLESS or (format_ == "WEBP" and _is_lossless_webp(data)),
         profile=image.info.get("icc_profile") if image.mode in _KEEPS_PROFILE and not deep else None,
     )
+
+
+def to_rgb(picture: Image.Image | np.ndarray) -> Image.Image:
+    """Return a picture of any kind as 8-bit RGB.
+
+    Takes PIL images of any mode, and arrays of grey (H,W), RGB (H,W,3) or RGBA (H,W,4) in uint8 or uint16. 16 bits are
+    divided by 257 and rounded, so that 0 and 65,535 become 0 and 255; grey is repeated, palettes are looked up, CMYK is
+    converted without its profile; alpha, and a colour named as transparent, lies over white. Raises SampleError
+    `unsupported_pixels` for integers and floats of 32 bits, whose range nothing tells.
+    """
+    if isinstance(picture, Image.Image) and picture.mode.startswith("I;16"):
+        picture = np.asarray(picture)
+    image = Image.fromarray(_to_8_bit(picture)) if isinstance(picture, np.ndarray) else picture
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise _unsupported(image.mode)
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_8_bit(pixels: np.ndarray) -> np.ndarray:
+    is_deep = pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8) if is_deep else pixels
+
+
+def _unsupported(mode: str) -> SampleError:
+    return SampleError("unsupported_pixels", f"pixels must have 8 or 16 bits, got mode {mode}. Convert the file first.")
 
 
 def cut(whole: Upright, panel: Panel) -> Upright:
@@ -150,24 +181,11 @@ def _is_16_bit(image: Image.Image, data: bytes) -> bool:
     return False
 
 
-def _from_16_bit(data: bytes) -> Image.Image:
-    """Decode 16-bit grey, RGB or RGBA to 8 bits by dividing by 257; Pillow would cut the low byte off."""
+def _read_16_bit(data: bytes) -> np.ndarray:
+    """Return 16-bit grey (H,W), RGB (H,W,3) or RGBA (H,W,4) of a file as uint16; Pillow would cut the low byte off."""
     deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16:
         raise ValueError("16-bit pixels could not be read")
-    shallow = ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if shallow.ndim == 2:
-        return Image.fromarray(shallow, "L")
-    order = cv2.COLOR_BGRA2RGBA if shallow.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return Image.fromarray(cv2.cvtColor(shallow, order))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        raise SampleError(
-            "unsupported_pixels", f"pixels must have 8 or 16 bits, got mode {image.mode}. Convert the file first."
-        )
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
+    if deep.ndim == 2:
+        return deep
+    return cv2.cvtColor(deep, cv2.COLOR_BGRA2RGBA if deep.shape[2] == 4 else cv2.COLOR_BGR2RGB)

@@ -3,23 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onegen.errors import ConfigError
 from onegen.tasks.colours import Entity, find_colour
 from onegen.tasks.prompt import Prompt
 from onegen.tasks.table import Task, view_roles
 
+if TYPE_CHECKING:
+    from onegen.geometry.cameras import Camera
+
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """The pictures a user names: of the image itself, of conditions, of references."""
+class PicturePaths:
+    """The pictures a user names, by file: of the image itself, of conditions, of references."""
 
     images: tuple[Path, ...] = ()
     conditions: tuple[Path, ...] = ()
     references: tuple[Path, ...] = ()
 
 
-def arrange_views(tasks: Sequence[Task], given: Given, predict: str) -> tuple[Path | None, ...]:
+def arrange_views(tasks: Sequence[Task], paths: PicturePaths, predict: str) -> tuple[Path | None, ...]:
     """Return the path of each view in the task's order, None where it is to be generated.
 
     What is not given is generated; `predict` (roles, comma-separated) must then name it, or be empty. Raises
@@ -28,8 +32,8 @@ def arrange_views(tasks: Sequence[Task], given: Given, predict: str) -> tuple[Pa
     name = "+".join(task.name for task in tasks)
     fixed = sum(len(task.views) - 1 for task in tasks)
     repeating = any(task.repeats == "reference" for task in tasks)
-    roles = view_roles(tasks, 1 + fixed + (max(0, len(given.references) - 1) if repeating else 0))
-    pools = {"image": list(given.images), "reference": list(given.references), "condition": list(given.conditions)}
+    roles = view_roles(tasks, 1 + fixed + (max(0, len(paths.references) - 1) if repeating else 0))
+    pools = {"image": list(paths.images), "reference": list(paths.references), "condition": list(paths.conditions)}
     if not repeating and not pools["condition"]:
         # a source is a condition that users like to call a reference
         pools["condition"], pools["reference"] = pools["reference"], []
@@ -37,10 +41,10 @@ def arrange_views(tasks: Sequence[Task], given: Given, predict: str) -> tuple[Pa
     for role in roles:
         pool = pools[role if role in ("image", "reference") else "condition"]
         views.append(pool.pop(0) if pool else None)
-    for kind, left in pools.items():
-        if left:
+    for kind, surplus in pools.items():
+        if surplus:
             raise ConfigError(
-                f"--{kind} of {name!r} must be given for its views {', '.join(roles)}, got {left[0]} too many."
+                f"--{kind} of {name!r} must be given for its views {', '.join(roles)}, got {surplus[0]} too many."
             )
     _check_predict(name, roles, views, predict)
     return tuple(views)
@@ -62,6 +66,57 @@ def _check_predict(name: str, roles: Sequence[str], views: Sequence[Path | None]
             f"--predict of {name!r} must name the views that are not given ({', '.join(sorted(missing)) or 'none'}), "
             f"got {', '.join(sorted(wanted))}."
         )
+
+
+def check_scene(paths: PicturePaths, captions: Sequence[str], entities: Sequence[str], item: str, predict: str) -> None:
+    """Raise ConfigError for what a scene does not take: pictures other than frames, captions of views, entities."""
+    for option, value in (
+        ("--condition", paths.conditions),
+        ("--reference", paths.references),
+        ("--caption", captions),
+        ("--entity", entities),
+        ("--item", item),
+    ):
+        if value:
+            raise ConfigError(f"{option} must be left out for multiview, got {value}. Give frames with --image.")
+    if predict not in ("", "image", "ray", "camera"):
+        raise ConfigError(f"--predict of 'multiview' must be image or ray, got {predict!r}.")
+
+
+def make_rig(azimuth: str, elevation: str, distance: str, focal: float, trajectory: int) -> "list[Camera]":
+    """Return the cameras of a scene's frames, none where no azimuth is given.
+
+    Angles (degrees) and distances are comma-separated, one per camera or one for all; with `trajectory`, two azimuths
+    are the ends of a path of that many cameras. Raises ConfigError for numbers that do not fit together.
+    """
+    if not azimuth:
+        if trajectory:
+            raise ConfigError("--trajectory must have two azimuths to go between, got none. Add --azimuth -45,60.")
+        return []
+    from onegen.geometry.cameras import orbit
+
+    azimuths = parse_numbers(azimuth, 2 if trajectory else 0, "--azimuth")
+    elevations = parse_numbers(elevation, len(azimuths), "--elevation")
+    distances = parse_numbers(distance, len(azimuths), "--distance")
+    if trajectory:
+        if trajectory < 2:
+            raise ConfigError(f"--trajectory must be at least 2 views, got {trajectory}.")
+        azimuths, elevations, distances = (
+            spread(ends[0], ends[1], trajectory) for ends in (azimuths, elevations, distances)
+        )
+    return [orbit(*angles, focal) for angles in zip(azimuths, elevations, distances, strict=True)]
+
+
+def arrange_frames(images: Sequence[Path], num_cameras: int, most: int) -> tuple[Path | None, ...]:
+    """Return the path of each camera's frame, None where it is to be generated: images come first.
+
+    Raises ConfigError without cameras, and for more than `most` images.
+    """
+    if not num_cameras:
+        raise ConfigError("multiview must have --azimuth (views to generate) or --predict ray (cameras), got neither.")
+    if len(images) > most:
+        raise ConfigError(f"images of these {num_cameras} cameras must be at most {most}, got {len(images)}.")
+    return (*images, *[None] * (num_cameras - len(images)))
 
 
 def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:

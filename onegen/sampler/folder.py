@@ -1,6 +1,7 @@
-"""The folder a pipeline lives in, as released: `model_index.json` beside `scheduler`, `text_encoder`, `tokenizer`,
-`transformer` and `vae` (spec section 5.1). The embedded encoders are kept in the same places under their own class
-names.
+"""The folder a pipeline lives in, as released: `model_index.json` beside a folder for each part.
+
+The parts are `scheduler`, `text_encoder`, `tokenizer`, `transformer` and `vae` (docs/onediffusion.md). The embedded
+encoders are kept in the same places under their own class names.
 """
 
 import json
@@ -12,8 +13,9 @@ from diffusers import __version__ as diffusers_version
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 from onegen.errors import ConfigError
+from onegen.model.checkpoint import check_loaded
 from onegen.model.codec import PixelShuffleCodec
-from onegen.model.encoders import check_loaded, load_codec, load_text_encoder
+from onegen.model.encoders import load_codec, load_text_encoder
 from onegen.model.minilm import MiniLM
 from onegen.model.nextdit import NextDiT
 
@@ -22,8 +24,9 @@ CLASS_NAME = "OneDiffusionPipeline"
 
 
 def find_folder(source: str, revision: str | None, cache_dir: str | None, local_files_only: bool) -> Path:
-    """Return the local folder of a folder path or hub id, downloading the latter. Raises ConfigError when there is
-    none.
+    """Return the local folder of a folder path or hub id, downloading the latter.
+
+    Raises ConfigError when there is none.
     """
     if Path(source).is_dir():
         return Path(source)
@@ -32,7 +35,7 @@ def find_folder(source: str, revision: str | None, cache_dir: str | None, local_
     from huggingface_hub import snapshot_download
 
     try:
-        found = snapshot_download(
+        snapshot = snapshot_download(
             source,
             revision=revision,
             cache_dir=cache_dir,
@@ -41,7 +44,7 @@ def find_folder(source: str, revision: str | None, cache_dir: str | None, local_
         )
     except (OSError, ValueError) as error:
         raise ConfigError(f"model {source!r} must be a folder or downloadable from the hub: {error}") from error
-    return Path(found)
+    return Path(snapshot)
 
 
 def read_index(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from PIL import Image
 from onegen.errors import ConfigError
 from onegen.geometry.cameras import Camera
 from onegen.pixels.sizes import check_size, nearest_bucket
-from onegen.sampler.images import Picture, to_rgb
+from onegen.sampler.images import Picture, to_image
 from onegen.tasks.prompt import Prompt, complete_prompt
 from onegen.tasks.table import Task, check_mask, find_tasks
 
@@ -22,8 +22,10 @@ Prompts = str | Prompt | Sequence[str | Prompt]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A checked call: `samples` and `prompts` have one entry per sample; `mask` and `roles` one per view, for all
-    alike.
+    """A checked call.
+
+    `samples`, `prompts` and `negatives` have one entry per sample. `roles` and `mask` (1 = to be generated) have one
+    per view, and hold for all samples.
     """
 
     tasks: tuple[Task, ...]
@@ -59,9 +61,9 @@ def make_request(
     samples = _samples(views)
     prompts: list[str | Prompt] = [prompt] if isinstance(prompt, str | Prompt) else list(prompt)
     count = max(len(samples), len(prompts))
-    for what, given in (("lists of views", samples), ("prompts", prompts)):
-        if len(given) not in (1, count):
-            raise ConfigError(f"{what} must be one, or one per sample ({count}), got {len(given)}.")
+    for what, entries in (("lists of views", samples), ("prompts", prompts)):
+        if len(entries) not in (1, count):
+            raise ConfigError(f"{what} must be one, or one per sample ({count}), got {len(entries)}.")
     samples = samples * count if len(samples) == 1 else samples
     prompts = prompts * count if len(prompts) == 1 else prompts
     mask = _shared_mask(samples)
@@ -124,6 +126,6 @@ def choose_size(request: Request, height: int | None, width: int | None, default
         return 512, 512
     pictures = [view for view in request.samples[0] if isinstance(view, Image.Image | np.ndarray)]
     if pictures:
-        first = to_rgb(pictures[0])
+        first = to_image(pictures[0])
         return nearest_bucket(first.height, first.width)
     return default if len(request.mask) == 1 else (512, 512)

@@ -6,7 +6,7 @@
     pipe("depth2image", [None, depth], prompt="a bay").images  # an image of that depth
     pipe("multiview", [photo, orbit(0), None, orbit(30), None, orbit(60)]).images
 
-Written from the description of the released pipeline (spec section 6): its results for one sample, without its
+Written from the description of the released pipeline in docs/onediffusion.md: its results for one sample, without its
 faults.
 """
 
@@ -127,26 +127,43 @@ class OneDiffusionPipeline(DiffusionPipeline):
         """Generate the views that are left out.
 
         Args:
-            task: a name of the task table, or several (`"image_inpainting+faceid"` or a list) for a zero-shot
-            combination. views: the views in the task's order, None where one is to be generated: images (PIL or uint8
-            (H,W,3)) and, in
-                multiview, a `Camera` after each image. One list for all prompts, or one list per prompt.
-            prompt: a caption, a written prompt that opens with the task's token, a `Prompt`, or a list of them.
-            negative_prompt: of the same type as `prompt`; empty when left out. height, width: size in pixels,
-            divisible by 16. Default: the 512-bucket nearest to the first image, 512 x 512 for
-                multiview, the model's own size for text2image.
-            num_inference_steps, guidance_scale: default to the task's suggestion. Guidance acts above 1.
-            num_images_per_prompt: outputs per sample; the conditions are repeated. center_crop: crop images to the
-            target's aspect; otherwise stretch them. noise_scale: multiplies the token count behind the dynamic time
-            shift. rope_scale_factor, rope_scale_watershed: stretch positions for more views than trained (1.1-1.5 and
-            100-400). generator: one, or one per output (then each output equals the one sampled alone). latents: the
-            initial noise (outputs, views, channels, h, w), instead of drawing it; condition views are ignored.
-            output_type: `pil`, `np` (n, H, W, 3), `pt` (n, 3, H, W) or `latent`. return_dict: False for a plain tuple
-            (images, rays, latents). callback_on_step_end: called as (pipe, step, timestep, tensors) after each step;
-            may return changed tensors. callback_on_step_end_tensor_inputs: the tensors it wants; `latents` is the
-            only one there is.
+            task: A name of the task table, or several (`"image_inpainting+faceid"`, or a list) for a combination that
+                was never trained.
+            views: The views in the task's order, None where one is to be generated: images (PIL, or uint8 (H,W,3)),
+                and in multiview a `Camera` behind each image. One list for all prompts, or one list per prompt.
+                Default: a single view, to be generated.
+            prompt: A caption, a written prompt that opens with the task's token, a `Prompt`, or a list of them, one
+                per sample.
+            negative_prompt: What to steer away from; one text, or a list where `prompt` is one. Default: empty.
+            height: Pixels of a generated view, divisible by 16; given with `width`. Default: those of the 512-bucket
+                nearest to the first image; 512 x 512 in multiview and where no image is given; the model's own size
+                for text2image.
+            width: As `height`.
+            num_inference_steps: Steps of the solver, at least 1. Default: the first task's suggestion, 50 to 75.
+            guidance_scale: Weight of the prompt against the negative one; acts above 1. Default: the first task's
+                suggestion, 4.0, for editing 3.2.
+            num_images_per_prompt: Outputs per sample, at least 1; they share the conditions and differ in the noise.
+            center_crop: Crop images to the aspect of the target (True), or stretch them to it.
+            noise_scale: Multiplies the number of tokens behind a dynamic time shift: above 1 more steps go to high
+                noise. Ignored where the scheduler's shift is fixed.
+            rope_scale_factor: Stretches positions for more or larger views than trained, 1.1 to 1.5; 1.0 does not.
+            rope_scale_watershed: Timestep, in [0, 1000], below which positions are divided by `rope_scale_factor`;
+                above, the rotary base is multiplied by it. 100 to 400 go with a factor.
+            generator: Source of the noise: one, or one per output, whose output then equals the one sampled alone.
+                Default: torch's own.
+            latents: The initial noise (outputs, views, channels, h, w), instead of drawing it; what it has at given
+                views is ignored.
+            output_type: `pil`, `np` (n,H,W,3) or `pt` (n,3,H,W), both float in [0, 1], or `latent` (n,channels,h,w).
+            return_dict: False for a plain tuple (images, rays, latents).
+            callback_on_step_end: Called as (pipe, step, timestep, tensors) after each step; `tensors` has `latents`,
+                and what it returns under that name replaces them.
+            callback_on_step_end_tensor_inputs: The tensors it wants; `latents` is the only one there is.
 
-        Raises ConfigError for input that does not fit the task or the model.
+        Returns:
+            A `OneDiffusionPipelineOutput`, or the tuple of its fields.
+
+        Raises:
+            ConfigError: For input that does not fit the task or the model.
         """
         # 1. Check the inputs, and bring prompts and views into one form
         _check_options(output_type, num_images_per_prompt, callback_on_step_end_tensor_inputs)
@@ -192,15 +209,15 @@ class OneDiffusionPipeline(DiffusionPipeline):
                 progress.update()
 
         # 7. Decode the generated image views; rays are read, not decoded
-        rays = request.indices(ray=True, generated=True)
-        found = latent_to_rays(latents[:, rays].float().cpu().numpy()) if rays else None
+        ray_views = request.indices(ray=True, generated=True)
+        rays = latent_to_rays(latents[:, ray_views].float().cpu().numpy()) if ray_views else None
         images = self._decode(latents[:, request.indices(ray=False, generated=True)], output_type)
 
         # 8. Offload, and return
         self.maybe_free_model_hooks()
         if not return_dict:
-            return images, found, latents
-        return OneDiffusionPipelineOutput(images=images, rays=found, latents=latents)
+            return images, rays, latents
+        return OneDiffusionPipelineOutput(images=images, rays=rays, latents=latents)
 
     def _encode_text(self, request: Request, repeats: int, guided: bool) -> TextContext:
         """Return the text of the batch: for each output its prompt, preceded by all negatives when guided."""

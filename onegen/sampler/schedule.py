@@ -1,8 +1,8 @@
-"""The noise levels a sampling run visits: Euler flow matching as the released model uses it (spec section 3.2).
+"""The noise levels a sampling run visits: Euler flow matching as the released model uses it (docs/onediffusion.md).
 
 sigma is the noise level, 1 is noise and 0 is data; a timestep is 1000 * sigma. How the levels are shifted towards
-noise is read from the checkpoint's scheduler config: by a fixed `shift`, or by one that grows with the number of
-generated tokens.
+noise is read from the checkpoint's scheduler config: by a fixed `shift`, or by one that grows with the tokens that are
+generated.
 """
 
 from typing import Any
@@ -33,9 +33,9 @@ def set_timesteps(
     num_tokens: float,
     device: str | torch.device = "cpu",
 ) -> torch.Tensor:
-    """Prepare a `FlowMatchEulerDiscreteScheduler` and return its timesteps (num_steps,) float32, falling; the last
-    one is not 0.
+    """Prepare a scheduler and return its timesteps (num_steps,) float32; they fall, and the last one is not 0.
 
+    `scheduler` is diffusers' `FlowMatchEulerDiscreteScheduler` (any: its annotations refuse the array given here).
     `num_tokens` is the number of generated tokens times the caller's noise scale. The sigmas are passed explicitly:
     left to itself diffusers ends elsewhere (at 1.88 instead of 36.90 for 50 steps of 1024 tokens). Raises ConfigError
     below one step.

@@ -1,16 +1,20 @@
 """A small model of random weights in the released layout, to try every task on a CPU. It makes noise, not pictures.
 
-python -m onegen.sampler.tiny MODEL                        # the released classes, tiny: T5, SD3-like autoencoder
-python -m onegen.sampler.tiny MODEL --encoders embedded    # lossless codec and MiniLM (`onegen models fetch`
-first)
+    python -m onegen.sampler.tiny MODEL                        # the released classes, tiny: T5, SD3-like autoencoder
+    python -m onegen.sampler.tiny MODEL --encoders embedded    # lossless codec and MiniLM, once they are fetched
+
+`onegen models fetch minilm` fetches the latter.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from onegen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from onegen.sampler.pipeline_onediffusion import OneDiffusionPipeline
 
 SIDE = 64
 """Size in pixels of the model's own images."""
@@ -50,7 +54,7 @@ def embedded_encoders() -> dict[str, Any]:
     return {"text_encoder": text_encoder, "tokenizer": tokenizer, "vae": load_codec("pixel-shuffle")}
 
 
-def random_pipeline(encoders: Literal["released", "embedded"] = "released", seed: int = 0) -> Any:
+def random_pipeline(encoders: Literal["released", "embedded"] = "released", seed: int = 0) -> "OneDiffusionPipeline":
     """Return a pipeline around a two-block network of random weights, every path of it active."""
     import torch
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler

@@ -6,13 +6,18 @@ from the input alone; every further call makes three neighbouring views from the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from onegen.errors import ConfigError
 from onegen.geometry.cameras import Camera
 from onegen.sampler.images import Picture, prepare, to_pil
+from onegen.sampler.inputs import View
+from onegen.sampler.options import DEFAULT_OPTIONS, SamplingOptions, draw
+
+if TYPE_CHECKING:
+    from onegen.sampler.pipeline_onediffusion import OneDiffusionPipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,50 +51,31 @@ def plan_trajectory(num_frames: int, num_anchors: int = 3, batch_size: int = 3) 
 
 
 def sample_trajectory(
-    pipe: Any,
+    pipe: "OneDiffusionPipeline",
     cameras: Sequence[Camera],
     image: Picture | None = None,
     prompt: str = "",
     negative_prompt: str = "",
+    options: SamplingOptions = DEFAULT_OPTIONS,
     *,
     num_anchors: int = 3,
     batch_size: int = 3,
-    height: int | None = None,
-    width: int | None = None,
-    num_inference_steps: int | None = None,
-    guidance_scale: float | None = None,
-    center_crop: bool = True,
-    rope_scale_factor: float = 1.0,
-    rope_scale_watershed: float = 1.0,
-    generator: Any = None,
 ) -> list[Image.Image]:
     """Return one image per camera, in order; the first is `image` (at the size of the others) or drawn from the prompt.
 
-    The other arguments are those of `OneDiffusionPipeline.__call__`.
+    The first call draws `num_anchors` frames, each further one `batch_size`. Raises ConfigError as `plan_trajectory`
+    and the pipeline do.
     """
     frames: dict[int, Any] = {} if image is None else {0: image}
-    made: list[Batch] = plan_trajectory(len(cameras), num_anchors, batch_size)
+    batches = plan_trajectory(len(cameras), num_anchors, batch_size)
     if image is None:
-        made[0] = Batch((), (0, *made[0].generated))
-    for batch in made:
+        batches[0] = Batch((), (0, *batches[0].generated))
+    for batch in batches:
         order = batch.given + batch.generated
-        views = [view for frame in order for view in (frames.get(frame), cameras[frame])]
-        drawn = pipe(
-            "multiview",
-            views,
-            prompt,
-            negative_prompt,
-            height=height,
-            width=width,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            center_crop=center_crop,
-            rope_scale_factor=rope_scale_factor,
-            rope_scale_watershed=rope_scale_watershed,
-            generator=generator,
-        )
-        frames.update(zip(batch.generated, drawn.images, strict=True))
+        views: list[View] = [view for frame in order for view in (frames.get(frame), cameras[frame])]
+        output = draw(pipe, "multiview", views, prompt, negative_prompt, options)
+        frames.update(zip(batch.generated, output.images, strict=True))
     if image is not None:
         across, down = frames[1].size
-        frames[0] = to_pil((prepare(image, down, across, center_crop)[None] + 1) / 2)[0]
+        frames[0] = to_pil((prepare(image, down, across, options.center_crop)[None] + 1) / 2)[0]
     return [frames[index] for index in range(len(cameras))]

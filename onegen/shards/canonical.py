@@ -1,4 +1,7 @@
-"""What a digest is taken over and what may be stored: canonical JSON, SHA-256 of bytes, text that UTF-8 can say."""
+"""What a digest is taken over and what may be stored: canonical JSON, SHA-256 of bytes, text that UTF-8 can say.
+
+docs/contract.md, rule 7.
+"""
 
 import hashlib
 import json
@@ -8,7 +11,7 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 def canonical(value: Any) -> bytes:
-    """Return canonical JSON: sorted keys, no spaces, UTF-8. Raises ValueError for NaN and infinities (rule 7)."""
+    """Return canonical JSON: sorted keys, no spaces, UTF-8. Raises ValueError for NaN and infinities."""
     return _CANONICAL.encode(value).encode()
 
 

@@ -1,7 +1,4 @@
-"""Read and write one shard of one column: a tar of parts (if it has any) and its index.
-
-Both lie under names made from their content.
-"""
+"""Read and write one shard of one column: a tar of parts, if it has any, and its index, named by their content."""
 
 import contextlib
 import hashlib
@@ -102,7 +99,12 @@ class ColumnWriter:
         parts: Mapping[str, bytes],
         known: Mapping[str, str] | None = None,
     ) -> None:
-        """Add the next row. `known` holds SHA-256 digests of parts copied from a committed shard, by part name."""
+        """Add the next row.
+
+        `known` holds, by name, the SHA-256 of the bytes of those parts of which it is known already, such as those
+        copied from a committed shard; the others are hashed. Raises ValueError for a row out of order, for parts
+        without a key, and for names that a tar may not hold.
+        """
         if position != len(self._rows):
             raise ValueError(f"rows must come in position order, got {position} after {len(self._rows) - 1}.")
         members: list[Member] = []

@@ -1,6 +1,6 @@
 """A dataset on a store: the layout of its files, its identity card, and the folds over its manifests.
 
-Nothing here is a cache: every answer is read from committed manifests. DESIGN section 4.
+Nothing here is a cache: every answer is read from committed manifests. docs/contract.md.
 """
 
 import hashlib
@@ -88,8 +88,8 @@ class Dataset:
         try:
             return Card.model_validate_json(data)
         except ValidationError as error:
-            found = re.search(rb'"schema_version"\s*:\s*(\d+)', data)
-            version = int(found.group(1)) if found else None
+            stated = re.search(rb'"schema_version"\s*:\s*(\d+)', data)
+            version = int(stated[1]) if stated else None
             if version is not None and version != SCHEMA_VERSION:
                 raise ConfigError(
                     f"dataset must have schema version {SCHEMA_VERSION}, got {version} in {self.store.url}. "
@@ -146,9 +146,9 @@ class Dataset:
     def manifests(self, column: str) -> Iterator[Manifest]:
         """Yield the committed manifests of a column, in shard order."""
         for shard in self.shards(column):
-            found = self.manifest(column, shard)
-            if found is not None:
-                yield found
+            manifest = self.manifest(column, shard)
+            if manifest is not None:
+                yield manifest
 
     def rows(self, manifest: Manifest) -> list[Row]:
         """Return the index rows of a committed shard."""

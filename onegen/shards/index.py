@@ -1,7 +1,7 @@
 """The index of a column shard: one typed row per plan item, what its parts are and what happened to it.
 
 All columns of a shard have the same rows, joined by `position`. Digests are taken over canonical rows, never over
-Parquet bytes, so they survive another writer version. DESIGN section 4, rules 5 and 7.
+Parquet bytes, so they survive another writer version. docs/contract.md, rules 5 and 7.
 """
 
 import hashlib
@@ -86,12 +86,12 @@ def to_table(rows: Sequence[Row], fields: Mapping[str, pa.DataType], kind: Kind,
 def from_table(table: pa.Table) -> list[Row]:
     """Return the rows of an index; values are as arrow stored them."""
     own = [name for name in table.column_names if name not in BASE]
-    said = (table.column(name).to_pylist() for name in ("position", "key", "status", "reason"))
+    base = (table.column(name).to_pylist() for name in ("position", "key", "status", "reason"))
     values = zip(*(table.column(name).to_pylist() for name in own), strict=True) if own else itertools.repeat(())
     return [
         Row(position, key, cast(Status, status), reason, parts, input_digest, dict(zip(own, row, strict=True)))
         for position, key, status, reason, parts, input_digest, row in zip(
-            *said, _members(table.column("parts")), table.column("input_digest").to_pylist(), values, strict=False
+            *base, _members(table.column("parts")), table.column("input_digest").to_pylist(), values, strict=False
         )
     ]
 
@@ -102,8 +102,8 @@ def _members_array(parts: Sequence[Sequence[Member]]) -> pa.ListArray:
     ends = list(itertools.accumulate((len(members) for members in parts), initial=0))
     names, offsets, sizes, digests = zip(*flat, strict=True) if flat else ((), (), (), ())
     columns = [
-        pa.array(said, field.type)
-        for said, field in zip((names, offsets, sizes, digests), MEMBERS.value_type, strict=True)
+        pa.array(column, field.type)
+        for column, field in zip((names, offsets, sizes, digests), MEMBERS.value_type, strict=True)
     ]
     struct = pa.StructArray.from_arrays(columns, fields=list(MEMBERS.value_type))
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), struct, type=MEMBERS)

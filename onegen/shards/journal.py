@@ -1,4 +1,4 @@
-"""What a worker has written of a shard so far, for the one that goes on when it dies.
+"""What a worker has written of a shard so far, for the worker that goes on when it dies.
 
 Parts go into a half-written tar anyway. A journal beside it, among the temporary files, says which rows they are; both
 outlive their process. They do not outlive the build: the next driver sweeps them. Only a dataset in a folder has such a
@@ -19,9 +19,9 @@ from onegen.storage.store import Store
 
 
 class Journal:
-    """The notes on one shard of one column; `found` are the rows that workers before left behind, by position.
+    """The notes on one shard of one column; `rows` are the rows that earlier workers left behind, by position.
 
-    Use as a context manager. What it leaves when its process is killed is found by the next one of that shard.
+    Use as a context manager. What it leaves when its process is killed is found by the next journal of that shard.
     """
 
     def __init__(self, store: Store, column: str, shard: int) -> None:
@@ -29,8 +29,8 @@ class Journal:
         self._prefix = f"journal-{column}-{shard:06d}-"
         self._file: BinaryIO | None = None
         self._tars: dict[int, str] = {}
-        self._left: list[str] = []
-        self.found: dict[int, Row] = {}
+        self._left_over: list[str] = []
+        self.rows: dict[int, Row] = {}
         for name in self._names():
             self._load(os.path.join(str(self._folder), name))
 
@@ -40,11 +40,11 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove what is of no use any more: the own notes, whose tar goes too, and those of the dead once used."""
+        """Remove the own notes, whose tar goes too, and those of the dead, unless an error leaves the shard undone."""
         if self._file is not None:
             self._file.close()
             os.remove(self._file.name)
-        for path in self._left if error is None else ():
+        for path in self._left_over if error is None else ():
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
 
@@ -58,7 +58,7 @@ class Journal:
         self._file.flush()
 
     def parts(self, row: Row) -> Mapping[str, bytes]:
-        """Return the parts of a row in `found`; raises OSError where its tar does not hold them."""
+        """Return the parts of a row in `rows`; raises OSError where its tar does not hold them."""
         parts: dict[str, bytes] = {}
         if row.parts:
             with open(self._tars[row.position], "rb") as tar:
@@ -76,14 +76,14 @@ class Journal:
 
     def _load(self, path: str) -> None:
         """Read the notes of a worker that is gone; the last may be cut short."""
-        self._left.append(path)
+        self._left_over.append(path)
         with open(path, "rb") as file, contextlib.suppress(EOFError, pickle.UnpicklingError):
             while True:
                 tar, rows = pickle.load(file)
                 if tar is not None and not os.path.exists(tar):
                     continue
-                if tar is not None and tar not in self._left:
-                    self._left.append(tar)
+                if tar is not None and tar not in self._left_over:
+                    self._left_over.append(tar)
                 for row in rows:
-                    self.found[row.position] = row
+                    self.rows[row.position] = row
                     self._tars[row.position] = tar

@@ -1,6 +1,6 @@
 """The plan: which item is row p of shard n, fixed before any work starts and never made again.
 
-DESIGN section 4, rule 12.
+docs/contract.md, rule 12.
 """
 
 import hashlib
@@ -30,6 +30,10 @@ class PlannedFile:
     uri: str
     size: int
     etag: str
+
+    def record(self) -> dict[str, Any]:
+        """Return the file as a row of `LISTING` has it."""
+        return {"uri": self.uri, "size": self.size, "etag": self.etag}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +101,18 @@ def plan_digest(store: Store, shard: int) -> str:
 
 
 def _shards(batches: Iterable[pa.RecordBatch], samples_per_shard: int) -> Iterator[list[PlannedItem]]:
-    held: list[PlannedItem] = []
-    images = 0
+    """Yield the items of each shard: as many as their images allow, one at least."""
+    items: list[PlannedItem] = []
+    num_images = 0
     for batch in batches:
         for row in batch.to_pylist():
-            if held and images + len(row["images"]) > samples_per_shard:
-                yield held
-                held, images = [], 0
-            held.append(_item({**row, "position": len(held)}))
-            images += len(row["images"])
-    if held:
-        yield held
+            if items and num_images + len(row["images"]) > samples_per_shard:
+                yield items
+                items, num_images = [], 0
+            items.append(_item({**row, "position": len(items)}))
+            num_images += len(row["images"])
+    if items:
+        yield items
 
 
 def _item(row: dict[str, Any]) -> PlannedItem:
@@ -116,13 +121,10 @@ def _item(row: dict[str, Any]) -> PlannedItem:
 
 
 def _to_table(rows: list[PlannedItem]) -> pa.Table:
-    def files(found: tuple[PlannedFile, ...]) -> list[dict[str, Any]]:
-        return [{"uri": f.uri, "size": f.size, "etag": f.etag} for f in found]
-
-    return pa.Table.from_pylist(
-        [
-            {"position": r.position, "item": r.item, "images": files(r.images), "sidecars": files(r.sidecars)}
-            for r in rows
-        ],
-        schema=PLAN,
-    )
+    columns = {
+        "position": [row.position for row in rows],
+        "item": [row.item for row in rows],
+        "images": [[file.record() for file in row.images] for row in rows],
+        "sidecars": [[file.record() for file in row.sidecars] for row in rows],
+    }
+    return pa.Table.from_pydict(columns, schema=PLAN)

@@ -1,7 +1,7 @@
 """Write deterministic USTAR archives: the same parts always give the same bytes.
 
 mtime 0, uid and gid 0, mode 0644, no owner names; a PAX record only where a name does not fit. Every reader of tar
-files (`tarfile`, webdataset, HF `datasets`, Megatron-Energon) reads them. DESIGN section 4, rules 2 and 3.
+files (`tarfile`, webdataset, HF `datasets`, Megatron-Energon) reads them. docs/contract.md, rules 2 and 3.
 """
 
 import hashlib
@@ -53,19 +53,21 @@ class TarWriter:
         self._hash = hashlib.sha256()
         self._keys: set[str] = set()
         self._pieces: list[bytes] = []
-        self._held = 0
+        self._pending_bytes = 0
         self.size = 0
 
     def add(self, key: str, parts: Mapping[str, bytes], known: Mapping[str, str] | None = None) -> list[Member]:
         """Write the parts of one sample, contiguous and in the given order; return where they are.
 
-        `known` gives SHA-256 digests already verified for parts copied from another shard, by part name.
+        `known` gives, by name, the SHA-256 of the bytes of some or all of the parts, which is taken on trust; a part
+        that it lacks is hashed here.
         """
         if not _KEY.fullmatch(key):
             raise ValueError(f"key must hold only [0-9a-z_-], got {key!r}.")
         if key in self._keys:
             raise ValueError(f"key must be written once per shard, got {key!r} again.")
         self._keys.add(key)
+        known = known or {}
         pieces: list[bytes] = []
         members: list[Member] = []
         offset = self.size
@@ -78,16 +80,16 @@ class TarWriter:
                 head = header(f"{key}.{name}", size)
             else:
                 head = _block(prefix + suffix, size, prefix_sum + suffix_sum)
-            digest = known[name] if known else hashlib.sha256(data).hexdigest()
+            digest = known.get(name) or hashlib.sha256(data).hexdigest()
             offset += len(head)
             members.append(Member(name, offset, size, digest))
             padding = -size % BLOCK
             pieces += head, data, _ZEROS[:padding]
             offset += size + padding
         self._pieces += pieces
-        self._held += offset - self.size
+        self._pending_bytes += offset - self.size
         self.size = offset
-        if self._held >= _WRITE_BYTES:
+        if self._pending_bytes >= _WRITE_BYTES:
             self._write()
         return members
 
@@ -105,7 +107,7 @@ class TarWriter:
 
     def _write(self) -> None:
         blob = b"".join(self._pieces)
-        self._pieces, self._held = [], 0
+        self._pieces, self._pending_bytes = [], 0
         self._file.write(blob)
         self._hash.update(blob)
 

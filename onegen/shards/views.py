@@ -34,8 +34,8 @@ def stored_fields(column: str, fields: Mapping[str, pa.DataType], kind: Kind) ->
     if kind == "image" or not fields:
         return dict(fields)
     if column == IMAGE:
-        said = {name: fields[name] for name in PICTURE_FIELDS}
-        return {**image_fields(kind), OTHERS: pa.list_(pa.struct(list(said.items())))}
+        picture = {name: fields[name] for name in PICTURE_FIELDS}
+        return {**image_fields(kind), OTHERS: pa.list_(pa.struct(list(picture.items())))}
     return {**fields, OTHERS: pa.list_(pa.struct(list(fields.items())))}
 
 
@@ -55,19 +55,19 @@ def part_name(index: int, name: str) -> str:
 
 def split_name(name: str) -> tuple[int, str]:
     """Return which image a part belongs to, and its name for one image."""
-    found = _PREFIX.match(name)
-    return (int(found[1]), name[found.end() :]) if found else (0, name)
+    prefix = _PREFIX.match(name)
+    return (int(prefix[1]), name[prefix.end() :]) if prefix else (0, name)
 
 
-def joined_values(said: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def joined_values(images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the values of a row, given those of each image in order."""
-    first, *others = said
-    return {**first, OTHERS: [dict(one) for one in others]} if others and any(said) else dict(first)
+    first, *others = images
+    return {**first, OTHERS: [dict(values) for values in others]} if others and any(images) else dict(first)
 
 
-def joined_parts(said: Sequence[Mapping[str, bytes]]) -> dict[str, bytes]:
+def joined_parts(images: Sequence[Mapping[str, bytes]]) -> dict[str, bytes]:
     """Return the parts of a row, given those of each image in order."""
-    return {part_name(index, name): data for index, parts in enumerate(said) for name, data in parts.items()}
+    return {part_name(index, name): data for index, parts in enumerate(images) for name, data in parts.items()}
 
 
 def values_of(row: Row, index: int) -> Mapping[str, Any]:

@@ -1,7 +1,8 @@
 """Boolean SQL over annotation columns: a stage's `where`, the dataset's `where`, the rules of `select`.
 
 An expression may say `scores.sharpness > 10`, or `nsfw < 0.5` where the column `nsfw` has a field of its own name.
-duckdb evaluates it; null is false. DESIGN section 2.
+duckdb evaluates it; null is false. Its outcome is a function of its row alone: the same in every shard and every run.
+docs/build.md has examples.
 """
 
 import itertools
@@ -32,67 +33,83 @@ Scope = Mapping[str, Mapping[str, pa.DataType]]
 
 
 def columns_in(expression: str, scope: Scope) -> set[str]:
-    """Return the columns an expression names; raises ConfigError for a syntax error or a name that is not in scope."""
-    with _cursor() as cursor:
-        answer = cursor.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}) FROM t"]).fetchone()
-    tree = json.loads(answer[0]) if answer else {"error": True, "error_message": "no answer"}
-    if tree.get("error"):
-        raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {tree.get('error_message')}.")
+    """Return the columns an expression names.
+
+    Raises ConfigError where it is no boolean of duckdb, names what is not in scope, or looks at more than its row.
+    """
+    tree = _syntax_tree(expression)
     if _strays(tree):
         raise ConfigError(
             f"expression must look at its own row alone, got {expression!r}: no subquery, no window, "
             f"no random() and no now()."
         )
-    named: set[str] = set()
-    for path in _references(tree):
-        if path[0] not in scope:
-            raise ConfigError(
-                f"expression {expression!r} names the column {path[0]!r}; {nearest(path[0], list(scope))}"
-            )
-        fields = scope[path[0]]
-        if len(path) == 1 and path[0] not in fields:
-            raise ConfigError(
-                f"expression {expression!r} must name a field of {path[0]!r}, such as "
-                f"{path[0]}.{next(iter(fields), 'FIELD')}."
-            )
-        if len(path) > 1 and path[1] not in fields:
-            raise ConfigError(f"expression {expression!r} names {'.'.join(path)!r}; {nearest(path[1], list(fields))}")
-        named.add(path[0])
-    if not named:
+    columns = {_column(expression, path, scope) for path in _references(tree)}
+    if not columns:
         raise ConfigError(f"expression must name a column, got {expression!r}; {nearest('', list(scope))}")
     try:
-        outcomes = evaluate(expression, {column: [None, None] for column in named}, scope)
+        outcomes = evaluate(expression, {column: [None, None] for column in columns}, scope)
     except duckdb.Error as error:
         raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {error}") from error
     if len(outcomes) != 2:
         raise ConfigError(
             f"expression must say yes or no of each row, got {expression!r}, which folds or unfolds them."
         )
-    return named
+    return columns
+
+
+def _syntax_tree(expression: str) -> Any:
+    """Return an expression as duckdb's JSON of it; raises ConfigError for a syntax error."""
+    with _cursor() as cursor:
+        answer = cursor.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}) FROM t"]).fetchone()
+    tree = json.loads(answer[0]) if answer else {"error": True, "error_message": "no answer"}
+    if tree.get("error"):
+        raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {tree.get('error_message')}.")
+    return tree
+
+
+def _column(expression: str, path: Sequence[str], scope: Scope) -> str:
+    """Return the column that a dotted name of an expression means; raises ConfigError where it is not in scope."""
+    column = path[0]
+    if column not in scope:
+        raise ConfigError(f"expression {expression!r} names the column {column!r}; {nearest(column, list(scope))}")
+    fields = scope[column]
+    if len(path) == 1 and column not in fields:
+        raise ConfigError(
+            f"expression {expression!r} must name a field of {column!r}, such as "
+            f"{column}.{next(iter(fields), 'FIELD')}."
+        )
+    if len(path) > 1 and path[1] not in fields:
+        raise ConfigError(f"expression {expression!r} names {'.'.join(path)!r}; {nearest(path[1], list(fields))}")
+    return column
 
 
 def evaluate(expression: str, values: Mapping[str, Sequence[Mapping[str, Any] | None]], scope: Scope) -> list[bool]:
-    """Return the outcome per row; `values` holds, per column, a mapping of fields a row, None where it is not ok."""
+    """Return the outcome per row; `values` holds, per column, a mapping of fields a row, None where it is not ok.
+
+    Raises duckdb.Error for an expression that `columns_in` refuses.
+    """
     with _cursor() as cursor:
         # Each column is a table of its fields, so that duckdb finds both `nsfw.nsfw` and `nsfw`.
         for column, rows in values.items():
-            held = [row or {} for row in rows]
-            fields = scope[column].items()
-            cursor.register(
-                column, pa.table({name: pa.array([row.get(name) for row in held], t) for name, t in fields})
-            )
+            cursor.register(column, _table(rows, scope[column]))
         tables = " POSITIONAL JOIN ".join(f'"{column}"' for column in values)
-        found = cursor.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM {tables}").fetchall()
-    return [bool(row[0]) for row in found]
+        outcomes = cursor.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM {tables}").fetchall()
+    return [bool(outcome) for (outcome,) in outcomes]
+
+
+def _table(rows: Sequence[Mapping[str, Any] | None], fields: Mapping[str, pa.DataType]) -> pa.Table:
+    """Return the fields of a column, null in each row that is None."""
+    values = [row or {} for row in rows]
+    return pa.table({name: pa.array([row.get(name) for row in values], kind) for name, kind in fields.items()})
 
 
 def evaluate_rows(expression: str, rows: Mapping[str, Sequence[Row]], scope: Scope) -> list[bool]:
-    """Return, for each row, whether an expression holds; of a sample of several images it must hold for each.
+    """Return, for each position, whether an expression holds; of a sample of several images it must hold for each.
 
     `rows` has the columns of `scope`, in position order; a column that is not ok is null.
     """
     columns = list(scope)
-    counts = [_count(at) for at in zip(*(rows[column] for column in columns), strict=True)]
+    counts = [_num_images(position) for position in zip(*(rows[column] for column in columns), strict=True)]
     values = {
         column: [
             values_of(row, index) if row.status == "ok" else None
@@ -101,11 +118,11 @@ def evaluate_rows(expression: str, rows: Mapping[str, Sequence[Row]], scope: Sco
         ]
         for column in columns
     }
-    answers = iter(evaluate(expression, values, scope))
-    return [all(list(itertools.islice(answers, count))) for count in counts]
+    outcomes = iter(evaluate(expression, values, scope))
+    return [all(list(itertools.islice(outcomes, count))) for count in counts]
 
 
-def _count(rows: Sequence[Row]) -> int:
+def _num_images(rows: Sequence[Row]) -> int:
     """Return how many images the columns of one position tell apart."""
     return 1 + max(len(row.values.get(OTHERS) or ()) for row in rows)
 

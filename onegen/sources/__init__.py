@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """The contract of a source: a frozen dataclass whose fields are its options, one of them named like the source.
 
-    A dataset pins its source's options with its plan, but for `annotation_options`: those only change the columns the
-    source provides, and are part of their fingerprints instead. `version` is bumped by hand when what it says of an
-    item changes; `kind` is what its items are.
+    `kind` is what its items are. `version` is bumped by hand when what it says of an item changes. A dataset pins its
+    source's options with its plan (docs/contract.md, rule 12), but for `annotation_options`: those only change the
+    columns the source provides, and are part of their fingerprints instead. docs/build.md shows the sources there are.
     """
 
     name: ClassVar[str]
@@ -33,14 +33,18 @@ class Source(Protocol):
 
     @property
     def provides(self) -> Mapping[str, Provides]:
-        """What the source brings with its images: columns by name, none for most. Raises ConfigError.
+        """What the source brings with its images: columns by name, none for most.
 
-        It may look at the source, and is asked once per build, in the driver.
+        It may look at the source, and is asked once per build, in the driver. Raises ConfigError where the source is
+        not there or does not have what its options name.
         """
         ...
 
     def listing(self) -> "Iterator[pa.RecordBatch]":
-        """Yield what there is, in any order, as batches of `onegen.shards.plan.LISTING`."""
+        """Yield what there is, in any order, as batches of `onegen.shards.plan.LISTING`.
+
+        Raises ConfigError where the source cannot be listed.
+        """
         ...
 
     def read(self, item: "PlannedItem") -> SourceItem:

@@ -21,7 +21,7 @@ from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
-from onegen.sources.reading.files import local_state, remote_state, state
+from onegen.sources.reading.tree import FileTree, local_state, remote_state
 from onegen.storage.spill import BATCH_ROWS, Spill
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -64,16 +64,9 @@ class Folder:
     provides: ClassVar[Mapping[str, Provides]] = {}
 
     @cached_property
-    def _fs(self) -> fsspec.AbstractFileSystem:
-        return fsspec.url_to_fs(self.folder)[0]
-
-    @cached_property
-    def _path(self) -> str:
-        return str(fsspec.url_to_fs(self.folder)[1]).rstrip("/")
-
-    @property
-    def _is_local(self) -> bool:
-        return "local" in self._fs.protocol
+    def _tree(self) -> FileTree:
+        fs, path = fsspec.url_to_fs(self.folder)
+        return FileTree(fs, str(path).rstrip("/"))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "sidecars": self.sidecars}
@@ -81,7 +74,7 @@ class Folder:
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
-        return self._path if self._is_local else str(self._fs.unstrip_protocol(self._path))
+        return self._tree.root
 
     def listing(self) -> Iterator[pa.RecordBatch]:
         """Yield what there is, unsorted, as LISTING batches; raises ConfigError for a folder that cannot be read."""
@@ -92,7 +85,7 @@ class Folder:
                 rows = batch.to_pylist()
                 for row in rows:
                     licence = _nearest(licences, row["item"])
-                    files = [*row["sidecars"], *([_as_dict(licence)] if licence else [])]
+                    files = [*row["sidecars"], *([licence.record()] if licence else [])]
                     row["sidecars"] = files if self.sidecars else []
                 yield pa.RecordBatch.from_pylist(rows, schema=LISTING)
 
@@ -102,11 +95,11 @@ class Folder:
         Raises SampleError source_gone, source_changed, source_unreadable or bad_sidecar.
         """
         (file,) = item.images
-        data = self._checked(file)
+        data = self._tree.read(file)
         facts: dict[str, str] = {}
         # Weakest first: the folder's licence, then the caption file, then the item's own JSON.
         for beside in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), file.uri.endswith(".json"))):
-            facts.update(_facts(beside.uri, self._checked(beside)))
+            facts.update(_facts(beside.uri, self._tree.read(beside)))
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
 
@@ -114,70 +107,44 @@ class Folder:
         """Return nothing: all a folder says goes into the image column."""
         return {}
 
-    def _checked(self, file: PlannedFile) -> bytes:
-        path = f"{self._path}/{file.uri}"
-        try:
-            size, etag = state(self._fs, path)
-            data = bytes(self._fs.cat_file(path))
-        except FileNotFoundError:
-            raise SampleError(
-                "source_gone",
-                f"{path} must still be there, it was planned with {file.size} bytes. Put it back, then `onegen retry`.",
-            ) from None
-        except OSError as error:
-            raise SampleError(
-                "source_unreadable",
-                f"{path} must be readable: {error.strerror or error}. Mend it, then `onegen retry`.",
-            ) from error
-        if (size, etag) != (file.size, file.etag) or len(data) != file.size:
-            raise SampleError(
-                "source_changed",
-                f"{path} must be as planned, {file.size} bytes of {file.etag}, got {size} bytes of {etag}. "
-                f"Put the planned file back, or build into a new OUT.",
-            )
-        return data
-
     def _files(self, licences: dict[str, PlannedFile]) -> Iterator[pa.RecordBatch]:
-        held: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         for path, size, etag in self._walk():
             stem, extension = os.path.splitext(path)
             if _is_licence(path):
                 licences[os.path.dirname(path)] = PlannedFile(path, size, etag)
             elif extension.lower() in IMAGES or extension.lower() in SIDECARS:
                 is_image = extension.lower() in IMAGES
-                held.append({"path": path, "stem": stem, "is_image": is_image, "size": size, "etag": etag})
-            if len(held) >= BATCH_ROWS:
-                yield pa.RecordBatch.from_pylist(held, schema=_FILES)
-                held = []
-        yield pa.RecordBatch.from_pylist(held, schema=_FILES)
+                rows.append({"path": path, "stem": stem, "is_image": is_image, "size": size, "etag": etag})
+            if len(rows) >= BATCH_ROWS:
+                yield pa.RecordBatch.from_pylist(rows, schema=_FILES)
+                rows = []
+        yield pa.RecordBatch.from_pylist(rows, schema=_FILES)
 
     def _walk(self) -> Iterator[tuple[str, int, str]]:
         """Yield (path relative to the root, size, etag) of every file that is not hidden."""
-        if not self._fs.isdir(self._path):
+        tree = self._tree
+        if not tree.fs.isdir(tree.base):
             raise ConfigError(
-                f"source folder must exist, got {self._path}. Paths in a recipe start from where you run onegen."
+                f"source folder must exist, got {tree.base}. Paths in a recipe start from where you run onegen."
             )
         try:
-            for path, size, etag in _scan(self._path) if self._is_local else self._scan_remote():
+            for path, size, etag in _scan(tree.base) if tree.is_local else self._scan_remote():
                 path.encode()
                 yield path, size, etag
         except OSError as error:
             raise ConfigError(
-                f"source folder must be readable, got {error.filename or self._path}: {error.strerror or error}. "
-                f"Give yourself permission, or move it out of {self._path}."
+                f"source folder must be readable, got {error.filename or tree.base}: {error.strerror or error}. "
+                f"Give yourself permission, or move it out of {tree.base}."
             ) from error
         except UnicodeEncodeError as error:
             raise ConfigError(
-                f"file names must be valid UTF-8, got {error.object!r} under {self._path}. Rename it."
+                f"file names must be valid UTF-8, got {error.object!r} under {tree.base}. Rename it."
             ) from error
 
     def _scan_remote(self) -> Iterator[tuple[str, int, str]]:
-        for folder, folders, files in self._fs.walk(self._path, detail=True, on_error="raise"):
-            for name in [name for name in folders if name.startswith(".")]:
-                del folders[name]
-            for name, info in files.items():
-                if not name.startswith("."):
-                    yield os.path.relpath(f"{folder}/{name}", self._path), *remote_state(info)
+        for path, info in self._tree.walk(self._tree.base):
+            yield self._tree.uri(path), *remote_state(info)
 
 
 def _scan(root: str) -> Iterator[tuple[str, int, str]]:
@@ -211,12 +178,11 @@ def _nearest(licences: Mapping[str, PlannedFile], path: str) -> PlannedFile | No
     return licences.get(folder)
 
 
-def _as_dict(file: PlannedFile) -> dict[str, Any]:
-    return {"uri": file.uri, "size": file.size, "etag": file.etag}
-
-
 def _facts(uri: str, data: bytes) -> dict[str, str]:
-    """Return caption, licence and attribution said by a file beside an image."""
+    """Return the caption, licence and attribution that a file beside an image states, as far as it does.
+
+    Raises SampleError bad_sidecar where it is no text, or its JSON no object.
+    """
     try:
         text = data.decode("utf-8-sig")
         if _is_licence(uri):
@@ -224,13 +190,13 @@ def _facts(uri: str, data: bytes) -> dict[str, str]:
             return dict(zip(("licence", "attribution"), lines, strict=False))
         if uri.endswith(".txt"):
             return {"caption": text.strip()} if text.strip() else {}
-        said = json.loads(text)
-        if not isinstance(said, dict):
+        value = json.loads(text)
+        if not isinstance(value, dict):
             raise ValueError("an object is needed")
     except (ValueError, RecursionError) as error:
         raise SampleError(
             "bad_sidecar", f"{uri} must be UTF-8 text or a JSON object: {error}. Mend it, then build into a new OUT."
         ) from error
     spellings = {"license": "licence", "text": "caption"}
-    known = {spellings.get(name, name): value for name, value in said.items()}
+    known = {spellings.get(name, name): fact for name, fact in value.items()}
     return {name: str(known[name]) for name in ("caption", "licence", "attribution") if known.get(name)}

@@ -23,9 +23,10 @@ from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.downloads import Downloads
-from onegen.sources.reading.files import Files, unreadable
+from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, field_name, json_types, json_value, provided
 from onegen.sources.reading.tar import DamagedTar, key_and_part, member_uri, members, split_member
+from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill
 
 IMAGES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff")
@@ -71,13 +72,13 @@ class WebDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         # What it provides travels to the workers, who would have to look at the first tar again.
-        held = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | held
+        known = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | known
 
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
-        return self._files.root
+        return self._tree.root
 
     @cached_property
     def provides(self) -> Mapping[str, Provides]:
@@ -110,10 +111,10 @@ class WebDataset:
         the table beside a tar; damaged_tar for the place where one breaks off; two_images or no_image for a key with
         another number of images than one; bad_sidecar.
         """
-        found = split_member(item.images[0].uri)
-        if found is None:
+        member = split_member(item.images[0].uri)
+        if member is None:
             raise self._downloads.failure(item.images[0], item.item)
-        tar, offset, name = found
+        tar, offset, name = member
         if not name:
             raise self._damage(item.images[0], tar, offset)
         if len(item.images) > 1:
@@ -128,10 +129,10 @@ class WebDataset:
 
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
         """Return what is kept of an item's JSON, nothing where it has none; raises SampleError as `read` does."""
-        said = self._json(item) if self.provides else None
-        if said is None:
+        about = self._json(item) if self.provides else None
+        if about is None:
             return {}
-        known = {field_name(name): value for name, value in said.items()}
+        known = {field_name(name): value for name, value in about.items()}
         fields = self.provides[METADATA].fields
         return {METADATA: Annotation({name: json_value(known.get(name), kind) for name, kind in fields.items()})}
 
@@ -139,9 +140,13 @@ class WebDataset:
     def _files(self) -> Files:
         return Files(self.webdataset, (".tar",), "source webdataset")
 
+    @property
+    def _tree(self) -> FileTree:
+        return self._files.tree
+
     @cached_property
     def _downloads(self) -> Downloads:
-        return Downloads(self._files)
+        return Downloads(self._tree)
 
     def _is_image(self, part: str) -> bool:
         return part == self.image.lower() if self.image is not None else part in IMAGES
@@ -159,16 +164,16 @@ class WebDataset:
             for member in members(file, tar.size):
                 if key_and_part(member.name)[1] == "json":
                     end = member.offset + member.size
-                    data = self._files.fs.cat_file(self._files.path(tar.uri), start=member.offset, end=end)
+                    data = self._tree.fs.cat_file(self._tree.path(tar.uri), start=member.offset, end=end)
                     with contextlib.suppress(SampleError):
                         yield _object(member.name, data)
 
     def _open(self, tar: PlannedFile) -> BinaryIO:
         try:
-            return cast(BinaryIO, self._files.fs.open(self._files.path(tar.uri), "rb"))
+            return cast(BinaryIO, self._tree.fs.open(self._tree.path(tar.uri), "rb"))
         except OSError as error:
             raise ConfigError(
-                f"{self._files.path(tar.uri)} must be readable: {error}. Give yourself permission, or move it away."
+                f"{self._tree.path(tar.uri)} must be readable: {error}. Give yourself permission, or move it away."
             ) from error
 
     def _parts(self) -> Iterator[tuple[Any, ...]]:
@@ -195,35 +200,34 @@ class WebDataset:
         images = [row for row in parts if self._is_image(row["part"])]
         beside = [row for row in parts if images and row["part"] in (self.caption.lower(), "json")]
         # A key without an image is planned by its first part, so that it fails by name.
-        planned = ([{n: row[n] for n in ("uri", "size", "etag")} for row in of] for of in (images or parts[:1], beside))
-        return f"{tar}#{key}" if key else tar, *planned
+        return f"{tar}#{key}" if key else tar, _planned(images or parts[:1]), _planned(beside)
 
     def _member(self, file: PlannedFile) -> bytes:
         """Return the bytes of a member, if its tar is still the planned one."""
         tar, offset, name = split_member(file.uri) or (file.uri, 0, "")
         self._check(file, tar)
         try:
-            data = bytes(self._files.fs.cat_file(self._files.path(tar), start=offset, end=offset + file.size))
+            data = bytes(self._tree.fs.cat_file(self._tree.path(tar), start=offset, end=offset + file.size))
         except (OSError, ValueError) as error:
-            raise unreadable(self._files.path(tar), error) from error
+            raise unreadable(self._tree.path(tar), error) from error
         if len(data) != file.size:
-            said = f"{name} must have {file.size} bytes, got {len(data)}"
-            raise unreadable(self._files.path(tar), EOFError(said))
+            cut = EOFError(f"{name} must have {file.size} bytes, got {len(data)}")
+            raise unreadable(self._tree.path(tar), cut)
         return data
 
     def _check(self, part: PlannedFile, tar: str) -> None:
         size, _, etag = part.etag.partition(":")
-        self._files.check(PlannedFile(tar, int(size), etag))
+        self._tree.check(PlannedFile(tar, int(size), etag))
 
     def _facts(self, item: PlannedItem) -> dict[str, str]:
         """Return caption, licence and attribution; a caption of its own part goes before what the JSON says.
 
         JSON that cannot be read fails the image: it may hold a licence.
         """
-        said = self._json(item) or {}
+        about = self._json(item) or {}
         names = {"text": "caption", "license": "licence", "caption": "caption", "licence": "licence"}
         names["attribution"] = "attribution"
-        facts = {fact: said[name] for name, fact in names.items() if isinstance(said.get(name), str) and said[name]}
+        facts = {fact: about[name] for name, fact in names.items() if isinstance(about.get(name), str) and about[name]}
         for file in item.sidecars:
             if key_and_part(_name(file))[1] == self.caption.lower():
                 text = _text(_name(file), self._member(file))
@@ -240,7 +244,7 @@ class WebDataset:
         self._check(end, tar)
         return SampleError(
             "damaged_tar",
-            f"{self._files.path(tar)} must be a whole, uncompressed tar, it breaks off at byte {offset:,}. What stands "
+            f"{self._tree.path(tar)} must be a whole, uncompressed tar, it breaks off at byte {offset:,}. What stands "
             f"before was planned; for the rest, mend it and build into a new OUT.",
         )
 
@@ -248,17 +252,22 @@ class WebDataset:
 def _batched(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield rows as record batches."""
     rows = iter(rows)
-    while held := list(itertools.islice(rows, BATCH_ROWS)):
-        columns = zip(*held, strict=True)
+    while batch := list(itertools.islice(rows, BATCH_ROWS)):
+        columns = zip(*batch, strict=True)
         yield pa.RecordBatch.from_arrays(
             [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
         )
 
 
+def _planned(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of `_PARTS` as the files of a plan."""
+    return [{field: part[field] for field in ("uri", "size", "etag")} for part in parts]
+
+
 def _name(file: PlannedFile) -> str:
     """Return the name of a planned member in its tar."""
-    found = split_member(file.uri)
-    return found[2] if found else file.uri
+    member = split_member(file.uri)
+    return member[2] if member else file.uri
 
 
 def _text(name: str, data: bytes) -> str:
@@ -271,9 +280,9 @@ def _text(name: str, data: bytes) -> str:
 def _object(name: str, data: bytes) -> dict[str, Any]:
     """Return a JSON object; NaN and infinities, which JSON does not have, are null."""
     try:
-        said = json.loads(_text(name, data), parse_constant=lambda constant: None)
+        value = json.loads(_text(name, data), parse_constant=lambda constant: None)
     except (ValueError, RecursionError) as error:
         raise SampleError("bad_sidecar", f"{name} must be a JSON object: {error}.") from error
-    if not isinstance(said, dict):
-        raise SampleError("bad_sidecar", f"{name} must be a JSON object, got {type(said).__name__}.")
-    return said
+    if not isinstance(value, dict):
+        raise SampleError("bad_sidecar", f"{name} must be a JSON object, got {type(value).__name__}.")
+    return value

@@ -1,16 +1,15 @@
-"""One driver per dataset: an OS lock on local files, gone with the process that held it. DESIGN section 4, rule 8."""
+"""One driver per dataset: an OS lock on local files, gone with the process that held it. docs/contract.md, rule 8."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
 import time
 from collections.abc import Iterator
-from typing import TextIO
 
 from onegen.errors import LeaseHeld
 from onegen.storage.local import LocalStore
+from onegen.storage.lock import try_lock
 from onegen.storage.store import Store
 
 LEASE = ".lease"
@@ -19,7 +18,7 @@ PATIENCE_SECONDS = 0.5
 
 @contextlib.contextmanager
 def lease(store: Store) -> Iterator[None]:
-    """Hold the dataset's lease for the block; raises LeaseHeld when another process has it.
+    """Hold the dataset's lease for the block; raises LeaseHeld where another process has it.
 
     A store that is not local has no lock yet; only one process sees a `memory://` dataset anyway.
     """
@@ -31,10 +30,10 @@ def lease(store: Store) -> Iterator[None]:
     # Never deleted: unlinking a locked file would let a second driver lock a new one of the same name.
     with open(path, "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not _try_lock(file) and time.monotonic() < deadline:
+        while not try_lock(file.fileno()) and time.monotonic() < deadline:
             # `onegen status` looks at the lock for a moment; a driver holds it for good.
             time.sleep(PATIENCE_SECONDS / 10)
-        if not _try_lock(file):
+        if not try_lock(file.fileno()):
             file.seek(0)
             raise LeaseHeld(
                 f"dataset must have one driver at a time, and {store.url} is being built by {_holder(file.read())}. "
@@ -46,14 +45,6 @@ def lease(store: Store) -> Iterator[None]:
         yield
 
 
-def _try_lock(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def holder(store: Store) -> str | None:
     """Return who builds a local dataset right now, or None."""
     if not isinstance(store, LocalStore):
@@ -62,16 +53,12 @@ def holder(store: Store) -> str | None:
     if not os.path.exists(path):
         return None
     with open(path, encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _holder(file.read())
-    return None
+        return None if try_lock(file.fileno(), shared=True) else _holder(file.read())
 
 
 def _holder(text: str) -> str:
     try:
-        held = json.loads(text)
+        driver = json.loads(text)
     except ValueError:
         return "another process"
-    return f"process {held['pid']} on {held['host']} since {held['since']}"
+    return f"process {driver['pid']} on {driver['host']} since {driver['since']}"

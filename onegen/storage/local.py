@@ -5,9 +5,8 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from onegen.storage.store import Spool, Store
 
@@ -41,19 +40,11 @@ class LocalStore(Store):
         """Return the size of a file in bytes; raises FileNotFoundError."""
         return os.stat(self._path(name)).st_size
 
-    def names(self, folder: str = "") -> list[str]:
-        """Return the names of the files directly in a folder, sorted; links count as what they lead to."""
+    def _entries(self, folder: str, kind: Literal["file", "directory"]) -> list[str]:
+        """Return the names of one kind directly in a folder, sorted; links count as what they lead to."""
         try:
             with os.scandir(self._path(folder)) as entries:
-                return sorted(entry.name for entry in entries if entry.is_file())
-        except FileNotFoundError:
-            return []
-
-    def folders(self, folder: str = "") -> list[str]:
-        """Return the names of the folders directly in a folder, sorted."""
-        try:
-            with os.scandir(self._path(folder)) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
+                return sorted(entry.name for entry in entries if (entry.is_file if kind == "file" else entry.is_dir)())
         except FileNotFoundError:
             return []
 
@@ -68,21 +59,10 @@ class LocalStore(Store):
     def write(self, name: str, data: bytes) -> None:
         """Put `data` under `name` in one step, on disk before this returns."""
         self._change("write", name)
-        temporary = self._temporary()
-        with open(temporary, "wb") as file:
+        with self._open_temporary() as file:
             file.write(data)
             self._flush(file)
-        self._move(temporary, name)
-
-    @contextlib.contextmanager
-    def spool(self, label: str) -> Iterator["Spool"]:
-        """Give a temporary file on the same disk, so that `publish` is a rename."""
-        self._change("spool", label)
-        spool = Spool(open(self._temporary(), "wb"), label)  # noqa: SIM115
-        try:
-            yield spool
-        finally:
-            spool.close()
+        self._move(file.name, name)
 
     def publish(self, spool: "Spool", name: str) -> None:
         """Give a spooled file its name, on disk before this returns."""
@@ -116,14 +96,15 @@ class LocalStore(Store):
 
     def clear_temporary(self) -> int:
         """Delete what dead workers left half written; return how many files."""
-        left = self.names(TEMPORARY)
-        for name in left:
+        names = self.names(TEMPORARY)
+        for name in names:
             self.delete(f"{TEMPORARY}/{name}")
-        return len(left)
+        return len(names)
 
-    def _temporary(self) -> str:
+    def _open_temporary(self) -> BinaryIO:
+        """Open a new file on the same disk, so that to give it its name is to rename it."""
         os.makedirs(self._path(TEMPORARY), exist_ok=True)
-        return self._path(f"{TEMPORARY}/{uuid.uuid4().hex}")
+        return open(self._path(f"{TEMPORARY}/{uuid.uuid4().hex}"), "wb")
 
     @staticmethod
     def _flush(file: BinaryIO) -> None:

@@ -1,10 +1,9 @@
-"""Query more rows than fit in memory: append arrow batches to a temporary Parquet file, then ask duckdb.
+"""Tables larger than memory: append arrow batches to a temporary Parquet file, then ask duckdb.
 
 Used wherever a listing, a sort or a join over the whole dataset would otherwise be a list in the driver.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +14,8 @@ from types import TracebackType
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from onegen.storage.lock import lock, try_lock
 
 PREFIX = "onegen-spill-"
 JUST_MADE_SECONDS = 60
@@ -76,7 +77,7 @@ class Spill:
 def _lock(folder: str) -> int:
     """Return a descriptor whose lock on the folder ends with this process, however that ends."""
     descriptor = os.open(folder, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    lock(descriptor, shared=True)
     return descriptor
 
 
@@ -91,7 +92,7 @@ def _remove_left_over(root: str) -> None:
                 continue
             descriptor = os.open(folder, os.O_RDONLY)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                if try_lock(descriptor):
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(descriptor)

@@ -10,7 +10,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 import fsspec
 
@@ -47,21 +47,19 @@ class Store:
 
     def names(self, folder: str = "") -> list[str]:
         """Return the names of the files directly in a folder, sorted, without the folder; empty when there is none."""
-        try:
-            found = self._fs.ls(self._path(folder), detail=True)
-        except FileNotFoundError:
-            return []
-        return sorted(str(entry["name"]).rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
+        return self._entries(folder, "file")
 
     def folders(self, folder: str = "") -> list[str]:
-        """Return the names of the folders directly in a folder, sorted."""
+        """Return the names of the folders directly in a folder, sorted; empty when there is none."""
+        return self._entries(folder, "directory")
+
+    def _entries(self, folder: str, kind: Literal["file", "directory"]) -> list[str]:
+        """Return the names of one kind directly in a folder, sorted."""
         try:
-            found = self._fs.ls(self._path(folder), detail=True)
+            entries = self._fs.ls(self._path(folder), detail=True)
         except FileNotFoundError:
             return []
-        return sorted(
-            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in found if entry["type"] == "directory"
-        )
+        return sorted(str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == kind)
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for random-access reading."""
@@ -81,11 +79,14 @@ class Store:
     def spool(self, label: str) -> Iterator["Spool"]:
         """Give a temporary file to write to; it is gone afterwards unless `publish` gave it a name."""
         self._change("spool", label)
-        spool = Spool(cast(BinaryIO, tempfile.NamedTemporaryFile(prefix="onegen-", delete=False)), label)  # noqa: SIM115
+        spool = Spool(self._open_temporary(), label)
         try:
             yield spool
         finally:
             spool.close()
+
+    def _open_temporary(self) -> BinaryIO:
+        return cast(BinaryIO, tempfile.NamedTemporaryFile(prefix="onegen-", delete=False))
 
     def publish(self, spool: "Spool", name: str) -> None:
         """Give a spooled file its name, replacing what was there."""
@@ -148,5 +149,5 @@ def explain(error: OSError, store: Store) -> str:
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"output must be writable, got {where}: {error.strerror}. Choose another OUT or change its permissions."
-    said = str(error.strerror or error).removesuffix(".")
-    return f"output could not be written or read back: {where}: {said}. Mend it, then run the same command again."
+    cause = str(error.strerror or error).removesuffix(".")
+    return f"output could not be written or read back: {where}: {cause}. Mend it, then run the same command again."

@@ -1,6 +1,6 @@
 """Draw the conditions a model is trained on: pure functions of (annotation, seed), nothing read, nothing kept.
 
-Pictures in and out are RGB uint8 (H,W,3), on black, as section 1.2 of `spec/onediffusion.md` describes the paper's own.
+Pictures in and out are RGB uint8 (H,W,3), on black, as docs/onediffusion.md describes the paper's own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -60,9 +60,9 @@ def skeleton(
         points = np.reshape(np.asarray(person["keypoints"], dtype=np.float64), (17, 3))
         seen = points[:, 2] >= min_visibility
         places = [(int(x), int(y)) for x, y in np.rint(np.clip(points[:, :2], -1e4, 1e4))]
-        for one, other, colour in _LINKS:
-            if seen[one] and seen[other]:
-                cv2.line(drawn, places[one], places[other], colour, thin)
+        for start, end, colour in _LINKS:
+            if seen[start] and seen[end]:
+                cv2.line(drawn, places[start], places[end], colour, thin)
         for index in np.flatnonzero(seen):
             cv2.circle(drawn, places[index], 2 * thin, _POINTS[index], -1)
     return drawn
@@ -76,7 +76,7 @@ def filled_boxes(entities: Sequence[Mapping[str, Any]], shape: tuple[int, int]) 
     """
     drawn = np.zeros((*shape, 3), np.uint8)
     placed = [(entity, [int(np.rint(entity[name])) for name in ("x0", "y0", "x1", "y1")]) for entity in entities]
-    for entity, (x0, y0, x1, y1) in sorted(placed, key=lambda one: -_area(one[1])):
+    for entity, (x0, y0, x1, y1) in sorted(placed, key=lambda place: -_area(place[1])):
         drawn[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = _RGB[entity["colour"]]
     for entity, (x0, y0, _, _) in placed:
         _label(drawn, f"{entity['label']}: {entity['score']:.2f}", x0, y0)
@@ -109,19 +109,19 @@ def colour_masks(indices: np.ndarray, entities: Sequence[Mapping[str, Any]]) -> 
     return table[indices]
 
 
-def frames(pixels: np.ndarray, found: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def frames(pixels: np.ndarray, things: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Return RGB uint8 (H,W,3) darkened, with a white frame around what columns `detection` and `faces` hold.
 
     Objects have their `name: score`, faces their five landmarks. For people to look at: no task is conditioned on it.
     """
     drawn = pixels // 3
     thin = max(1, round(max(pixels.shape) / 256))
-    for one in found:
-        x0, y0, x1, y1 = (int(np.rint(one[name])) for name in ("x0", "y0", "x1", "y1"))
+    for thing in things:
+        x0, y0, x1, y1 = (int(np.rint(thing[name])) for name in ("x0", "y0", "x1", "y1"))
         cv2.rectangle(drawn, (x0, y0), (x1, y1), _WHITE, thin)
-        if "label" in one:
-            _label(drawn, f"{one['label']}: {one['score']:.2f}", x0, y0)
-        for x, y in np.rint(np.reshape(one.get("landmarks", ()), (-1, 2))).astype(int):
+        if "label" in thing:
+            _label(drawn, f"{thing['label']}: {thing['score']:.2f}", x0, y0)
+        for x, y in np.rint(np.reshape(thing.get("landmarks", ()), (-1, 2))).astype(int):
             cv2.circle(drawn, (int(x), int(y)), 2 * thin, _RGB["lime"], -1)
     return drawn
 

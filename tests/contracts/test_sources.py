@@ -158,14 +158,15 @@ def test_the_listing_has_the_schema_of_a_plan(name, url):
 def test_reading_gives_the_bytes_that_are_there(name, url):
     source = filled(name, url)
     items = listed(source)
-    said = [source.read(item) for item in items]
-    assert all(isinstance(found, SourceItem) for found in said)
-    assert sorted(found.images[0].data for found in said) == sorted(PICTURES.values())
-    for item, found in zip(items, said, strict=True):
-        assert len(found.images) == len(item.images)
-        assert [image.data for image in found.images[1:]] == [SOURCES[found.images[0].data]] * (len(item.images) - 1)
-        assert bool(found.instruction) + bool(found.subject) == (source.kind == "pair")
-        assert found.images[0].caption == (CAPTION if name != "folder" else None), "captions are kept in full"
+    source_items = [source.read(item) for item in items]
+    assert all(isinstance(source_item, SourceItem) for source_item in source_items)
+    assert sorted(source_item.images[0].data for source_item in source_items) == sorted(PICTURES.values())
+    for item, source_item in zip(items, source_items, strict=True):
+        assert len(source_item.images) == len(item.images)
+        first, *others = [image.data for image in source_item.images]
+        assert others == [SOURCES[first]] * (len(item.images) - 1)
+        assert bool(source_item.instruction) + bool(source_item.subject) == (source.kind == "pair")
+        assert source_item.images[0].caption == (CAPTION if name != "folder" else None), "captions are kept in full"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -221,10 +222,10 @@ def test_what_a_source_says_of_an_item_fits_what_it_declares(name, url):
         assert re.fullmatch(r"[a-z][a-z0-9_]*", column)
         assert not set(provided.fields) & set(BASE), "a field must not hide one every index has"
     for item in listed(source):
-        for column, said in source.annotations(item).items():
-            assert not isinstance(said, SampleError)
-            assert set(said.values) <= set(provides[column].fields)
-            for field, value in said.values.items():
+        for column, annotation in source.annotations(item).items():
+            assert not isinstance(annotation, SampleError)
+            assert set(annotation.values) <= set(provides[column].fields)
+            for field, value in annotation.values.items():
                 pa.array([value], provides[column].fields[field])
 
 

@@ -27,13 +27,13 @@ from tests.tiny import rows, run, statuses
 def folder(tmp_path_factory) -> Path:
     """The demo photos with the tables of pairs, as the command leaves them."""
     photo("bus.jpg")  # brings them all
-    made = shutil.copytree(
+    folder = shutil.copytree(
         models_folder().parent / "photos",
         tmp_path_factory.mktemp("demo") / "photos",
         ignore=shutil.ignore_patterns("*.parquet"),
     )
-    assert photos.main([str(made), "--pairs"]) == 0
-    return made
+    assert photos.main([str(folder), "--pairs"]) == 0
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,9 @@ def test_one_side_of_every_edit_is_a_photo_as_it_came(folder, edits):
         path = folder / edit[f"{whole}_img"]["path"]
         assert edit[f"{whole}_caption"] == path.with_suffix(".txt").read_text().strip()
         assert edit[f"{other}_caption"] is None
-        said = json.loads(path.with_suffix(".json").read_text())
+        about = json.loads(path.with_suffix(".json").read_text())
         assert [edit["licence"], edit["attribution"], edit["origin"]] == [
-            said["licence"], said["attribution"], said["source"],
+            about["licence"], about["attribution"], about["source"],
         ]  # fmt: skip
         assert edit["edited_prompt_list"]
         assert (edit["height"], edit["width"]) == sides(edit)[1].shape[:2]
@@ -141,10 +141,10 @@ def test_subject_pairs_lie_side_by_side_in_white_margins(folder, subjects):
         names = pair["image"]["path"].removesuffix(".png").split("-")
         assert (pair["views"] == "two crops") == (len(set(names)) == 1)
         for name in names:
-            said = json.loads((folder / f"{name}.json").read_text())
-            assert said["licence"] in pair["licence"]
-            assert said["attribution"] in pair["attribution"]
-            assert said["source"] in pair["origin"]
+            about = json.loads((folder / f"{name}.json").read_text())
+            assert about["licence"] in pair["licence"]
+            assert about["attribution"] in pair["attribution"]
+            assert about["source"] in pair["origin"]
 
 
 def test_a_second_run_leaves_the_tables_alone(folder):

@@ -23,18 +23,18 @@ def no_download(monkeypatch):
 
 
 def test_every_photo_opens_and_says_where_it_is_from(folder):
-    every = [one for some in photos.PHOTOS.values() for one in some]
-    assert len({one.sha256 for one in every}) >= 24
-    assert len({one.stem for one in every}) == len(every)
-    for one in every:
-        with Image.open(folder / one.member.rpartition("/")[2]) as picture:
+    every = [packaged for package in photos.PHOTOS.values() for packaged in package]
+    assert len({packaged.sha256 for packaged in every}) >= 24
+    assert len({packaged.stem for packaged in every}) == len(every)
+    for packaged in every:
+        with Image.open(folder / packaged.member.rpartition("/")[2]) as picture:
             picture.load()
             assert min(picture.size) >= 256
-        assert 5 <= len((folder / f"{one.stem}.txt").read_text().split()) <= 30
-        described = json.loads((folder / f"{one.stem}.json").read_text())
+        assert 5 <= len((folder / f"{packaged.stem}.txt").read_text().split()) <= 30
+        described = json.loads((folder / f"{packaged.stem}.json").read_text())
         assert described["licence"]
         assert described["attribution"]
-        assert one.member in described["source"]
+        assert packaged.member in described["source"]
 
 
 def test_one_photo_is_there_twice(folder):

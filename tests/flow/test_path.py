@@ -57,7 +57,7 @@ def test_shift_keeps_the_ends_and_equals_the_dynamic_form():
 
 
 def test_the_last_timesteps_are_those_of_the_spec():
-    # spec 0.2 and 3.2: 1000 s / (s + N - 1)
+    # docs/onediffusion.md: 1000 s / (s + N - 1)
     for tokens_shift, steps, wanted in ((1.878, 50, 36.9), (1.878, 75, 24.7), (3.158, 50, 60.6), (3.0, 50, 57.69)):
         last = 1000 * shift_sigma(torch.tensor(1 / steps), tokens_shift)
         assert abs(last.item() - wanted) < 0.1

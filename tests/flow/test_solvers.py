@@ -17,9 +17,9 @@ def circle(x, sigma):
 
 def error(solver, num_steps):
     sigmas = torch.linspace(1, 0.1, num_steps + 1, dtype=torch.float64)
-    found = solver(circle, torch.tensor([1.0, 0.0], dtype=torch.float64), sigmas)
+    solution = solver(circle, torch.tensor([1.0, 0.0], dtype=torch.float64), sigmas)
     angle = torch.tensor((0.1 + 0.1**2 / 2) - (1 + 1 / 2), dtype=torch.float64)
-    return float((found - torch.stack([angle.cos(), angle.sin()])).norm())
+    return float((solution - torch.stack([angle.cos(), angle.sin()])).norm())
 
 
 @pytest.mark.parametrize(("solver", "order"), [(euler, 1), (heun, 2)])
@@ -31,8 +31,8 @@ def test_halving_the_step_divides_the_error_by_two_to_the_order(solver, order):
 @pytest.mark.parametrize("solver", SOLVERS.values())
 def test_a_straight_path_is_followed_exactly(solver):
     data, noise = torch.randn(2, 3), torch.randn(2, 3)
-    found = solver(lambda x, sigma: noise - data, noise, uniform_sigmas(7))
-    assert torch.allclose(found, data, atol=1e-6)
+    solution = solver(lambda x, sigma: noise - data, noise, uniform_sigmas(7))
+    assert torch.allclose(solution, data, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_euler_rounds_as_the_scheduler_of_the_release(start, dtype):
     wanted = x
     for timestep in scheduler.timesteps:
         wanted = scheduler.step(model(wanted, timestep / 1000), timestep, wanted).prev_sample
-    found = euler(model, x, scheduler.sigmas)
-    assert found.dtype == dtype
-    assert torch.equal(found, wanted)
+    solution = euler(model, x, scheduler.sigmas)
+    assert solution.dtype == dtype
+    assert torch.equal(solution, wanted)
 
 
 @pytest.mark.parametrize(("solver", "calls"), [(euler, 5), (heun, 9)])
@@ -71,9 +71,9 @@ def test_the_model_is_called_at_the_noise_levels_and_never_at_0(solver, calls):
 def test_a_view_with_velocity_0_is_held_still(solver):
     is_target = torch.tensor([1.0, 0.0])[:, None]
     start = torch.randn(2, 3)
-    found = solver(lambda x, sigma: is_target * (x + sigma), start, uniform_sigmas(6))
-    assert torch.equal(found[1], start[1])
-    assert not torch.equal(found[0], start[0])
+    solution = solver(lambda x, sigma: is_target * (x + sigma), start, uniform_sigmas(6))
+    assert torch.equal(solution[1], start[1])
+    assert not torch.equal(solution[0], start[0])
 
 
 @pytest.mark.parametrize("solver", SOLVERS.values())

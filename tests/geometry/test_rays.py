@@ -83,16 +83,16 @@ def test_cameras_come_back_from_their_rays(seed, count, focal, size):
         matrix[:3, :3] = rotation * np.sign(np.linalg.det(rotation))
         matrix[:3, 3] = rng.normal(size=3) * 2
         rig.append(Camera(matrix, (focal, focal * 1.1)))
-    found = rays_to_cameras(camera_rays(rig, *size), (focal, focal * 1.1))
-    for camera, truth in zip(found, relative_to_first(rig), strict=True):
+    estimates = rays_to_cameras(camera_rays(rig, *size), (focal, focal * 1.1))
+    for camera, truth in zip(estimates, relative_to_first(rig), strict=True):
         np.testing.assert_allclose(camera.camera_to_world, truth.camera_to_world, atol=1e-4)
 
 
 def test_noisy_and_shortened_rays_still_give_a_camera():
     rng = np.random.default_rng(0)
     rays = camera_rays(RIG, 64, 64) * 0.9 + rng.normal(size=(4, 6, 64, 64)) * 0.05
-    found = rays_to_cameras(rays)
-    for camera, truth in zip(found, relative_to_first(RIG), strict=True):
+    estimates = rays_to_cameras(rays)
+    for camera, truth in zip(estimates, relative_to_first(RIG), strict=True):
         assert np.linalg.norm(camera.center - truth.center) < 0.1
         assert np.abs(camera.camera_to_world[:3, :3] - truth.camera_to_world[:3, :3]).max() < 0.05
 

@@ -1,10 +1,10 @@
-"""The network as one would write it down from spec 6.1 without thinking of cost: vectorised torch, any dtype.
+"""The network as one would write it down without thinking of cost: vectorised torch, any dtype.
 
-This is the arm `benchmarks/network.py` measures against, checked against the numpy reference like the network itself.
-What it does plainly: time and modulation per token; a dense rotary table over (frame, row, column), made once, sliced
-at each call; keys and values repeated to all heads before the rotation; text padded, with a dense mask, its keys and
-values made anew in each call. What it does not do: loops, copies to float64, a mask in self-attention, or anything else
-to look slow.
+Written from docs/onediffusion.md; the arm `benchmarks/network.py` measures against, checked against the numpy reference
+like the network itself. What it does plainly: time and modulation per token; a dense rotary table over (frame, row,
+column), made once, sliced at each call; keys and values repeated to all heads before the rotation; text padded, with a
+dense mask, its keys and values made anew in each call. What it does not do: loops, copies to float64, a mask in
+self-attention, or anything else to look slow.
 """
 
 import torch

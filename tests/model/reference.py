@@ -1,4 +1,4 @@
-"""OneDiffusion's network in float64 numpy, token by token, straight from spec sections 5.3 and 6.1.
+"""OneDiffusion's network in float64 numpy, token by token, straight from docs/onediffusion.md.
 
 Slow on purpose and sharing nothing with `onegen.model`: every token carries its own time and modulation, every head is
 a loop, rotary positions are looked up in a dense (frame, row, column) table, and padded text tokens are masked.

@@ -59,8 +59,8 @@ def test_present_backends_agree_with_one_dense_softmax(backend, heads, kv_heads,
     if backend == "flash_varlen":
         query, key, value, tolerance = query.cuda().bfloat16(), key.cuda().bfloat16(), value.cuda().bfloat16(), 2e-2
     with torch.no_grad():
-        found = attend(query, key, value, make_plan(backend, QUERIES, KEYS, query.device), softcap)
-    assert distance(found.float().cpu(), wanted) < tolerance
+        attended = attend(query, key, value, make_plan(backend, QUERIES, KEYS, query.device), softcap)
+    assert distance(attended.float().cpu(), wanted) < tolerance
 
 
 def test_the_math_backend_cut_into_slices_is_the_same(monkeypatch):
@@ -84,8 +84,8 @@ def test_flash_varlen_is_called_with_lengths_heads_and_softcap(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "flash_attn", types.SimpleNamespace(flash_attn_varlen_func=kernel))
     query, key, value = (tensor.bfloat16() for tensor in draw(8, 2))
-    found = attend(query, key, value, make_plan("flash_varlen", QUERIES, KEYS, "cpu"), 30.0)
-    assert distance(found.float(), dense(query, key, value, 30.0)) < 2e-2
+    attended = attend(query, key, value, make_plan("flash_varlen", QUERIES, KEYS, "cpu"), 30.0)
+    assert distance(attended.float(), dense(query, key, value, 30.0)) < 2e-2
     assert seen["cumulative_queries"].tolist() == [0, 5, 10, 13, 21]
     assert seen["cumulative_keys"].tolist() == [0, 4, 8, 8, 10]
     assert seen["cumulative_keys"].dtype == torch.int32

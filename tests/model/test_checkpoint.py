@@ -1,4 +1,4 @@
-"""The released folder layout: keys and shapes of spec 5.3, config of 5.2, and strict loading."""
+"""The released folder layout: its keys, shapes and config (docs/onediffusion.md), and strict loading."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from onegen.model.nextdit import NextDiT  # noqa: E402
 from onegen.model.presets import PRESETS  # noqa: E402
 from tests.model.networks import distance, random_network, random_text  # noqa: E402
 
-# transformer/config.json of the release (spec 5.2), with leftovers of its training
+# transformer/config.json of the release, with leftovers of its training
 RELEASED_CONFIG = {
     "_class_name": "NextDiT",
     "_diffusers_version": "0.30.0.dev0",
@@ -228,8 +228,8 @@ def overflow_a_weight(weights):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (remove_a_gate, ["missing: layers.1.attention.gate"]),
-        (rename_a_gate, ["missing: layers.1.attention.gate", "extra: layers.1.attention.gates"]),
+        (remove_a_gate, ["lacks layers.1.attention.gate."]),
+        (rename_a_gate, ["lacks layers.1.attention.gate; has extra layers.1.attention.gates."]),
         (widen_a_bias, ["x_embedder.bias", "97"]),
         (spoil_a_weight, ["NaN", "layers.0.feed_forward.w2.weight"]),
         (overflow_a_weight, ["infinity", "t_embedder.mlp.0.bias"]),

@@ -1,4 +1,4 @@
-"""The network against an independent per-token float64 reference, and the traps of spec 6.5 that concern it."""
+"""The network against an independent per-token float64 reference, and the traps that concern it."""
 
 import pytest
 
@@ -36,8 +36,8 @@ def test_velocity_is_that_of_the_per_token_reference(views, height, width, heads
     samples, times = draw(3, views, 4, height, width), draw_times(3, views)
     states, mask = random_text(3)
     with torch.no_grad():
-        found = network(samples, times, states, mask)
-    assert distance(found, reference_velocity(network, samples, times, states, mask)) < 1e-5
+        velocity = network(samples, times, states, mask)
+    assert distance(velocity, reference_velocity(network, samples, times, states, mask)) < 1e-5
 
 
 def test_the_released_head_shape_agrees_with_the_reference():
@@ -45,8 +45,8 @@ def test_the_released_head_shape_agrees_with_the_reference():
     network = random_network(hidden_size=32 * 12, num_heads=32, num_kv_heads=8, depth=1)
     samples, times, (states, mask) = draw(1, 2, 4, 4, 4), draw_times(1, 2), random_text(1)
     with torch.no_grad():
-        found = network(samples, times, states, mask)
-    assert distance(found, reference_velocity(network, samples, times, states, mask)) < 1e-5
+        velocity = network(samples, times, states, mask)
+    assert distance(velocity, reference_velocity(network, samples, times, states, mask)) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_options_of_the_config_follow_the_reference(options):
     network = random_network(**options)
     samples, times, (states, mask) = draw(2, 2, 4, 4, 4), draw_times(2, 2), random_text(2)
     with torch.no_grad():
-        found = network(samples, times, states, mask)
-    assert distance(found, reference_velocity(network, samples, times, states, mask)) < 1e-5
+        velocity = network(samples, times, states, mask)
+    assert distance(velocity, reference_velocity(network, samples, times, states, mask)) < 1e-5
 
 
 def test_softcap_changes_the_output_only_when_scores_are_large():
@@ -82,18 +82,18 @@ def test_stretched_positions_follow_the_reference_sample_by_sample(factor, water
     times = torch.tensor([[100.0, 390.0], [100.0, 410.0]])
     options = {"scale_factor": factor, "scale_watershed": watershed}
     with torch.no_grad():
-        found = network(samples, times, states, mask, **options)
+        velocity = network(samples, times, states, mask, **options)
         plain = network(samples, times, states, mask)
-    assert distance(found, reference_velocity(network, samples, times, states, mask, **options)) < 1e-5
-    assert distance(found, plain) > 1e-4
+    assert distance(velocity, reference_velocity(network, samples, times, states, mask, **options)) < 1e-5
+    assert distance(velocity, plain) > 1e-4
 
 
 def test_views_longer_than_the_released_table_are_no_error():
     network, (states, mask) = random_network(depth=1), random_text(1)
     samples, times = draw(1, 1, 4, 2, 2 * 130), draw_times(1, 1)
     with torch.no_grad():
-        found = network(samples, times, states, mask)
-    assert distance(found, reference_velocity(network, samples, times, states, mask)) < 1e-5
+        velocity = network(samples, times, states, mask)
+    assert distance(velocity, reference_velocity(network, samples, times, states, mask)) < 1e-5
 
 
 def test_padding_anywhere_is_ignored():
@@ -101,10 +101,10 @@ def test_padding_anywhere_is_ignored():
     states, _ = random_text(1, length=6)
     mask = torch.tensor([[1, 0, 1, 1, 0, 0]])
     with torch.no_grad():
-        found = network(samples, times, states, mask)
+        velocity = network(samples, times, states, mask)
         trimmed = network(samples, times, states[:, [0, 2, 3]])
-    assert distance(found, reference_velocity(network, samples, times, states, mask)) < 1e-5
-    assert distance(found, trimmed) < 1e-6
+    assert distance(velocity, reference_velocity(network, samples, times, states, mask)) < 1e-5
+    assert distance(velocity, trimmed) < 1e-6
 
 
 def test_time_and_modulation_are_computed_per_view_and_text_per_real_token():
@@ -130,23 +130,23 @@ def test_a_sample_without_text_attends_to_none_and_leaves_its_neighbour_alone():
     states, mask = random_text(2)
     mask[0] = 0
     with torch.no_grad():
-        found = network(samples, times, states, mask)
+        velocity = network(samples, times, states, mask)
         nothing = network(samples, times, states, torch.zeros_like(mask))
-    assert torch.isfinite(found).all()
-    assert distance(found, reference_velocity(network, samples, times, states, mask)) < 1e-5
-    assert distance(nothing[:1], found[:1]) < 1e-6
+    assert torch.isfinite(velocity).all()
+    assert distance(velocity, reference_velocity(network, samples, times, states, mask)) < 1e-5
+    assert distance(nothing[:1], velocity[:1]) < 1e-6
 
 
 def gradients(network):
     return {name: weight.grad.clone() for name, weight in network.named_parameters()}
 
 
-def assert_same_gradients(found, wanted, tolerance):
+def assert_same_gradients(actual, wanted, tolerance):
     total = sum(float(grad.norm()) ** 2 for grad in wanted.values()) ** 0.5
     for name, grad in wanted.items():
         # ky_norm.bias shifts all scores of a query alike, so its true gradient is 0: compare with the whole there
         size = max(float(grad.norm()), 1e-3 * total)
-        assert float((found[name].double() - grad.double()).norm()) < tolerance * size, name
+        assert float((actual[name].double() - grad.double()).norm()) < tolerance * size, name
 
 
 def mixed_batch(dtype=torch.float32):
@@ -166,7 +166,7 @@ def test_packed_samples_equal_each_alone_and_the_reference(softcap):
     packed = pack(samples)
     weights, shape = reference_of(network)
     with torch.no_grad():
-        found = unpack(PackedViews(network(packed, torch.cat(times), states, mask), packed.layout))
+        views = unpack(PackedViews(network(packed, torch.cat(times), states, mask), packed.layout))
         for s, sample in enumerate(samples):
             alone = unpack(
                 PackedViews(
@@ -181,8 +181,8 @@ def test_packed_samples_equal_each_alone_and_the_reference(softcap):
             )
             wanted = reference.sample_velocity(weights, shape, *arrays)
             for n in range(len(sample)):
-                assert distance(found[s][n], alone[0][n]) < 1e-5
-                assert distance(found[s][n], wanted[n]) < 1e-5
+                assert distance(views[s][n], alone[0][n]) < 1e-5
+                assert distance(views[s][n], wanted[n]) < 1e-5
 
 
 def test_packed_stretched_positions_equal_each_alone():
@@ -190,12 +190,12 @@ def test_packed_stretched_positions_equal_each_alone():
     samples, times, states, mask = mixed_batch()
     options = {"scale_factor": 1.4, "scale_watershed": float(times[1].max()) + 1}
     with torch.no_grad():
-        found = network(pack(samples), torch.cat(times), states, mask, **options)
+        velocity = network(pack(samples), torch.cat(times), states, mask, **options)
         alone = [
             network(pack([sample]), times[s], states[s : s + 1], mask[s : s + 1], **options)
             for s, sample in enumerate(samples)
         ]
-    assert distance(found, torch.cat(alone)) < 1e-5
+    assert distance(velocity, torch.cat(alone)) < 1e-5
 
 
 def test_gradients_of_a_packed_batch_are_the_sum_of_those_alone():
@@ -218,10 +218,10 @@ def test_gradients_are_those_of_the_per_token_network(softcap):
     weights = {name: weight.detach().double().requires_grad_() for name, weight in network.named_parameters()}
     plain = PerTokenNetwork(weights, 8, 2, (3, 2, 3), attn_softcap=softcap)
     wanted = plain(samples.double(), times, states.double(), mask)
-    found = network(samples, times, states, mask)
-    assert distance(found, wanted) < 1e-5
+    velocity = network(samples, times, states, mask)
+    assert distance(velocity, wanted) < 1e-5
     wanted.square().sum().backward()
-    found.square().sum().backward()
+    velocity.square().sum().backward()
     assert_same_gradients(gradients(network), {name: weight.grad for name, weight in weights.items()}, 1e-4)
 
 
@@ -240,10 +240,10 @@ def test_a_batch_without_a_frame_axis_keeps_its_shape_and_its_samples_apart():
     network, samples, times = random_network(), draw(3, 4, 4, 6), draw_times(3)
     states, mask = random_text(3)
     with torch.no_grad():
-        found = network(samples, times, states, mask)
+        velocity = network(samples, times, states, mask)
         alone = [network(samples[b : b + 1], times[b : b + 1], states[b : b + 1], mask[b : b + 1]) for b in range(3)]
-    assert found.shape == samples.shape
-    assert distance(found, torch.cat(alone)) < 1e-5
+    assert velocity.shape == samples.shape
+    assert distance(velocity, torch.cat(alone)) < 1e-5
 
 
 def test_times_may_be_one_number_per_batch_per_sample_per_view_or_a_map():
@@ -285,9 +285,9 @@ def test_half_precision_stays_near_full_precision():
     samples, times, (states, mask) = draw(2, 2, 4, 4, 4), draw_times(2, 2), random_text(2)
     with torch.no_grad():
         wanted = network(samples, times, states, mask)
-        found = network.bfloat16()(samples, times, states, mask)
-    assert found.dtype == torch.bfloat16
-    assert distance(found, wanted) < 0.03
+        velocity = network.bfloat16()(samples, times, states, mask)
+    assert velocity.dtype == torch.bfloat16
+    assert distance(velocity, wanted) < 0.03
 
 
 def test_autocast_trains():
@@ -296,9 +296,9 @@ def test_autocast_trains():
     with torch.no_grad():
         wanted = network(samples, times, states, mask)
     with torch.autocast("cpu", torch.bfloat16):
-        found = network(samples, times, states, mask)
-    found.float().square().mean().backward()
-    assert distance(found, wanted) < 0.03
+        velocity = network(samples, times, states, mask)
+    velocity.float().square().mean().backward()
+    assert distance(velocity, wanted) < 0.03
     assert all(torch.isfinite(weight.grad).all() for weight in network.parameters())
 
 
@@ -311,10 +311,10 @@ def test_text_encoded_once_serves_every_step_and_any_selection():
     rows = [0, 0, 1, 0]
     with torch.no_grad():
         text = network.encode_text(states, mask).select(rows)
-        found = [network(draw(4, 1, 4, 4, 4, seed=step), times, text=text) for step in range(3)]
+        velocities = [network(draw(4, 1, 4, 4, 4, seed=step), times, text=text) for step in range(3)]
     assert len(calls) == len(network.layers)
     with torch.no_grad():
-        for step, velocity in enumerate(found):
+        for step, velocity in enumerate(velocities):
             fresh = network(draw(4, 1, 4, 4, 4, seed=step), times, states[rows], mask[rows])
             assert distance(velocity, fresh) < 1e-6
 
@@ -364,8 +364,8 @@ def test_checkpointing_from_outside_keeps_gradients_and_frees_memory(apply):
     assert fewer_bytes < 0.7 * plain_bytes
     assert list(checkpointed.state_dict()) == keys
     names = list(plain.state_dict())  # wrapped blocks have other parameter names, in the same order
-    found = dict(zip(names, gradients(checkpointed).values(), strict=True))
-    assert_same_gradients(found, dict(zip(names, gradients(plain).values(), strict=True)), 1e-6)
+    actual = dict(zip(names, gradients(checkpointed).values(), strict=True))
+    assert_same_gradients(actual, dict(zip(names, gradients(plain).values(), strict=True)), 1e-6)
 
 
 @pytest.fixture
@@ -389,9 +389,9 @@ def test_sharding_from_outside_keeps_the_velocity_and_reaches_every_weight(dtype
     register_fsdp_forward_method(sharded, "encode_text")
     samples, times, states, mask = mixed_batch()
     wanted = network(pack(samples), torch.cat(times), states, mask)
-    found = sharded(pack(samples), torch.cat(times), states, mask)
-    assert distance(found.float(), wanted) < (1e-6 if dtype == torch.float32 else 0.03)
-    found.float().square().sum().backward()
+    velocity = sharded(pack(samples), torch.cat(times), states, mask)
+    assert distance(velocity.float(), wanted) < (1e-6 if dtype == torch.float32 else 0.03)
+    velocity.float().square().sum().backward()
     assert all(torch.isfinite(weight.grad.full_tensor()).all() for weight in sharded.parameters())
     with torch.no_grad():
         reused = sharded(pack(samples), torch.cat(times), text=sharded.encode_text(states, mask))
@@ -404,11 +404,11 @@ def test_a_compiled_block_gives_the_same_velocity_and_gradients():
     for block in compiled.layers:
         block.compile(fullgraph=True)
     samples, times, states, mask = mixed_batch()
-    found = compiled(pack(samples), torch.cat(times), states, mask)
+    velocity = compiled(pack(samples), torch.cat(times), states, mask)
     wanted = network(pack(samples), torch.cat(times), states, mask)
-    found.square().sum().backward()
+    velocity.square().sum().backward()
     wanted.square().sum().backward()
-    assert distance(found, wanted) < 1e-5
+    assert distance(velocity, wanted) < 1e-5
     assert_same_gradients(gradients(compiled), gradients(network), 1e-4)
 
 

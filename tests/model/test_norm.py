@@ -25,9 +25,9 @@ def test_values_and_gradients_are_those_of_the_plain_formula():
     assert torch.allclose(norm.by_view(x, factor, view), plain(norm, x, factor, view), rtol=1e-12)
     assert torch.autograd.gradcheck(lambda x, factor: norm.by_view(x, factor, view), (x, factor))
     norm.by_view(x, factor, view).square().sum().backward()
-    found, norm.weight.grad = norm.weight.grad, None
+    gradient, norm.weight.grad = norm.weight.grad, None
     plain(norm, x, factor, view).square().sum().backward()
-    assert torch.allclose(found, norm.weight.grad, rtol=1e-9)
+    assert torch.allclose(gradient, norm.weight.grad, rtol=1e-9)
 
 
 def test_only_the_input_and_one_number_per_token_are_kept():
@@ -43,9 +43,9 @@ def test_half_precision_is_normalised_in_float32():
     norm, _, factor, view = inputs(torch.float32)
     x = 300 * torch.randn(7, 6)  # squares overflow float16
     wanted = plain(norm, x.half().float(), factor, view)
-    found = norm.half().by_view(x.half(), factor, view)
-    assert found.dtype == torch.float16
-    assert torch.allclose(found.float(), wanted, rtol=5e-3, atol=1e-3)
+    normed = norm.half().by_view(x.half(), factor, view)
+    assert normed.dtype == torch.float16
+    assert torch.allclose(normed.float(), wanted, rtol=5e-3, atol=1e-3)
     assert torch.isfinite(norm(x.half())).all()
 
 

@@ -23,8 +23,8 @@ def test_unpack_is_the_inverse_of_pack():
     samples = [[torch.randn(3, *size) for size in sample] for sample in sizes]
     back = unpack(pack(samples))
     assert [len(sample) for sample in back] == [2, 1, 3]
-    for sample, found in zip(samples, back, strict=True):
-        for view, other in zip(sample, found, strict=True):
+    for sample, views in zip(samples, back, strict=True):
+        for view, other in zip(sample, views, strict=True):
             assert torch.equal(view, other)
 
 

@@ -54,9 +54,9 @@ def test_adjacent_elements_are_turned_and_only_relative_position_counts():
 def test_half_precision_is_rotated_in_float32():
     x = torch.randn(1, 2, 12)
     turns = axis_table(101, 6)[100:]
-    found = rotate(x.bfloat16(), turns)
-    assert found.dtype == torch.bfloat16
-    assert torch.equal(found, rotate(x.bfloat16().float(), turns).bfloat16())
+    rotated = rotate(x.bfloat16(), turns)
+    assert rotated.dtype == torch.bfloat16
+    assert torch.equal(rotated, rotate(x.bfloat16().float(), turns).bfloat16())
 
 
 def test_a_head_that_does_not_divide_into_three_axes_is_refused():

@@ -27,9 +27,9 @@ def test_8_bit_maps_come_back_as_they_were(value, encoding):
 @PROPERTY
 @given(SHAPES.flatmap(lambda shape: arrays(np.uint16, shape)))
 def test_16_bit_maps_come_back_as_they_were(value):
-    found = decode_part(encode_part(value, "gray16"), "gray16")
-    assert found.dtype == np.uint16
-    np.testing.assert_array_equal(found, value)
+    decoded = decode_part(encode_part(value, "gray16"), "gray16")
+    assert decoded.dtype == np.uint16
+    np.testing.assert_array_equal(decoded, value)
 
 
 def test_bytes_stay_bytes():

@@ -7,50 +7,63 @@ from pathlib import Path
 import pytest
 
 from onegen.errors import ConfigError
-from onegen.sampler.arrange import Given, arrange_views, make_prompt, parse_entity, parse_numbers, spread
+from onegen.sampler.arrange import (
+    PicturePaths,
+    arrange_frames,
+    arrange_views,
+    make_prompt,
+    parse_entity,
+    parse_numbers,
+    spread,
+)
 from onegen.tasks.table import find_tasks
 
 A, B, C, D = (Path(f"{letter}.png") for letter in "abcd")
 
 
 @pytest.mark.parametrize(
-    ("task", "given", "predict", "views"),
+    ("task", "paths", "predict", "views"),
     [
-        ("text2image", Given(), "", (None,)),
-        ("depth2image", Given(images=(A,)), "", (A, None)),
-        ("depth2image", Given(images=(A,)), "depth", (A, None)),
-        ("depth2image", Given(conditions=(A,)), "image", (None, A)),
-        ("depth2image", Given(), "image,depth", (None, None)),
-        ("image_editing", Given(references=(A,)), "", (None, A)),
-        ("image_editing", Given(conditions=(A,)), "", (None, A)),
-        ("subject_driven", Given(references=(A,)), "", (None, A)),
-        ("faceid", Given(references=(A, B, C)), "", (None, A, B, C)),
-        ("image_inpainting+faceid", Given(conditions=(A,), references=(B, C)), "", (None, A, B, C)),
-        ("faceid+image_inpainting", Given(conditions=(A,), references=(B, C)), "", (None, B, C, A)),
-        ("pose2image+semanticmap2image", Given(conditions=(A, B)), "", (None, A, B)),
+        ("text2image", PicturePaths(), "", (None,)),
+        ("depth2image", PicturePaths(images=(A,)), "", (A, None)),
+        ("depth2image", PicturePaths(images=(A,)), "depth", (A, None)),
+        ("depth2image", PicturePaths(conditions=(A,)), "image", (None, A)),
+        ("depth2image", PicturePaths(), "image,depth", (None, None)),
+        ("image_editing", PicturePaths(references=(A,)), "", (None, A)),
+        ("image_editing", PicturePaths(conditions=(A,)), "", (None, A)),
+        ("subject_driven", PicturePaths(references=(A,)), "", (None, A)),
+        ("faceid", PicturePaths(references=(A, B, C)), "", (None, A, B, C)),
+        ("image_inpainting+faceid", PicturePaths(conditions=(A,), references=(B, C)), "", (None, A, B, C)),
+        ("faceid+image_inpainting", PicturePaths(conditions=(A,), references=(B, C)), "", (None, B, C, A)),
+        ("pose2image+semanticmap2image", PicturePaths(conditions=(A, B)), "", (None, A, B)),
     ],
 )
-def test_pictures_find_their_views(task, given, predict, views):
-    assert arrange_views(find_tasks(task), given, predict) == views
+def test_pictures_find_their_views(task, paths, predict, views):
+    assert arrange_views(find_tasks(task), paths, predict) == views
 
 
 @pytest.mark.parametrize(
-    ("task", "given", "predict", "says"),
+    ("task", "paths", "predict", "says"),
     [
-        ("text2image", Given(images=(A,)), "image", "must name the views that are not given"),
-        ("text2image", Given(conditions=(A,)), "", "--condition of 'text2image' .* got a.png too many"),
-        ("depth2image", Given(), "", "images of 'depth2image' must be given for all views but one"),
-        ("depth2image", Given(conditions=(A, B)), "", "got b.png too many"),
-        ("depth2image", Given(images=(A,)), "hed", "--predict of 'depth2image' must be of image, depth, got 'hed'"),
-        ("depth2image", Given(images=(A,)), "image", r"not given \(depth\), got image"),
-        ("faceid", Given(references=(A, B, C, D, A)), "", "must be 2 to 5"),
-        ("faceid", Given(), "", "must be given for all views but one"),
-        ("image_inpainting+faceid", Given(references=(A,)), "", "must be given for all views but one"),
+        ("text2image", PicturePaths(images=(A,)), "image", "must name the views that are not given"),
+        ("text2image", PicturePaths(conditions=(A,)), "", "--condition of 'text2image' .* got a.png too many"),
+        ("depth2image", PicturePaths(), "", "images of 'depth2image' must be given for all views but one"),
+        ("depth2image", PicturePaths(conditions=(A, B)), "", "got b.png too many"),
+        (
+            "depth2image",
+            PicturePaths(images=(A,)),
+            "hed",
+            "--predict of 'depth2image' must be of image, depth, got 'hed'",
+        ),
+        ("depth2image", PicturePaths(images=(A,)), "image", r"not given \(depth\), got image"),
+        ("faceid", PicturePaths(references=(A, B, C, D, A)), "", "must be 2 to 5"),
+        ("faceid", PicturePaths(), "", "must be given for all views but one"),
+        ("image_inpainting+faceid", PicturePaths(references=(A,)), "", "must be given for all views but one"),
     ],
 )
-def test_a_wrong_number_of_pictures_is_refused(task, given, predict, says):
+def test_a_wrong_number_of_pictures_is_refused(task, paths, predict, says):
     with pytest.raises(ConfigError, match=says):
-        arrange_views(find_tasks(task), given, predict)
+        arrange_views(find_tasks(task), paths, predict)
 
 
 def test_prompts_are_put_together():
@@ -85,6 +98,13 @@ def test_prompts_are_put_together():
 def test_prompts_without_sense_are_refused(task, arguments, says):
     with pytest.raises(ConfigError, match=says):
         make_prompt(find_tasks(task), *arguments)
+
+
+def test_images_are_the_first_frames():
+    assert arrange_frames([A, B], 4, most=3) == (A, B, None, None)
+    assert arrange_frames([], 2, most=1) == (None, None)
+    with pytest.raises(ConfigError, match="of these 4 cameras must be at most 1, got 2"):
+        arrange_frames([A, B], 4, most=1)
 
 
 def test_numbers():

@@ -134,18 +134,18 @@ def test_the_embedded_encoders_live_in_the_same_layout(tmp_path):
     network = NextDiT(
         input_size=(1, 8, 8), in_channels=192, hidden_size=48, depth=1, num_heads=2, num_kv_heads=1, caption_channels=24
     )
-    made = OneDiffusionPipeline(
+    written = OneDiffusionPipeline(
         transformer=network,
         vae=PixelShuffleCodec(),
         text_encoder=MiniLM(7, 24, 1, 2, 48).eval(),
         tokenizer=wordpiece_tokenizer(tmp_path / "tokenizer.json"),
         scheduler=random_pipeline().scheduler,
     )
-    made.save_pretrained(tmp_path / "model")
+    written.save_pretrained(tmp_path / "model")
     read = OneDiffusionPipeline.from_pretrained(str(tmp_path / "model"))
     assert type(read.vae) is PixelShuffleCodec
     images = [
         each("text2image", prompt="a bay", num_inference_steps=2, generator=torch.Generator().manual_seed(0),
-             output_type="pt").images for each in (made, read)
+             output_type="pt").images for each in (written, read)
     ]  # fmt: skip
     assert torch.equal(*images)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from onegen.errors import ConfigError
-from onegen.sampler.images import prepare, read_image, to_pil, to_rgb
+from onegen.sampler.images import prepare, read_image, to_image, to_pil
 
 pytestmark = pytest.mark.torch
 
@@ -34,10 +34,15 @@ def test_cropped_images_are_shrunk_without_antialiasing():
 
 
 def test_other_modes_become_rgb():
-    assert to_rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
-    assert to_rgb(Image.new("L", (1, 1), 7)).getpixel((0, 0)) == (7, 7, 7)
+    assert to_image(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
+    assert to_image(Image.new("L", (1, 1), 7)).getpixel((0, 0)) == (7, 7, 7)
     deep = Image.fromarray(np.array([[257 * 200]], np.uint16))
-    assert to_rgb(deep).getpixel((0, 0)) == (200, 200, 200)
+    assert to_image(deep).getpixel((0, 0)) == (200, 200, 200)
+
+
+def test_pixels_without_a_range_are_refused():
+    with pytest.raises(ConfigError, match="8 or 16 bits, got mode F"):
+        to_image(Image.new("F", (1, 1)))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,7 @@ def test_other_modes_become_rgb():
 )
 def test_arrays_of_another_kind_are_refused(array):
     with pytest.raises(ConfigError, match=r"uint8 \(H, W, 3\)"):
-        to_rgb(array)
+        to_image(array)
 
 
 def test_files_are_read_upright(tmp_path):

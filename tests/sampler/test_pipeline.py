@@ -293,18 +293,18 @@ def test_a_combination_stacks_tokens_and_views(pipe, photos):
 def test_written_prompts_and_taken_apart_ones_are_the_same(pipe, photos):
     views = [None, photos[0]]
     parts = Prompt(("semanticmap2image",), ("a cat",), (Entity("cat", "red"),))
-    one, other = (
+    from_parts, as_written = (
         pipe("semanticmap2image", views, prompt, generator=seeded(), output_type="pt", **SMALL)
         for prompt in (parts, "[[semanticmap2image]] <#FF0000 red mask: cat> a cat")
     )
-    assert torch.equal(one.images, other.images)
+    assert torch.equal(from_parts.images, as_written.images)
 
 
 def test_default_sizes(pipe, photos):
-    one = {"num_inference_steps": 1, "guidance_scale": 1.0, "output_type": "latent"}
-    assert pipe("text2image", prompt="x", **one).latents.shape[-2:] == (8, 8)  # 8 x the config's input_size
+    fast = {"num_inference_steps": 1, "guidance_scale": 1.0, "output_type": "latent"}
+    assert pipe("text2image", prompt="x", **fast).latents.shape[-2:] == (8, 8)  # 8 x the config's input_size
     wide = photos[0].crop((0, 0, 96, 24))
-    assert pipe("depth2image", [wide, None], **one).latents.shape[-2:] == (32, 128)  # the 512-bucket 256 x 1024
+    assert pipe("depth2image", [wide, None], **fast).latents.shape[-2:] == (32, 128)  # the 512-bucket 256 x 1024
 
 
 def test_output_types(pipe):

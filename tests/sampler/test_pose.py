@@ -1,6 +1,7 @@
 """Cameras of photos: what the pipeline is asked, the JSON, and the picture."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from PIL import Image
 
 from onegen.geometry.cameras import Camera, from_nerfstudio, orbit, relative_to_first
 from onegen.geometry.rays import camera_rays
-from onegen.sampler.pose import estimate_cameras, frustum, plot_cameras, write_cameras
+from onegen.sampler.options import SamplingOptions
+from onegen.sampler.pose import estimate_cameras, frustum, name_cameras, plot_cameras, write_cameras
 
 pytest.importorskip("matplotlib")
 
@@ -18,26 +20,34 @@ RIG = [orbit(angle, angle / 4, 1.7) for angle in (0, 25, 60, 100)]
 class Seer:
     """A pipeline that knows the rays."""
 
-    def __call__(self, task, views, prompt, **options):
-        self.asked = (task, views, options)
+    def __call__(self, task, views, prompt, negative_prompt, **options):
+        self.asked = (task, views, negative_prompt, options)
         self.rays = camera_rays(RIG, 16, 16)[None]
         return self
 
 
 def test_cameras_come_from_the_generated_rays(photos):
     seer = Seer()
-    found = estimate_cameras(seer, photos[:4], num_inference_steps=3)
+    cameras = estimate_cameras(seer, photos[:4], "", "blurry", SamplingOptions(num_inference_steps=3))
     assert seer.asked[0] == "multiview"
     assert seer.asked[1] == [photos[0], None, photos[1], None, photos[2], None, photos[3], None]
-    for camera, truth in zip(found, relative_to_first(RIG), strict=True):
+    assert seer.asked[2] == "blurry"
+    assert seer.asked[3]["num_inference_steps"] == 3
+    for camera, truth in zip(cameras, relative_to_first(RIG), strict=True):
         np.testing.assert_allclose(camera.camera_to_world, truth.camera_to_world, atol=1e-4)
 
 
 @pytest.mark.torch
 def test_a_real_pipeline_gives_one_camera_per_photo(pipe, photos):
-    found = estimate_cameras(pipe, photos[:3], height=64, width=64, num_inference_steps=2)
-    np.testing.assert_allclose(found[0].camera_to_world, np.eye(4), atol=1e-6)
-    assert len(found) == 3
+    options = SamplingOptions(height=64, width=64, num_inference_steps=2)
+    cameras = estimate_cameras(pipe, photos[:3], options=options)
+    np.testing.assert_allclose(cameras[0].camera_to_world, np.eye(4), atol=1e-6)
+    assert len(cameras) == 3
+
+
+def test_cameras_are_named_by_file_and_a_file_given_twice_is_numbered():
+    paths = [Path("x/a.png"), Path("y/a.png"), Path("b.png"), Path("b.png")]
+    assert list(name_cameras(paths, RIG)) == ["x/a.png", "y/a.png", "b.png#2", "b.png#3"]
 
 
 def test_the_json_is_read_back(tmp_path):

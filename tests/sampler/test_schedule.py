@@ -24,9 +24,9 @@ def test_tokens_of_generated_views(views, side, tokens):
     ("tokens", "mu", "shift"), [(4096, 1.15, 3.158), (1024, 0.63, 1.878), (3072, 0.9767, 2.656), (6144, 1.497, 4.467)]
 )
 def test_mu_is_linear_and_not_clipped(tokens, mu, shift):
-    found = dynamic_mu(tokens, dynamic().config)
-    assert found == pytest.approx(mu, abs=5e-4)
-    assert np.exp(found) == pytest.approx(shift, abs=2e-3)
+    computed = dynamic_mu(tokens, dynamic().config)
+    assert computed == pytest.approx(mu, abs=5e-4)
+    assert np.exp(computed) == pytest.approx(shift, abs=2e-3)
 
 
 @pytest.mark.parametrize(

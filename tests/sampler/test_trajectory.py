@@ -7,6 +7,7 @@ from PIL import Image
 
 from onegen.errors import ConfigError
 from onegen.geometry.cameras import orbit
+from onegen.sampler.options import SamplingOptions
 from onegen.sampler.trajectory import Batch, plan_trajectory, sample_trajectory
 
 
@@ -59,7 +60,7 @@ def red(image):
 def test_calls_condition_on_the_input_and_the_nearest_anchor():
     rig = [orbit(angle) for angle in range(8)]
     pipe, image = Drawing(), Image.new("RGB", (40, 20), (99, 0, 0))
-    frames = sample_trajectory(pipe, rig, image, "a boat", num_inference_steps=7)
+    frames = sample_trajectory(pipe, rig, image, "a boat", options=SamplingOptions(num_inference_steps=7))
     anchors, first, *_ = pipe.calls
     assert anchors[1] == [image, rig[0], None, rig[2], None, rig[5], None, rig[7]]
     # frames 1, 3 and 4 lie around 2.67, nearest to anchor 2
@@ -81,5 +82,7 @@ def test_without_an_input_the_first_frame_is_an_anchor_too():
 @pytest.mark.torch
 def test_a_real_pipeline_draws_one(pipe, photos):
     rig = [orbit(angle) for angle in range(0, 60, 10)]
-    frames = sample_trajectory(pipe, rig, photos[0], height=32, width=32, num_inference_steps=1)
+    frames = sample_trajectory(
+        pipe, rig, photos[0], options=SamplingOptions(height=32, width=32, num_inference_steps=1)
+    )
     assert [frame.size for frame in frames] == [(32, 32)] * 6

@@ -52,6 +52,17 @@ def test_the_same_key_twice_in_a_shard_is_written_once():
         assert sizes[0] == sizes[1]
 
 
+def test_digests_may_be_known_of_some_parts_and_the_column_is_the_same():
+    parts = {"jpg": b"abc", "depth.png": b"deep"}
+    known = {"jpg": hashlib.sha256(b"abc").hexdigest()}
+    outcomes = []
+    for digests in (None, known):
+        with memory_store("column") as store, ColumnWriter(store, "image", 0, {}, "image", "image@1") as writer:
+            writer.add(0, KEYS[0], "ok", None, "", {}, parts, digests)
+            outcomes.append((writer.row(0), writer.finish()))
+    assert outcomes[0] == outcomes[1]
+
+
 def test_a_column_without_parts_has_no_tar():
     with memory_store("column") as store:
         manifest = write_column(store, "scores", 0, [Line(KEYS[0]), Line(None, "failed", "source_gone")], {})

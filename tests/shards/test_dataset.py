@@ -34,8 +34,8 @@ def store(request, tmp_path):
     if request.param == "local":
         yield open_store(tmp_path / "out")
     else:
-        with memory_store("dataset") as found:
-            yield found
+        with memory_store("dataset") as store:
+            yield store
 
 
 def test_the_card_is_read_as_it_was_written(store: Store):
@@ -115,11 +115,11 @@ def test_a_packed_commit_gives_plain_names(store: Store):
     dataset = Dataset(store)
     content = {"000000.tar": "000000-aaaaaaaa.tar", "000000.parquet": "000000-bbbbbbbb.parquet"}
     for text in (b"old", b"new"):
-        made = write_column(store, "image", 0, lines("a"))
-        files = dict(zip(content, made.files.values(), strict=True))
+        manifest = write_column(store, "image", 0, lines("a"))
+        files = dict(zip(content, manifest.files.values(), strict=True))
         for name in content.values():
             store.write(f"shards/{name}", text)
-        dataset.commit(made.model_copy(update={"column": PACKED, "files": files}), content)
+        dataset.commit(manifest.model_copy(update={"column": PACKED, "files": files}), content)
         assert store.names("shards") == ["000000.json", "000000.parquet", "000000.tar"]
         assert store.read("shards/000000.tar") == text
 
@@ -138,11 +138,11 @@ def test_a_sweep_takes_what_no_manifest_names(store: Store):
 def test_the_digest_is_of_columns_in_any_order_of_making(store: Store):
     dataset = Dataset(store)
     write_column(store, "image", 0, lines("a"))
-    one = dataset.digest()
+    first = dataset.digest()
     write_column(store, "image", 1, lines("b"))
     write_column(store, "hed", 0, lines("a"))
     whole = dataset.digest()
-    assert len({one, whole, dataset.digest(["image"])}) == 3
+    assert len({first, whole, dataset.digest(["image"])}) == 3
     with memory_store("other") as other:
         for column, shard, key in (("hed", 0, "a"), ("image", 1, "b"), ("image", 0, "a")):
             write_column(other, column, shard, lines(key))

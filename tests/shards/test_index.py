@@ -55,13 +55,13 @@ ROWS = st.lists(
 @given(ROWS)
 def test_rows_survive_arrow_and_parquet(rows):
     table = to_table(rows, FIELDS, "image", "test@1")
-    found = from_table(pq.read_table(pa.BufferReader(to_parquet(table))))
-    assert [replace(row, values={}) for row in found] == [replace(row, values={}) for row in rows]
-    for row, was in zip(found, rows, strict=True):
+    restored = from_table(pq.read_table(pa.BufferReader(to_parquet(table))))
+    assert [replace(row, values={}) for row in restored] == [replace(row, values={}) for row in rows]
+    for row, was in zip(restored, rows, strict=True):
         assert {name: value for name, value in row.values.items() if value is not None} == {
             name: value for name, value in was.values.items() if value is not None
         }
-    assert digest(found) == digest(rows)
+    assert digest(restored) == digest(rows)
 
 
 @FEW
@@ -128,6 +128,6 @@ def test_nan_and_infinity_are_refused(value):
 
 
 def test_canonical_json_is_sorted_compact_utf8():
-    said = canonical({"b": [1, 2.5, None, True], "a": "é"})
-    assert said == '{"a":"é","b":[1,2.5,null,true]}'.encode()
-    assert canonical(json.loads(said)) == said
+    text = canonical({"b": [1, 2.5, None, True], "a": "é"})
+    assert text == '{"a":"é","b":[1,2.5,null,true]}'.encode()
+    assert canonical(json.loads(text)) == text

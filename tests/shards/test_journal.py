@@ -42,11 +42,11 @@ def test_rows_and_parts_of_a_dead_worker_are_found(tmp_path):
     store = LocalStore(str(tmp_path))
     writer = write(store, Journal(store, "hed", 3), 3)
     journal = Journal(store, "hed", 3)
-    assert sorted(journal.found) == [0, 1, 2]
-    for position, row in journal.found.items():
+    assert sorted(journal.rows) == [0, 1, 2]
+    for position, row in journal.rows.items():
         assert row == writer.row(position)
         assert journal.parts(row) == ({"hed.png": f"part {position}".encode()} if position % 2 == 0 else {})
-    assert Journal(store, "hed", 4).found == Journal(store, "depth", 3).found == {}
+    assert Journal(store, "hed", 4).rows == Journal(store, "depth", 3).rows == {}
 
 
 def test_the_notes_of_several_dead_are_found_together_and_removed_by_the_one_that_ends_well(tmp_path):
@@ -55,15 +55,15 @@ def test_the_notes_of_several_dead_are_found_together_and_removed_by_the_one_tha
     second = Journal(store, "hed", 3)
     other = ColumnWriter(store, "hed", 3, {}, "image", "hed@1")
     for position in range(2):
-        row = second.found[position]
+        row = second.rows[position]
         other.add(position, row.key, row.status, None, row.input_digest, row.values, second.parts(row))
     other.add(2, KEYS[2], "ok", None, "d2", {"n": 2}, {"hed.png": b"third"})
     second.note(other.flush(), [other.row(2)])
     DYING.append(other)
     with Journal(store, "hed", 3) as third:
-        assert sorted(third.found) == [0, 1, 2]
-        assert third.parts(third.found[0]) == {"hed.png": b"part 0"}
-        assert third.parts(third.found[2]) == {"hed.png": b"third"}
+        assert sorted(third.rows) == [0, 1, 2]
+        assert third.parts(third.rows[0]) == {"hed.png": b"part 0"}
+        assert third.parts(third.rows[2]) == {"hed.png": b"third"}
         third.note(None, [Row(3, KEYS[3], "ok")])
         assert len(left_over(tmp_path)) == 5
     assert left_over(tmp_path) == []
@@ -86,7 +86,7 @@ def test_a_note_that_is_cut_short_is_none(tmp_path, cut):
     write(store, Journal(store, "hed", 3), 3)
     (path,) = (tmp_path / ".tmp").glob("journal-*")
     os.truncate(path, path.stat().st_size - cut)
-    assert sorted(Journal(store, "hed", 3).found) == [0, 1]
+    assert sorted(Journal(store, "hed", 3).rows) == [0, 1]
 
 
 def test_notes_without_their_tar_are_none(tmp_path):
@@ -95,7 +95,7 @@ def test_notes_without_their_tar_are_none(tmp_path):
     for path in (tmp_path / ".tmp").iterdir():
         if not path.name.startswith("journal-"):
             path.unlink()
-    assert Journal(store, "hed", 3).found == {}
+    assert Journal(store, "hed", 3).rows == {}
 
 
 def test_a_damaged_part_is_refused(tmp_path):
@@ -106,11 +106,11 @@ def test_a_damaged_part_is_refused(tmp_path):
     tar.write_bytes(data.replace(b"part 0", b"part X"))
     journal = Journal(store, "hed", 3)
     with pytest.raises(OSError, match=r"must hold hed\.png .* and is damaged"):
-        journal.parts(journal.found[0])
+        journal.parts(journal.rows[0])
 
 
 def test_elsewhere_than_in_a_folder_nothing_is_kept():
     store = open_store("memory://journal")
     journal = Journal(store, "hed", 3)
     journal.note(None, [Row(0, KEYS[0], "ok")])
-    assert Journal(store, "hed", 3).found == {}
+    assert Journal(store, "hed", 3).rows == {}

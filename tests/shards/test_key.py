@@ -1,4 +1,4 @@
-"""What names a sample. DESIGN section 4, rule 3.
+"""What names a sample. docs/contract.md, rule 3.
 
 PYTHONPATH=. python -m pytest tests/shards/test_key.py
 """
@@ -25,14 +25,14 @@ def test_panels_of_one_file_are_images_of_their_own():
 
 
 def test_a_pair_is_named_by_its_images_their_order_and_its_words():
-    made = [
+    keys = [
         sample_key("pair", members, instruction)
         for members, instruction in itertools.product(
             ([A, B], [B, A], [A, A], [A]), ("turn it blue", "turn it red", None)
         )
     ]
-    assert len(set(made)) == len(made)
-    assert all(len(key) == DIGITS and set(key) <= set("0123456789abcdef") for key in made)
+    assert len(set(keys)) == len(keys)
+    assert all(len(key) == DIGITS and set(key) <= set("0123456789abcdef") for key in keys)
     assert sample_key("pair", [A, B], subject="cup") == sample_key("pair", [A, B], "cup")
     assert sample_key("identity", [A, B]) != sample_key("pair", [A, B])
 

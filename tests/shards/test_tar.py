@@ -41,8 +41,8 @@ def triples(samples) -> list[tuple[str, str, bytes]]:
 def test_tarfile_reads_back_what_was_written_in_order(samples):
     data, _, _ = write(samples)
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-        found = [(*info.name.split(".", 1), archive.extractfile(info).read()) for info in archive]
-        assert found == triples(samples)
+        members = [(*info.name.split(".", 1), archive.extractfile(info).read()) for info in archive]
+        assert members == triples(samples)
         for info in archive.getmembers():
             assert info.isreg()
             assert (info.mode, info.mtime, info.uid, info.gid) == (0o644, 0, 0, 0)
@@ -72,9 +72,9 @@ def test_the_same_parts_give_the_same_bytes(samples):
 def test_stock_webdataset_reads_the_same_samples(tmp_path_factory, samples):
     path = tmp_path_factory.mktemp("tar") / "a.tar"
     path.write_bytes(write(samples)[0])
-    found = list(webdataset.WebDataset(str(path), shardshuffle=False))
-    assert [sample["__key__"] for sample in found] == list(samples)
-    for sample, parts in zip(found, samples.values(), strict=True):
+    restored = list(webdataset.WebDataset(str(path), shardshuffle=False))
+    assert [sample["__key__"] for sample in restored] == list(samples)
+    for sample, parts in zip(restored, samples.values(), strict=True):
         assert {name: data for name, data in sample.items() if not name.startswith("__")} == parts
 
 
@@ -94,11 +94,11 @@ def test_stock_hugging_face_datasets_reads_the_same_samples(tmp_path, monkeypatc
     }
     path = tmp_path / "a.tar"
     path.write_bytes(write(samples)[0])
-    found = datasets.load_dataset("webdataset", data_files=[str(path)], split="train", cache_dir=str(tmp_path / "c"))
+    rows = datasets.load_dataset("webdataset", data_files=[str(path)], split="train", cache_dir=str(tmp_path / "c"))
     for image in ("jpg", "depth.png"):
-        found = found.cast_column(image, datasets.Image(decode=False))
-    assert [row["__key__"] for row in found] == list(samples)
-    for row, parts in zip(found, samples.values(), strict=True):
+        rows = rows.cast_column(image, datasets.Image(decode=False))
+    assert [row["__key__"] for row in rows] == list(samples)
+    for row, parts in zip(rows, samples.values(), strict=True):
         assert row["jpg"]["bytes"] == parts["jpg"]
         assert row["depth.png"]["bytes"] == parts["depth.png"]
         assert row["bin"] == parts["bin"]
@@ -115,6 +115,14 @@ def test_known_digests_are_taken_as_they_are_and_bytes_stay_the_same():
     assert plain.getvalue() == copied.getvalue()
 
 
+@pytest.mark.parametrize("known", [None, {}, {"jpg": "0" * 64}, {"png": "0" * 64}])
+def test_a_part_whose_digest_is_not_known_is_hashed(known):
+    members = TarWriter(io.BytesIO()).add("k", {"jpg": b"abc", "json": b"{}"}, known)
+    digests = {"jpg": hashlib.sha256(b"abc").hexdigest(), "json": hashlib.sha256(b"{}").hexdigest()}
+    trusted = {name: digest for name, digest in (known or {}).items() if name in digests}
+    assert {member.name: member.sha256 for member in members} == {**digests, **trusted}
+
+
 @PROPERTY
 @given(st.text(min_size=1, max_size=300).filter(lambda name: "\0" not in name and name.isprintable()))
 @example("a" * 100)
@@ -128,10 +136,10 @@ def test_names_that_do_not_fit_get_a_pax_record(name):
     has_record = not name.isascii() or len(name) > 100
     assert len(block) == (BLOCK if not has_record else BLOCK * 2 + -(-_record_length(name) // BLOCK) * BLOCK)
     archive = block + b"abc".ljust(BLOCK, b"\0") + bytes(2 * BLOCK)
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:", errorlevel=2) as found:
-        (info,) = found.getmembers()
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:", errorlevel=2) as opened:
+        (info,) = opened.getmembers()
         assert info.name == name
-        assert found.extractfile(info).read() == b"abc"
+        assert opened.extractfile(info).read() == b"abc"
 
 
 def _record_length(name: str) -> int:

@@ -16,8 +16,8 @@ FIELDS = {"level": pa.float64(), "word": pa.string()}
 SCOPE = {"tone": FIELDS, "image": {"width": pa.int32()}}
 
 
-def row(position: int, *said: dict[str, object], status: str = "ok") -> Row:
-    return Row(position, f"k{position}", status, values=joined_values(said) if said else {})
+def row(position: int, *images: dict[str, object], status: str = "ok") -> Row:
+    return Row(position, f"k{position}", status, values=joined_values(images) if images else {})
 
 
 def test_one_image_is_stored_as_it_is():
@@ -27,12 +27,12 @@ def test_one_image_is_stored_as_it_is():
 
 
 def test_each_further_image_has_its_own_values_and_parts():
-    said = [{"level": 1.0, "word": "a"}, {"level": 2.0}, {"word": "c"}]
-    joined = joined_values(said)
+    images = [{"level": 1.0, "word": "a"}, {"level": 2.0}, {"word": "c"}]
+    joined = joined_values(images)
     assert joined["level"] == 1.0
-    one = Row(0, "k", "ok", values=joined)
+    joined_row = Row(0, "k", "ok", values=joined)
     fields = stored_fields("tone", FIELDS, "scene")
-    (back,) = from_table(to_table([one], fields, "scene", "tone@1"))
+    (back,) = from_table(to_table([joined_row], fields, "scene", "tone@1"))
     whole = [{"level": 1.0, "word": "a"}, {"level": 2.0, "word": None}, {"level": None, "word": "c"}]
     assert [values_of(back, index) for index in range(3)] == whole
     parts = joined_parts([{"jpg": b"1"}, {"png": b"2", "depth.png": b"3"}])

@@ -30,9 +30,9 @@ def plan(folder, **options: object) -> dict[str, PlannedItem]:
 
 def test_images_are_found_at_any_depth_and_others_are_not(tmp_path):
     write(tmp_path, **{"a.jpg": b"1", "b/c.PNG": b"2", "b/d/e.webp": b"3", "b/movie.mp4": b"4", "b/noext": b"5"})
-    found = plan(tmp_path)
-    assert sorted(found) == ["a.jpg", "b/c.PNG", "b/d/e.webp"]
-    assert [(file.uri, file.size) for file in found["b/c.PNG"].images] == [("b/c.PNG", 1)]
+    items = plan(tmp_path)
+    assert sorted(items) == ["a.jpg", "b/c.PNG", "b/d/e.webp"]
+    assert [(file.uri, file.size) for file in items["b/c.PNG"].images] == [("b/c.PNG", 1)]
 
 
 def test_every_extension_is_an_image(tmp_path):
@@ -147,7 +147,7 @@ def test_a_file_that_is_cut_while_it_is_read_is_a_changed_item(tmp_path, monkeyp
     write(tmp_path, **{"a.jpg": b"whole"})
     (item,) = plan(tmp_path).values()
     source = Folder(str(tmp_path))
-    monkeypatch.setattr(source._fs, "cat_file", lambda path: b"who")
+    monkeypatch.setattr(source._tree.fs, "cat_file", lambda path: b"who")
     with pytest.raises(SampleError) as caught:
         source.read(item)
     assert caught.value.reason == "source_changed"
@@ -159,11 +159,11 @@ def test_links_are_followed_to_files_and_not_to_folders(tmp_path):
     (tmp_path / "in/a.jpg").symlink_to(tmp_path / "real/a.jpg")
     (tmp_path / "in/loop").symlink_to(tmp_path / "in")
     (tmp_path / "in/gone.jpg").symlink_to(tmp_path / "nothing.jpg")
-    found = plan(tmp_path / "in")
-    assert sorted(found) == ["a.jpg", "gone.jpg"]
-    assert Folder(str(tmp_path / "in")).read(found["a.jpg"]).images[0].data == b"1"
+    items = plan(tmp_path / "in")
+    assert sorted(items) == ["a.jpg", "gone.jpg"]
+    assert Folder(str(tmp_path / "in")).read(items["a.jpg"]).images[0].data == b"1"
     with pytest.raises(SampleError) as caught:
-        Folder(str(tmp_path / "in")).read(found["gone.jpg"])
+        Folder(str(tmp_path / "in")).read(items["gone.jpg"])
     assert caught.value.reason == "source_gone"
 
 

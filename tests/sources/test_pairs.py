@@ -37,13 +37,13 @@ def plan(source: Pairs) -> list[PlannedItem]:
 
 def read(source: Pairs) -> list[SourceItem | str]:
     """Return what each item is, or why it cannot be read."""
-    found: list[SourceItem | str] = []
+    outcomes: list[SourceItem | str] = []
     for item in plan(source):
         try:
-            found.append(source.read(item))
+            outcomes.append(source.read(item))
         except SampleError as error:
-            found.append(error.reason)
-    return found
+            outcomes.append(error.reason)
+    return outcomes
 
 
 def failed(source: Pairs, item: PlannedItem) -> tuple[str, str]:
@@ -78,27 +78,27 @@ def test_an_item_is_a_row_and_counts_its_file_twice(tmp_path):
 def test_omniedit_gives_the_edited_picture_first_and_the_first_paraphrase(tmp_path):
     write_rows(tmp_path / "a.parquet", omniedit_rows(7))
     source = make_source({"pairs": str(tmp_path), **OMNIEDIT})
-    found = read(source)
-    assert [bytes_of(one) for one in found] == [[jpeg(1000 + n), jpeg(n)] for n in range(7)]
-    assert [one.instruction for one in found] == [f"Remove thing {n}." for n in range(7)]
-    assert {one.subject for one in found} == {None}
-    assert {image.panel for one in found for image in one.images} == {None}
-    said = [source.annotations(item)["metadata"].values for item in plan(source)]
-    assert said[4] == {"task": "addition", "o_score": 3.6}
+    items = read(source)
+    assert [bytes_of(item) for item in items] == [[jpeg(1000 + n), jpeg(n)] for n in range(7)]
+    assert [item.instruction for item in items] == [f"Remove thing {n}." for n in range(7)]
+    assert {item.subject for item in items} == {None}
+    assert {image.panel for item in items for image in item.images} == {None}
+    kept = [source.annotations(item)["metadata"].values for item in plan(source)]
+    assert kept[4] == {"task": "addition", "o_score": 3.6}
 
 
 def test_an_omniedit_that_datasets_wrote_is_read(tmp_path):
     datasets = pytest.importorskip("datasets")
-    held = datasets.Dataset.from_list(omniedit_rows(7))
+    exported = datasets.Dataset.from_list(omniedit_rows(7))
     for column in ("src_img", "edited_img"):
-        held = held.cast_column(column, datasets.Image())
-    held = held.cast_column("task", datasets.ClassLabel(names=["removal", "addition", "style"]))
-    held.to_parquet(str(tmp_path / "train-00000-of-00001.parquet"), batch_size=3)
+        exported = exported.cast_column(column, datasets.Image())
+    exported = exported.cast_column("task", datasets.ClassLabel(names=["removal", "addition", "style"]))
+    exported.to_parquet(str(tmp_path / "train-00000-of-00001.parquet"), batch_size=3)
     keep = ["task", "edited_prompt_list", "o_score"]
     source = make_source({"pairs": str(tmp_path / "train-*.parquet"), **OMNIEDIT, "keep": keep})
-    found = read(source)
-    assert [bytes_of(one) for one in found] == [[jpeg(1000 + n), jpeg(n)] for n in range(7)]
-    assert [one.instruction for one in found] == [f"Remove thing {n}." for n in range(7)]
+    items = read(source)
+    assert [bytes_of(item) for item in items] == [[jpeg(1000 + n), jpeg(n)] for n in range(7)]
+    assert [item.instruction for item in items] == [f"Remove thing {n}." for n in range(7)]
     assert source.annotations(plan(source)[5])["metadata"].values == {
         "task": 2, "edited_prompt_list": ["Remove thing 5.", "Take thing 5 away."], "o_score": 4.5,
     }  # fmt: skip
@@ -106,48 +106,48 @@ def test_an_omniedit_that_datasets_wrote_is_read(tmp_path):
 
 def test_a_subjects200k_that_datasets_wrote_is_read(tmp_path):
     datasets = pytest.importorskip("datasets")
-    held = datasets.Dataset.from_list(subjects200k_rows(5)).cast_column("image", datasets.Image())
-    held.to_parquet(str(tmp_path / "train.parquet"), batch_size=2)
+    exported = datasets.Dataset.from_list(subjects200k_rows(5)).cast_column("image", datasets.Image())
+    exported.to_parquet(str(tmp_path / "train.parquet"), batch_size=2)
     source = make_source({"pairs": str(tmp_path), **SUBJECTS200K})
-    assert [one.subject for one in read(source)] == [f"Thing {n}" for n in range(5)]
+    assert [item.subject for item in read(source)] == [f"Thing {n}" for n in range(5)]
     assert source.annotations(plan(source)[3])["metadata"].values["quality_assessment"] is None
 
 
 def test_instruct_pix2pix_is_read(tmp_path):
     write_rows(tmp_path / "a.parquet", instruct_pix2pix_rows(4))
-    found = read(make_source({"pairs": str(tmp_path), **INSTRUCT_PIX2PIX}))
-    assert [bytes_of(one) for one in found] == [[png(1000 + n), png(n)] for n in range(4)]
-    assert [one.instruction for one in found] == [f"make it number {n}" for n in range(4)]
+    items = read(make_source({"pairs": str(tmp_path), **INSTRUCT_PIX2PIX}))
+    assert [bytes_of(item) for item in items] == [[png(1000 + n), png(n)] for n in range(4)]
+    assert [item.instruction for item in items] == [f"make it number {n}" for n in range(4)]
 
 
 def test_subjects200k_is_one_picture_whose_halves_are_named(tmp_path):
     rows = subjects200k_rows(4)
     write_rows(tmp_path / "a.parquet", rows)
     source = make_source({"pairs": str(tmp_path), **SUBJECTS200K})
-    found = read(source)
-    for n, one in enumerate(found):
-        target, left = one.images
+    items = read(source)
+    for n, item in enumerate(items):
+        target, left = item.images
         assert target.data == left.data == rows[n]["image"]["bytes"]
         assert (target.panel, left.panel) == (Panel(1, 2, 8), Panel(0, 2, 8))
         assert (target.caption, left.caption) == (f"right {n}", f"left {n}")
-        assert (one.subject, one.instruction) == (f"Thing {n}", None)
-    said = [source.annotations(item)["metadata"].values for item in plan(source)]
-    assert [one["quality_assessment"] for one in said] == [row["quality_assessment"] for row in rows]
+        assert (item.subject, item.instruction) == (f"Thing {n}", None)
+    kept = [source.annotations(item)["metadata"].values for item in plan(source)]
+    assert [values["quality_assessment"] for values in kept] == [row["quality_assessment"] for row in rows]
 
 
 @pytest.mark.parametrize(("side", "target", "other"), [("right", 1000, 0), ("left", 0, 1000)])
 def test_the_target_side_says_which_half_is_cut_out(tmp_path, side, target, other):
     write_rows(tmp_path / "a.parquet", subjects200k_rows(1))
-    (found,) = read(make_source({"pairs": str(tmp_path), **SUBJECTS200K, "target_side": side}))
+    (pair,) = read(make_source({"pairs": str(tmp_path), **SUBJECTS200K, "target_side": side}))
     pixels = []
-    for image in found.images:
+    for image in pair.images:
         pixels.append(np.asarray(cut(decode(open_header(image.data), image.data), image.panel).image))
     np.testing.assert_array_equal(pixels[0], smooth(target, 32, 32))
     np.testing.assert_array_equal(pixels[1], smooth(other, 32, 32))
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "said"),
+    ("kind", "value", "expected"),
     [
         (pa.string(), "plain", "plain"),
         (pa.large_string(), "plain", "plain"),
@@ -168,10 +168,10 @@ def test_the_target_side_says_which_half_is_cut_out(tmp_path, side, target, othe
         (pa.string(), "é" * 100_000, "é" * 100_000),
     ],
 )
-def test_an_instruction_is_text_or_the_first_of_a_list(tmp_path, kind, value, said):
+def test_an_instruction_is_text_or_the_first_of_a_list(tmp_path, kind, value, expected):
     path = two(tmp_path, rows=1, say=pa.array([value], kind))
-    (found,) = read(make_source({"pairs": path, **MAPPED}))
-    assert (found if isinstance(found, str) else found.instruction) == said
+    (outcome,) = read(make_source({"pairs": path, **MAPPED}))
+    assert (outcome if isinstance(outcome, str) else outcome.instruction) == expected
 
 
 def invalid_text(*values: bytes) -> pa.Array:
@@ -206,7 +206,7 @@ def test_structs_that_are_null_are_missing_too(tmp_path):
     rows[2]["description"] = {**rows[2]["description"], "item": None, "description_0": None}
     write_rows(tmp_path / "a.parquet", rows)
     source = make_source({"pairs": str(tmp_path), **SUBJECTS200K})
-    assert [one if isinstance(one, str) else one.subject for one in read(source)] == [
+    assert [outcome if isinstance(outcome, str) else outcome.subject for outcome in read(source)] == [
         "no_image", "no_subject", "no_subject", "Thing 3",
     ]  # fmt: skip
     assert "description.item must say something, got null" in failed(source, plan(source)[1])[1]
@@ -259,20 +259,20 @@ def test_a_folder_whose_name_begins_like_the_root_is_outside(tmp_path):
 
 
 def test_rights_are_of_both_and_captions_of_each(tmp_path):
-    said = {"tc": ["after", None], "sc": ["before", ""], "l": ["CC0-1.0", None], "who": ["Ann", None]}
-    path = two(tmp_path, **said, link=["https://pictures.example/1", None])
+    columns = {"tc": ["after", None], "sc": ["before", ""], "l": ["CC0-1.0", None], "who": ["Ann", None]}
+    path = two(tmp_path, **columns, link=["https://pictures.example/1", None])
     mapped = {"target_caption": "tc", "source_caption": "sc", "licence": "l", "attribution": "who", "url": "link"}
     source = make_source({"pairs": path, **MAPPED, **mapped})
     first, second = read(source)
-    assert [(one.caption, one.licence, one.attribution) for one in first.images] == [
+    assert [(image.caption, image.licence, image.attribution) for image in first.images] == [
         ("after", "CC0-1.0", "Ann"), ("before", "CC0-1.0", "Ann"),
     ]  # fmt: skip
-    assert [(one.caption, one.licence, one.attribution) for one in second.images] == [(None, None, None)] * 2
+    assert [(image.caption, image.licence, image.attribution) for image in second.images] == [(None, None, None)] * 2
     assert source.annotations(plan(source)[0])["metadata"].values == {"url": "https://pictures.example/1"}
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"instruction": "i"}, "either image or both target and source, got none of them. Name two columns"),
         ({"instruction": "i", "target": "t"}, "either image or both target and source, got target."),
@@ -289,10 +289,10 @@ def test_rights_are_of_both_and_captions_of_each(tmp_path):
         ({"image": "p", "subject": "j", "targets": "t"}, "source 'pairs' has no option 'targets'; did you mean"),
     ],
 )
-def test_a_mapping_that_cannot_be_meant_is_refused_at_once(options, said):
+def test_a_mapping_that_cannot_be_meant_is_refused_at_once(options, message):
     with pytest.raises(ConfigError) as caught:
         make_source({"pairs": "./none", **options})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_a_column_that_is_not_there_is_named(tmp_path, option):
 
 def test_columns_of_no_use_are_refused(tmp_path):
     path = two(tmp_path, number=[1, 2], lists=[["a"], ["b"]], deep=[[["a"]], [["b"]]])
-    for change, said in [
+    for change, message in [
         ({"target": "number"}, "target column must hold bytes, paths or {bytes, path} structs, got int64 in 'number'"),
         ({"source": "lists"}, "source column must hold bytes, paths or {bytes, path} structs, got list"),
         ({"instruction": "number"}, "instruction column must hold text or lists of it, got int64 in 'number'"),
@@ -320,14 +320,15 @@ def test_columns_of_no_use_are_refused(tmp_path):
     ]:
         with pytest.raises(ConfigError) as caught:
             plan(make_source({"pairs": path, **MAPPED, **change}))
-        assert str(caught.value).startswith(said)
+        assert str(caught.value).startswith(message)
 
 
 def test_a_column_whose_own_name_has_the_dots_comes_first(tmp_path):
     about = [{"item": "of the struct", "deep": {"er": 1}}] * 2
     path = two(tmp_path, about=about, **{"about.item": ["of its own", None]})
     source = make_source({"pairs": path, "target": "t", "source": "s", "subject": "about.item"})
-    assert [one if isinstance(one, str) else one.subject for one in read(source)] == ["of its own", "no_subject"]
+    own, missing = read(source)
+    assert (own.subject, missing) == ("of its own", "no_subject")
     nested = make_source({"pairs": path, **MAPPED, "keep": ["about.deep.er", "about"]})
     assert nested.annotations(plan(nested)[0])["metadata"].values == {"about.deep.er": 1, "about": about[0]}
 
@@ -336,7 +337,7 @@ def test_of_several_ways_to_read_a_name_the_longest_column_comes_first(tmp_path)
     columns = {"about.item": [{"name": "long"}] * 2, "about": [{"item": {"name": "short"}}] * 2}
     path = two(tmp_path, **columns)
     source = make_source({"pairs": path, "target": "t", "source": "s", "subject": "about.item.name"})
-    assert [one.subject for one in read(source)] == ["long", "long"]
+    assert [item.subject for item in read(source)] == ["long", "long"]
 
 
 def test_only_the_fields_that_are_named_are_read(tmp_path, monkeypatch):
@@ -366,10 +367,10 @@ def test_a_picture_that_is_a_field_of_a_struct_is_found(tmp_path):
     rows = [{"pair": {"after": {"bytes": png(1)}, "before": {"bytes": png(2)}, "say": ["go"]}}]
     write_rows(tmp_path / "a.parquet", rows)
     mapped = {"target": "pair.after", "source": "pair.before", "instruction": "pair.say"}
-    (found,) = read(make_source({"pairs": str(tmp_path), **mapped}))
-    assert bytes_of(found) == [png(1), png(2)]
+    (pair,) = read(make_source({"pairs": str(tmp_path), **mapped}))
+    assert bytes_of(pair) == [png(1), png(2)]
     (again,) = read(make_source({"pairs": str(tmp_path), **mapped, "target": "pair.after.bytes"}))
-    assert again == found
+    assert again == pair
 
 
 def test_the_composite_is_as_its_readers_describe_it():

@@ -59,7 +59,7 @@ def test_an_item_is_a_row_of_a_file_in_the_order_of_the_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "found"),
+    ("pattern", "expected"),
     [
         ("a0.parquet", ["a0"]),
         ("*.parquet", ["a0", "a1", "a2"]),
@@ -69,11 +69,11 @@ def test_an_item_is_a_row_of_a_file_in_the_order_of_the_table(tmp_path):
         ("in", ["b"]),
     ],
 )
-def test_files_are_named_by_path_glob_range_or_folder(tmp_path, pattern, found):
+def test_files_are_named_by_path_glob_range_or_folder(tmp_path, pattern, expected):
     for name in ("a0.parquet", "a1.parquet", "a2.parquet", "in/b.parquet", "in/.c.parquet", ".d/e.parquet", "f.txt"):
         write(tmp_path / name, image=PICTURES[:1])
     source = Parquet(str(tmp_path / pattern))
-    assert sorted(item.item.partition(".")[0] for item in plan(source)) == found
+    assert sorted(item.item.partition(".")[0] for item in plan(source)) == expected
     assert source.root == str(tmp_path / "in" if pattern == "in" else tmp_path)
 
 
@@ -113,15 +113,15 @@ def test_a_caption_of_100_kb_is_kept_in_full(tmp_path):
 
 def test_a_datasets_export_is_read(tmp_path):
     datasets = pytest.importorskip("datasets")
-    held = datasets.Dataset.from_dict(
+    exported = datasets.Dataset.from_dict(
         {"image": [{"bytes": data, "path": None} for data in PICTURES], "text": [f"picture {n}" for n in range(8)]}
     )
-    held = held.cast_column("image", datasets.Image())
-    held.to_parquet(str(tmp_path / "train-00000-of-00001.parquet"), batch_size=3)
+    exported = exported.cast_column("image", datasets.Image())
+    exported.to_parquet(str(tmp_path / "train-00000-of-00001.parquet"), batch_size=3)
     source = Parquet(str(tmp_path), caption="text")
-    said = [source.read(item) for item in plan(source)]
-    assert [one.images[0].data for one in said] == PICTURES
-    assert [one.images[0].caption for one in said] == [f"picture {n}" for n in range(8)]
+    items = [source.read(item) for item in plan(source)]
+    assert [item.images[0].data for item in items] == PICTURES
+    assert [item.images[0].caption for item in items] == [f"picture {n}" for n in range(8)]
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
@@ -200,9 +200,9 @@ def test_an_image_that_is_null_fails_alone(tmp_path):
 @pytest.mark.parametrize("option", ["image", "caption", "licence", "attribution", "url", "keep"])
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, option):
     path = write(tmp_path / "a.parquet", image=PICTURES[:1], captions=["x"], size=[1])
-    said = refused(make_source({"parquet": path, option: ["captoin"] if option == "keep" else "captoin"}))
-    assert said.startswith(f"{option} must name a column of {path}, got 'captoin'; it has image, captions, size;")
-    assert "did you mean 'captions'?" in said
+    message = refused(make_source({"parquet": path, option: ["captoin"] if option == "keep" else "captoin"}))
+    assert message.startswith(f"{option} must name a column of {path}, got 'captoin'; it has image, captions, size;")
+    assert "did you mean 'captions'?" in message
 
 
 def test_every_file_must_have_the_columns(tmp_path):
@@ -351,8 +351,8 @@ def test_columns_may_be_fields_of_structs(tmp_path):
     path = write(tmp_path / "a.parquet", about=[*about, None])
     source = Parquet(path, image="about.photo", caption="about.text", keep=("about.size.width",))
     items = plan(source)
-    said = [source.read(item).images[0] for item in items[:3]]
-    assert [(one.data, one.caption) for one in said] == [(PICTURES[n], f"picture {n}") for n in range(3)]
+    images = [source.read(item).images[0] for item in items[:3]]
+    assert [(image.data, image.caption) for image in images] == [(PICTURES[n], f"picture {n}") for n in range(3)]
     assert failed(source, items[3])[0] == "no_image"
     kept = [source.annotations(item)["metadata"].values for item in items]
     assert kept == [{"about.size.width": width} for width in (48, 49, 50, None)]

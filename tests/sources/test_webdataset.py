@@ -32,24 +32,28 @@ def plan(source: WebDataset) -> dict[str, PlannedItem]:
 
 
 def write(tmp_path, *parts: tuple[str, bytes | str], **options: object) -> WebDataset:
-    data = [(name, said.encode() if isinstance(said, str) else said) for name, said in parts]
+    data = [(name, content.encode() if isinstance(content, str) else content) for name, content in parts]
     (tmp_path / "a.tar").write_bytes(tar_bytes(data))
     return WebDataset(str(tmp_path / "a.tar"), **options)
 
 
 def read(source: WebDataset) -> dict[str, SourceItem | str]:
     """Return what reading each item gives, the reason where it fails."""
-    said: dict[str, SourceItem | str] = {}
+    outcomes: dict[str, SourceItem | str] = {}
     for item in plan(source).values():
         try:
-            said[item.item] = source.read(item)
+            outcomes[item.item] = source.read(item)
         except SampleError as error:
-            said[item.item] = error.reason
-    return said
+            outcomes[item.item] = error.reason
+    return outcomes
 
 
 def images(source: WebDataset) -> dict[str, object]:
-    return {item: said if isinstance(said, str) else said.images[0].data for item, said in read(source).items()}
+    return {item: _bytes_or_reason(outcome) for item, outcome in read(source).items()}
+
+
+def _bytes_or_reason(outcome: SourceItem | str) -> bytes | str:
+    return outcome if isinstance(outcome, str) else outcome.images[0].data
 
 
 def failed(source: WebDataset, item: PlannedItem) -> tuple[str, str]:
@@ -66,8 +70,8 @@ def test_a_crawl_is_read_and_its_failures_are_counted(tmp_path):
     for name, item in items.items():
         key = name.rpartition("#")[2]
         if statuses[name] == "success":
-            said = source.read(item)
-            assert said.images == (SourceImage(jpeg(100 * int(key[:5]) + int(key[5:])), f"picture {key}"),)
+            source_item = source.read(item)
+            assert source_item.images == (SourceImage(jpeg(100 * int(key[:5]) + int(key[5:])), f"picture {key}"),)
         else:
             assert failed(source, item) == (
                 "download_failed",
@@ -120,11 +124,11 @@ def test_keys_are_those_stock_webdataset_gives(tmp_path):
     data = [(name, b"{}" if name.endswith("JSON") else name.encode()) for name in NAMES]
     (tmp_path / "a.tar").write_bytes(tar_bytes(data))
     stock = list(wds.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False))
-    found = images(WebDataset(str(tmp_path)))
+    ours = images(WebDataset(str(tmp_path)))
     # Stock readers make two samples of a key whose parts do not stand together; here it is one that names them all.
-    assert set(found) == {f"a.tar#{sample['__key__']}" for sample in stock}
+    assert set(ours) == {f"a.tar#{sample['__key__']}" for sample in stock}
     pictured = {s["__key__"]: s[p] for s in stock for p in ("jpg", "jpeg", "webp", "png") if p in s}
-    assert {item.partition("#")[2]: data for item, data in found.items() if isinstance(data, bytes)} == pictured
+    assert {item.partition("#")[2]: data for item, data in ours.items() if isinstance(data, bytes)} == pictured
 
 
 def test_hidden_files_are_no_samples(tmp_path):
@@ -157,8 +161,8 @@ def test_a_key_must_have_one_image(tmp_path):
 def test_the_recipe_may_say_which_part_is_the_image_and_which_the_caption(tmp_path):
     parts = [("k.jpg", b"1"), ("k.depth.png", b"2"), ("k.txt", "a"), ("k.long.txt", "b")]
     source = write(tmp_path, *parts, image="depth.PNG", caption="long.txt")
-    (said,) = read(source).values()
-    assert (said.images[0].data, said.images[0].caption) == (b"2", "b")
+    (outcome,) = read(source).values()
+    assert (outcome.images[0].data, outcome.images[0].caption) == (b"2", "b")
     assert images(write(tmp_path, ("k.jpg", b"1"), image="depth.png")) == {"a.tar#k": "no_image"}
 
 
@@ -176,8 +180,8 @@ def test_the_recipe_may_say_which_part_is_the_image_and_which_the_caption(tmp_pa
 def test_captions_and_rights_are_read_in_full(tmp_path, caption, about, expected):
     parts = [("k.txt", caption)] if caption is not None else []
     parts += [("k.json", json.dumps(about))] if about is not None else []
-    (said,) = read(write(tmp_path, ("k.jpg", b"1"), *parts)).values()
-    assert (said.images[0].caption, said.images[0].licence, said.images[0].attribution) == expected
+    (outcome,) = read(write(tmp_path, ("k.jpg", b"1"), *parts)).values()
+    assert (outcome.images[0].caption, outcome.images[0].licence, outcome.images[0].attribution) == expected
 
 
 @pytest.mark.parametrize(
@@ -263,8 +267,8 @@ def test_links_and_folders_are_no_samples(tmp_path):
 
 def test_ranges_in_braces_name_tars(tmp_path):
     write_downloads(tmp_path, tars=12, each=1)
-    found = plan(WebDataset(str(tmp_path / "{00009..00011}.tar")))
-    assert list(found) == ["00009.tar#000090000", "00010.tar#000100000", "00011.tar#000110000"]
+    items = plan(WebDataset(str(tmp_path / "{00009..00011}.tar")))
+    assert list(items) == ["00009.tar#000090000", "00010.tar#000100000", "00011.tar#000110000"]
     with pytest.raises(ConfigError, match=r"must name files that exist.*00012\.tar"):
         plan(WebDataset(str(tmp_path / "{00009..00012}.tar")))
 
@@ -361,10 +365,10 @@ def test_planning_reads_headers_only(tmp_path):
 
 def test_damage_is_told_after_the_members_before_it():
     data = tar_bytes(TAR)[: 1024 * 3]
-    found = members(io.BytesIO(data), len(data))
-    assert [next(found).name for _ in range(3)] == ["a.jpg", "a.txt", "b.jpg"]
+    names = members(io.BytesIO(data), len(data))
+    assert [next(names).name for _ in range(3)] == ["a.jpg", "a.txt", "b.jpg"]
     with pytest.raises(DamagedTar) as caught:
-        next(found)
+        next(names)
     assert caught.value.offset == 1024 * 3
 
 

@@ -16,7 +16,7 @@ def batch(numbers) -> pa.RecordBatch:
 
 
 def rows(batches) -> list[dict]:
-    return [row for found in batches for row in found.to_pylist()]
+    return [row for batch in batches for row in batch.to_pylist()]
 
 
 def test_a_sorted_query_keeps_its_order_over_many_batches():
@@ -24,9 +24,9 @@ def test_a_sorted_query_keeps_its_order_over_many_batches():
     with Spill() as spill:
         parts = (batch(range(start, min(start + 1000, total))) for start in reversed(range(0, total, 1000)))
         assert spill.store("numbers", SCHEMA, parts) == total
-        found = list(spill.query("SELECT n FROM numbers ORDER BY n"))
-        assert len(found) > 1
-        assert [row["n"] for row in rows(found)] == list(range(total))
+        batches = list(spill.query("SELECT n FROM numbers ORDER BY n"))
+        assert len(batches) > 1
+        assert [row["n"] for row in rows(batches)] == list(range(total))
 
 
 def test_queries_may_be_read_side_by_side():

@@ -19,8 +19,8 @@ def store(request, tmp_path):
     if request.param == "local":
         yield open_store(tmp_path / "out put")
     else:
-        with memory_store("store") as found:
-            yield found
+        with memory_store("store") as store:
+            yield store
 
 
 def put(store: Store, name: str, data: bytes) -> None:
@@ -166,7 +166,7 @@ def test_an_unknown_protocol_is_a_configuration_error():
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "parts"),
     [
         (errno.ENOSPC, ["room", "Free space", "nothing committed is lost"]),
         (errno.EROFS, ["must be writable", "Choose another OUT"]),
@@ -174,9 +174,9 @@ def test_an_unknown_protocol_is_a_configuration_error():
         (errno.EIO, ["could not be written or read back", "run the same command again"]),
     ],
 )
-def test_an_explanation_names_thing_rule_and_way_out(store, number, said):
+def test_an_explanation_names_thing_rule_and_way_out(store, number, parts):
     text = explain(OSError(number, os.strerror(number), "out/a.tar"), store)
-    for part in ["out/a.tar", *said]:
+    for part in ["out/a.tar", *parts]:
         assert part in text
     assert store.url in explain(OSError(number, os.strerror(number)), store)
 

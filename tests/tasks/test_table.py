@@ -201,6 +201,10 @@ def test_a_bare_caption_is_completed():
     assert both == "[[image_inpainting]] [[faceid]] [[img0]] a man [[img1]] a man [[img2]]"
 
 
+def test_the_caption_is_the_targets_and_not_the_sources():
+    assert complete_prompt(find_tasks("subject_driven"), "a mug", 2) == "[[subject_driven]] [[img0]] a mug [[img1]]"
+
+
 def test_a_written_prompt_is_kept_to_the_letter_but_checked():
     written = "[[semanticmap2image]] <#00ffff Cyan mask: mouse> a  mouse"
     assert complete_prompt(find_tasks("semanticmap2image"), written, 2) == written

@@ -10,24 +10,24 @@ from typing import Any
 import pyarrow as pa
 
 
-def column_type(held: pa.Schema | pa.StructType, name: str) -> pa.DataType | None:
+def column_type(schema: pa.Schema | pa.StructType, name: str) -> pa.DataType | None:
     """Return the type of the column a name means, or None where there is no such column, or more than one."""
-    index = held.get_field_index(name)
+    index = schema.get_field_index(name)
     if index >= 0:
-        return held.field(index).type
+        return schema.field(index).type
     for head, rest in _splits(name):
-        index = held.get_field_index(head)
-        if index >= 0 and pa.types.is_struct(held.field(index).type):
-            found = column_type(held.field(index).type, rest)
-            if found is not None:
-                return found
+        index = schema.get_field_index(head)
+        if index >= 0 and pa.types.is_struct(schema.field(index).type):
+            kind = column_type(schema.field(index).type, rest)
+            if kind is not None:
+                return kind
     return None
 
 
-def column_names(held: pa.Schema | pa.StructType) -> list[str]:
+def column_names(schema: pa.Schema | pa.StructType) -> list[str]:
     """Return every name that `column_type` knows."""
     names = []
-    for field in held:
+    for field in schema:
         names.append(field.name)
         if pa.types.is_struct(field.type):
             names += [f"{field.name}.{inner}" for inner in column_names(field.type)]
@@ -43,8 +43,8 @@ def column_value(row: Mapping[str, Any], name: str) -> Any:
         return row[name]
     for head, rest in _splits(name):
         if head in row:
-            held = row[head]
-            return column_value(held, rest) if held is not None else None
+            struct = row[head]
+            return column_value(struct, rest) if struct is not None else None
     raise KeyError(name)
 
 

@@ -9,34 +9,34 @@ import pyarrow.parquet as pq
 
 from onegen.errors import SampleError
 from onegen.shards.plan import PlannedFile
-from onegen.sources.reading.files import Files, state
 from onegen.sources.reading.metadata import kept_type
 from onegen.sources.reading.rows import RowReader, open_footer, row_uri
+from onegen.sources.reading.tree import FileTree
 
 SUCCESS = "success"
 _COLUMNS = ("key", "status", "error_message", "url")
 
 
 class Downloads:
-    """The tables beside some tars: `00007.parquet` beside `00007.tar`, where it has the columns img2dataset writes."""
+    """The tables beside the tars of a tree: `00007.parquet` of `00007.tar`, with the columns img2dataset writes."""
 
-    def __init__(self, tars: Files) -> None:
-        self._tars = tars
+    def __init__(self, tree: FileTree) -> None:
+        self._tree = tree
 
     def beside(self, tar: str) -> PlannedFile | None:
         """Return the table beside a tar, or None; raises ConfigError for a Parquet file that cannot be read."""
         uri = f"{os.path.splitext(tar)[0]}.parquet"
         try:
-            table = PlannedFile(uri, *state(self._tars.fs, self._tars.path(uri)))
+            table = PlannedFile(uri, *self._tree.state(uri))
         except FileNotFoundError:
             return None
-        schema, _ = open_footer(self._tars, table)
+        schema, _ = open_footer(self._tree, table)
         return table if set(_COLUMNS) <= set(schema.names) else None
 
     def rows(self, table: PlannedFile) -> Iterator[tuple[str, str]]:
         """Yield (key, uri of the row) of a table."""
         number = 0
-        with self._tars.fs.open(self._tars.path(table.uri), "rb") as file:
+        with self._tree.fs.open(self._tree.path(table.uri), "rb") as file:
             for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(columns=["key"], use_threads=False):
                 for key in batch.column(0).to_pylist():
                     yield str(key), row_uri(table.uri, number)
@@ -44,7 +44,7 @@ class Downloads:
 
     def types(self, table: PlannedFile) -> dict[str, pa.DataType]:
         """Return the names a table has, each with the type it can be kept with."""
-        schema, _ = open_footer(self._tars, table)
+        schema, _ = open_footer(self._tree, table)
         types = {field.name: kept_type(field.type) for field in schema}
         return {name: kind for name, kind in types.items() if kind is not None}
 
@@ -53,15 +53,16 @@ class Downloads:
 
         Raises SampleError where the table is gone, changed or unreadable.
         """
-        said = self._reader.row(row)
-        about = said["url"] or item
-        if said["status"] == SUCCESS:
+        download = self._reader.row(row)
+        about = download["url"] or item
+        if download["status"] == SUCCESS:
             return SampleError(
                 "not_in_tar",
                 f"{item} must be in its tar, {row.uri} says it was downloaded. Fetch {about} again into a new tar.",
             )
-        return SampleError("download_failed", f"{about} was not downloaded: {said['error_message'] or said['status']}.")
+        cause = download["error_message"] or download["status"]
+        return SampleError("download_failed", f"{about} was not downloaded: {cause}.")
 
     @cached_property
     def _reader(self) -> RowReader:
-        return RowReader(self._tars, _COLUMNS)
+        return RowReader(self._tree, _COLUMNS)

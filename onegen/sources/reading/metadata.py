@@ -57,7 +57,9 @@ def kept_type(kind: pa.DataType) -> pa.DataType | None:
         return pa.list_(inner) if inner is not None else None
     if pa.types.is_struct(kind):
         inside = {field.name: kept_type(field.type) for field in kind}
-        return pa.struct(list(inside.items())) if inside and all(i is not None for i in inside.values()) else None
+        return (
+            pa.struct(list(inside.items())) if inside and all(known is not None for known in inside.values()) else None
+        )
     return None
 
 
@@ -68,14 +70,14 @@ def kept(value: Any) -> Any:
     if isinstance(value, decimal.Decimal | datetime.timedelta):
         return str(value)
     if isinstance(value, Mapping):
-        return {name: kept(one) for name, one in value.items()}
-    return [kept(one) for one in value] if isinstance(value, list) else value
+        return {name: kept(inner) for name, inner in value.items()}
+    return [kept(inner) for inner in value] if isinstance(value, list) else value
 
 
 def json_types(objects: Sequence[Mapping[str, Any]]) -> dict[str, pa.DataType]:
     """Return names and types of what a few JSON objects say; what is neither number nor boolean is kept as text."""
-    names = dict.fromkeys(name for one in objects for name in one)
-    return {name: _json_type([one[name] for one in objects if one.get(name) is not None]) for name in names}
+    names = dict.fromkeys(name for fields in objects for name in fields)
+    return {name: _json_type([fields[name] for fields in objects if fields.get(name) is not None]) for name in names}
 
 
 def json_value(value: Any, kind: pa.DataType) -> Any:

@@ -1,16 +1,18 @@
 """Rows of Parquet files by number: cheap in ascending order, never more than a few rows of a row group in memory."""
 
 import bisect
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from onegen.errors import ConfigError
 from onegen.shards.plan import PlannedFile
-from onegen.sources.reading.files import Files, unreadable
+from onegen.sources.reading.tree import FileTree, unreadable
 
 BATCH = 16
 """Rows decoded at once: pictures of some megabytes each may stand in them."""
@@ -18,78 +20,95 @@ _BUFFER = 1 << 20
 
 
 class RowReader:
-    """The chosen columns of rows that a plan names. It holds one file and one row group open, and forgets the rest.
+    """The chosen columns of rows that a plan names. It keeps one file and one row group open, and forgets the rest.
 
     A shard's rows come in order, so each row group is read once; going back reads the row group again.
     """
 
-    def __init__(self, files: Files, columns: Sequence[str]) -> None:
-        self._files, self._columns = files, list(columns)
-        self._held: PlannedFile | None = None
-        self._close: Callable[[], None] = lambda: None
-        self._group = -1
-        self._first = 0
-        self._batch: pa.RecordBatch | None = None
+    def __init__(self, tree: FileTree, columns: Sequence[str]) -> None:
+        self._tree, self._columns = tree, list(columns)
+        self._current: _OpenFile | None = None
 
     def row(self, row: PlannedFile) -> dict[str, Any]:
         """Return a row by column name; raises SampleError source_gone, source_changed or source_unreadable."""
         uri, number = split_row(row.uri)
         file = PlannedFile(uri, row.size, row.etag)
         try:
-            if self._held != file:
-                self._open(file)
-            self._seek(file, number)
-            assert self._batch is not None
-            found = self._batch.slice(number - self._first, 1)
+            table = self._slice(self._opened(file), number)
         except FileNotFoundError:
             self.close()
-            self._files.check(file)
+            self._tree.check(file)
             raise
         except (OSError, pa.ArrowException) as error:
             self.close()
-            raise unreadable(self._files.path(uri), error) from error
+            raise unreadable(self._tree.path(uri), error) from error
         try:
-            return dict(found.to_pylist()[0])
+            return dict(table.to_pylist()[0])
         except (ValueError, OverflowError) as error:
             # Parquet checks neither that text is valid UTF-8 nor that a date exists; Python does, for this row alone.
-            raise unreadable(f"{self._files.path(uri)}#{number}", error) from error
+            raise unreadable(f"{self._tree.path(uri)}#{number}", error) from error
 
     def close(self) -> None:
-        """Close the file that is held open."""
-        self._close()
-        self._close = lambda: None
-        self._held, self._batch = None, None
+        """Close the file that is open, if any."""
+        if self._current is not None:
+            self._current.handle.close()
+        self._current = None
 
-    def _open(self, file: PlannedFile) -> None:
-        self.close()
-        self._files.check(file)
-        handle = self._files.fs.open(self._files.path(file.uri), "rb")
-        self._close = handle.close
-        self._parquet = pq.ParquetFile(handle, buffer_size=_BUFFER, pre_buffer=False)
-        self._starts = group_starts(self._parquet.metadata)
-        self._held, self._group = file, -1
+    def _opened(self, file: PlannedFile) -> "_OpenFile":
+        """Return a file that is open: the current one, or it becomes that."""
+        if self._current is None or self._current.file != file:
+            self.close()
+            self._tree.check(file)
+            with contextlib.ExitStack() as stack:
+                handle = self._tree.fs.open(self._tree.path(file.uri), "rb")
+                stack.callback(handle.close)
+                parquet = pq.ParquetFile(handle, buffer_size=_BUFFER, pre_buffer=False)
+                self._current = _OpenFile(file, handle, parquet, group_starts(parquet.metadata))
+                stack.pop_all()  # a file that is no Parquet is closed here, any other by `close`
+        return self._current
 
-    def _seek(self, file: PlannedFile, number: int) -> None:
-        """Make the batch that holds a row the current one."""
-        group = bisect.bisect_right(self._starts, number) - 1
-        if number >= self._parquet.metadata.num_rows:
+    def _slice(self, current: "_OpenFile", number: int) -> pa.RecordBatch:
+        """Return a row of a file as a batch of its own."""
+        if number >= current.parquet.metadata.num_rows:
             raise pa.ArrowInvalid(f"row {number} is not there")
-        if group != self._group or self._batch is None or number < self._first:
-            self._files.check(file)
-            self._batches = self._read(group)
-            self._group, self._first, self._batch = group, self._starts[group], self._next()
-        while number >= self._first + self._batch.num_rows:
-            self._first += self._batch.num_rows
-            self._batch = self._next()
+        group, batch = bisect.bisect_right(current.starts, number) - 1, current.batch
+        if batch is None or group != current.group or number < current.first:
+            self._tree.check(current.file)
+            batch = current.read_group(group, self._columns)
+        while number >= current.first + batch.num_rows:
+            batch = current.next_batch()
+        return batch.slice(number - current.first, 1)
 
-    def _next(self) -> pa.RecordBatch:
-        batch = next(self._batches, None)
-        if batch is None:
-            raise pa.ArrowInvalid(f"row group {self._group} ends after row {self._first}, before its footer says")
-        return batch
 
-    def _read(self, group: int) -> Iterator[pa.RecordBatch]:
-        return self._parquet.iter_batches(BATCH, row_groups=[group], columns=self._columns, use_threads=False)
+@dataclass(slots=True)
+class _OpenFile:
+    """A Parquet file that is open, and where in it: `batch` of row group `group`, whose first row is row `first`.
+
+    `starts` are the numbers of the first rows of its row groups; `batches` yields what is left of the current one.
+    """
+
+    file: PlannedFile
+    handle: BinaryIO
+    parquet: pq.ParquetFile
+    starts: list[int]
+    group: int = -1
+    first: int = 0
+    batch: pa.RecordBatch | None = None
+    batches: Iterator[pa.RecordBatch] = field(default_factory=lambda: iter(()))
+
+    def read_group(self, group: int, columns: list[str]) -> pa.RecordBatch:
+        """Return the first batch of a row group."""
+        self.batches = self.parquet.iter_batches(BATCH, row_groups=[group], columns=columns, use_threads=False)
+        self.group, self.first, self.batch = group, self.starts[group], None
+        return self.next_batch()
+
+    def next_batch(self) -> pa.RecordBatch:
+        """Return the batch after the current one; raises pyarrow.ArrowInvalid where the row group has no more."""
+        self.first += self.batch.num_rows if self.batch is not None else 0
+        self.batch = next(self.batches, None)
+        if self.batch is None:
+            raise pa.ArrowInvalid(f"row group {self.group} ends before row {self.first}, which its footer promises")
+        return self.batch
 
 
 def row_uri(uri: str, number: int) -> str:
@@ -109,13 +128,13 @@ def group_starts(metadata: pq.FileMetaData) -> list[int]:
     return list(itertools.accumulate(sizes, initial=0))[:-1]
 
 
-def open_footer(files: Files, file: PlannedFile) -> tuple[pa.Schema, int]:
+def open_footer(tree: FileTree, file: PlannedFile) -> tuple[pa.Schema, int]:
     """Return schema and number of rows of a Parquet file, reading nothing else; raises ConfigError."""
     try:
-        with files.fs.open(files.path(file.uri), "rb") as handle:
+        with tree.fs.open(tree.path(file.uri), "rb") as handle:
             parquet = pq.ParquetFile(handle, pre_buffer=False)
             return parquet.schema_arrow, parquet.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(
-            f"{files.path(file.uri)} must be a readable Parquet file: {error}. Fetch it again, or move it away."
+            f"{tree.path(file.uri)} must be a readable Parquet file: {error}. Fetch it again, or move it away."
         ) from error

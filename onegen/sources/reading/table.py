@@ -18,9 +18,10 @@ from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.columns import column_names, column_type, column_value, is_picture, is_text, is_texts
-from onegen.sources.reading.files import Files, unreadable
+from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, field_name, kept, kept_type, provided
 from onegen.sources.reading.rows import RowReader, open_footer, row_uri, split_row
+from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS
 
 
@@ -44,7 +45,7 @@ class Table:
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
-        return self._files.root
+        return self._tree.root
 
     @cached_property
     def provides(self) -> Mapping[str, Provides]:
@@ -52,13 +53,13 @@ class Table:
         if not self._kept:
             return {}
         first = self._files.first()
-        schema, _ = open_footer(self._files, first)
+        schema, _ = open_footer(self._tree, first)
         return provided({name: self._kept_type(schema, column, first) for name, column in self._kept.items()})
 
     def listing(self, num_images: int) -> Iterator[pa.RecordBatch]:
         """Yield every row of every file as LISTING batches, its file once an image; raises ConfigError."""
         for file in self._files.listed():
-            schema, rows = open_footer(self._files, file)
+            schema, rows = open_footer(self._tree, file)
             self._check(schema, file)
             for start in range(0, rows, BATCH_ROWS):
                 uris = [row_uri(file.uri, number) for number in range(start, min(start + BATCH_ROWS, rows))]
@@ -88,7 +89,7 @@ class Table:
         Raises SampleError outside_root, source_gone or source_unreadable, naming the option.
         """
         file, _ = split_row(row.uri)
-        fs, base = self._image_base or (self._files.fs, posixpath.dirname(self._files.path(file)))
+        fs, base = self._image_base or (self._tree.fs, posixpath.dirname(self._tree.path(file)))
         path = posixpath.normpath(posixpath.join(base or "/", uri))
         if "://" in uri or not path.startswith(f"{base}/"):
             raise SampleError(
@@ -111,6 +112,10 @@ class Table:
         return Files(self.pattern, (".parquet", ".pq"), self.option)
 
     @property
+    def _tree(self) -> FileTree:
+        return self._files.tree
+
+    @property
     def _kept(self) -> dict[str, str]:
         """Return the columns of the table to keep, by the name each is kept under."""
         url = {"url": self.url} if self.url is not None else {}
@@ -118,16 +123,16 @@ class Table:
 
     @cached_property
     def _rows(self) -> RowReader:
-        said = (column for column in (*self.texts.values(), *self.phrases.values()) if column is not None)
-        return RowReader(self._files, list(dict.fromkeys([*self.pictures.values(), *said])))
+        worded = (column for column in (*self.texts.values(), *self.phrases.values()) if column is not None)
+        return RowReader(self._tree, list(dict.fromkeys([*self.pictures.values(), *worded])))
 
     @cached_property
     def _kept_rows(self) -> RowReader:
-        return RowReader(self._files, list(dict.fromkeys(self._kept.values())))
+        return RowReader(self._tree, list(dict.fromkeys(self._kept.values())))
 
     def _check(self, schema: pa.Schema, file: PlannedFile) -> None:
         """Raise ConfigError where a mapped column is not there or is of no use."""
-        place = self._files.path(file.uri)
+        place = self._tree.path(file.uri)
         for option, column in self.pictures.items():
             kind = self._column(schema, option, column, file)
             if not is_picture(kind):
@@ -144,12 +149,12 @@ class Table:
             self._kept_type(schema, column, file)
 
     def _kept_type(self, schema: pa.Schema, column: str, file: PlannedFile) -> pa.DataType:
-        found = self._column(schema, "keep", column, file)
-        kind = kept_type(found)
+        stored = self._column(schema, "keep", column, file)
+        kind = kept_type(stored)
         if kind is None:
             raise ConfigError(
                 f"kept columns must hold text, numbers, booleans, dates, or lists and structs of these, got "
-                f"{found} in {column!r}. Leave it out of keep."
+                f"{stored} in {column!r}. Leave it out of keep."
             )
         return kind
 
@@ -157,7 +162,7 @@ class Table:
         kind = column_type(schema, column)
         if kind is None:
             raise ConfigError(
-                f"{option} must name a column of {self._files.path(file.uri)}, got {column!r}; it has "
+                f"{option} must name a column of {self._tree.path(file.uri)}, got {column!r}; it has "
                 f"{', '.join(schema.names)}; {nearest(column, column_names(schema))}"
             )
         return kind
@@ -181,12 +186,12 @@ class TableRow:
     def picture(self, option: str) -> bytes:
         """Return the bytes of a picture; raises SampleError `no_OPTION` where there is none, or as `fetch` does."""
         column = self.table.pictures[option]
-        said = column_value(self.values, column)
-        if isinstance(said, Mapping):
-            said = said.get("bytes") or said.get("path") or None
-        if said is None:
+        picture = column_value(self.values, column)
+        if isinstance(picture, Mapping):
+            picture = picture.get("bytes") or picture.get("path") or None
+        if picture is None:
             raise SampleError(f"no_{option}", f"{column} must hold an image, got null in {self.file.uri}.")
-        return said if isinstance(said, bytes) else self.table.fetch(str(said), self.file, option)
+        return picture if isinstance(picture, bytes) else self.table.fetch(str(picture), self.file, option)
 
     def text(self, option: str) -> str | None:
         """Return a text; None where it is null, empty or not asked for."""
@@ -201,10 +206,10 @@ class TableRow:
         column = self.table.phrases[option]
         if column is None:
             return None
-        said = column_value(self.values, column)
-        if isinstance(said, list):
-            said = said[0] if said else None
-        if said is None or not said.strip():
-            got = repr(said[:60]) if said is not None else "null"
+        phrase = column_value(self.values, column)
+        if isinstance(phrase, list):
+            phrase = phrase[0] if phrase else None
+        if phrase is None or not phrase.strip():
+            got = repr(phrase[:60]) if phrase is not None else "null"
             raise SampleError(f"no_{option}", f"{column} must say something, got {got} in {self.file.uri}.")
-        return str(said)
+        return str(phrase)

@@ -67,5 +67,5 @@ def member_uri(tar: str, offset: int, name: str) -> str:
 
 def split_member(uri: str) -> tuple[str, int, str] | None:
     """Return tar, offset and name of a member's uri; None for another uri."""
-    found = _MEMBER.fullmatch(uri)
-    return (found["tar"], int(found["offset"]), found["name"]) if found else None
+    match = _MEMBER.fullmatch(uri)
+    return (match["tar"], int(match["offset"]), match["name"]) if match else None
