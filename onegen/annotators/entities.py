@@ -5,15 +5,15 @@ Entity i is index i of `masks.png`. The colours are those of the semantic map, o
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from onegen.config.registry import register
+from onegen.annotators import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
 from onegen.tasks.colours import assign_colours
 
 NAMED = pa.struct(
@@ -29,7 +29,7 @@ NAMED = pa.struct(
 
 @register("annotators", "entities", backend="embedded")
 @dataclass(frozen=True)
-class Entities:
+class Entities(BaseAnnotator):
     """At most `max_entities` things of column `detection` with `min_score` or more, best first. Exact.
 
     The best of each class comes before a second one of any, so that a crowd does not hide its dog. All of a class have
@@ -42,26 +42,18 @@ class Entities:
 
     name: ClassVar[str] = "entities"
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = Provides(fields={"entities": pa.list_(NAMED), "num_entities": pa.int32()})
-    resources: ClassVar[Resources] = Resources()
     needs_pixels: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a score outside [0, 1], and for more entities than colours."""
         if not 0.0 <= self.min_score <= 1.0:
             raise ConfigError(f"min_score of entities must be in [0, 1], got {self.min_score}.")
         if not 1 <= self.max_entities <= 20:
             raise ConfigError(
                 f"max_entities of entities must be 1 to 20 (there are 20 colours), got {self.max_entities}."
             )
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return nothing: there is no model."""
-        return ()
-
-    def load(self) -> None:
-        """Do nothing: there is no model."""
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the entities of each item."""

@@ -7,7 +7,7 @@ quality 95 without chroma subsampling.
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from PIL import Image
 from onegen.errors import SampleError
 from onegen.pixels.phash import phash
 from onegen.pixels.upright import Upright, cut, decode, open_header
-from onegen.sample import IMAGE, Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import IMAGE, Annotation, BaseAnnotator, Item, Provides, Rejected
 from onegen.shards.canonical import storable
 from onegen.shards.index import IMAGE_FIELDS
 
@@ -26,7 +26,7 @@ _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 
 
 @dataclass(frozen=True)
-class Ingest:
+class Ingest(BaseAnnotator):
     """Make the `image` column.
 
     `min_side` (pixels; smaller is filtered), `max_side` (pixels; larger is resized; None keeps), `max_pixels` (more
@@ -41,15 +41,8 @@ class Ingest:
 
     name: ClassVar[str] = IMAGE
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(fields=IMAGE_FIELDS)
-    resources: ClassVar[Resources] = Resources()
     needs_pixels: ClassVar[bool] = False
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return nothing: ingest has no model."""
-        return ()
 
     def load(self) -> None:
         """Silence Pillow's warnings of odd metadata: a crawl has thousands, and what matters of it fails by name."""

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-import onegen.annotators.detection.embedded as module
 from onegen.annotators.detection.embedded import Detection, anchors, decode
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import iou
 from onegen.sample import Item
+from onegen.weights.sessions import LiteModel
 from tests.packaged import bring_models, item
 
 # Boxes drawn by hand on the photos, in pixels.
@@ -99,7 +99,7 @@ def said_by(
     monkeypatch, said: dict[tuple[int, int], float], stretch: dict[int, float] | None = None, **options: float
 ) -> list[dict]:
     bring_models()
-    monkeypatch.setattr(module, "lite_model", lambda package, file: Tensors(said, stretch or {}))
+    monkeypatch.setattr(LiteModel, "session", lambda model: Tensors(said, stretch or {}))
     return objects(Detection(**options), Item("k", np.zeros((320, 320, 3), np.uint8)))
 
 

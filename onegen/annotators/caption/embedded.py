@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from onegen.annotators import register
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
 
 CAPTIONER = "composed"
 _ANIMALS = frozenset(("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"))
@@ -39,7 +39,7 @@ _MARKUP = re.compile(r"\[\[|\]\]|<#|<item:")  # what prompts are made of (sectio
 
 @register("annotators", "caption", backend="embedded")
 @dataclass(frozen=True)
-class Caption:
+class Caption(BaseAnnotator):
     """`caption` in plain English, `num_words`, `captioner` (always "composed"), `original` as it came.
 
     The original is its first sentence or sentences, cleaned of control characters and prompt markup, at most
@@ -56,7 +56,6 @@ class Caption:
     name: ClassVar[str] = "caption"
     producer: ClassVar[str] = "composed-caption"
     version: ClassVar[int] = 2
-    tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("detection", "classes")
     provides: ClassVar[Provides] = Provides(
         fields={
@@ -66,22 +65,14 @@ class Caption:
             "original": pa.string(),
         }
     )
-    resources: ClassVar[Resources] = Resources()
-    needs_pixels: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a score outside [0, 1], and for less than no words."""
         for option in ("min_score", "min_class_score"):
             if not 0.0 <= getattr(self, option) <= 1.0:
                 raise ConfigError(f"{option} of caption must be in [0, 1], got {getattr(self, option)}.")
         if self.max_original_words < 0:
             raise ConfigError(f"max_original_words of caption must not be negative, got {self.max_original_words}.")
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return nothing: the models are those of the columns it reads."""
-        return ()
-
-    def load(self) -> None:
-        """Do nothing: there is no model."""
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the caption of each item."""

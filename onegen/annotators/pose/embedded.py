@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators.shared.blazepose import Body, load_models, model_weights, require_models, see_body
+from onegen.annotators import register
+from onegen.annotators.shared.blazepose import MODELS, Body, see_body
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 
 # nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles (left before right) among BlazePose's 33 points
 COCO_FROM_BLAZEPOSE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
@@ -31,7 +31,7 @@ POSED = pa.struct(
 
 @register("annotators", "pose", backend="embedded")
 @dataclass(frozen=True)
-class Pose:
+class Pose(BaseAnnotator):
     """People of column `detection`, best first, with 17 keypoints (x, y in pixels, visibility in [0, 1]) each. Exact.
 
     Points may lie outside of the image; their visibility is then near 0. `half_body` says that hips, knees or ankles
@@ -46,26 +46,20 @@ class Pose:
 
     name: ClassVar[str] = "pose"
     version: ClassVar[int] = 2
-    tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = Provides(fields={"people": pa.list_(POSED), "num_people": pa.int32()})
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=256 << 20)
-    needs_pixels: ClassVar[bool] = True
+    resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a score outside [0, 1], and for nobody to look at."""
         if not 0.0 <= self.min_score <= 1.0:
             raise ConfigError(f"min_score of pose must be in [0, 1], got {self.min_score}.")
         if self.max_people < 1:
             raise ConfigError(f"max_people of pose must be at least 1, got {self.max_people}.")
-        require_models()
 
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identity of both networks."""
-        return model_weights()
-
-    def load(self) -> None:
-        """Load both networks."""
-        load_models()
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return BlazePose's two networks."""
+        return MODELS
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the people of each item."""

