@@ -13,17 +13,11 @@ import pyarrow as pa
 
 from onegen.annotators import register
 from onegen.errors import ConfigError
+from onegen.pixels.boxes import BOX_FIELDS
 from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
 from onegen.tasks.colours import assign_colours
 
-NAMED = pa.struct(
-    [
-        ("label", pa.string()),
-        ("colour", pa.string()),
-        ("score", pa.float64()),
-        *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
-    ]
-)
+NAMED = pa.struct([("label", pa.string()), ("colour", pa.string()), ("score", pa.float64()), *BOX_FIELDS])
 """One entity: class name, colour name, the detection's score and box in pixels."""
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from onegen.annotators import register
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
+from onegen.pixels.sizes import fit
 from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
 
 
@@ -46,10 +47,8 @@ class Scores(BaseAnnotator):
         return [Annotation(self._measures(pixels_of(item))) for item in items]
 
     def _measures(self, pixels: np.ndarray) -> dict[str, float]:
-        height, width = pixels.shape[:2]
-        scale = min(1.0, self.side / max(height, width))
+        scale, size = fit(pixels.shape, self.side)
         if scale < 1.0:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float64)
         return {

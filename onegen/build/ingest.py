@@ -16,6 +16,7 @@ from PIL import Image
 
 from onegen.errors import SampleError
 from onegen.pixels.phash import phash
+from onegen.pixels.sizes import fit
 from onegen.pixels.upright import Upright, cut, decode, open_header
 from onegen.sample import IMAGE, Annotation, BaseAnnotator, Item, Provides, Rejected
 from onegen.shards.canonical import storable
@@ -96,8 +97,7 @@ class Ingest(BaseAnnotator):
         if format_ in _EXTENSIONS and upright.is_plain and fits:
             return _EXTENSIONS[format_], data, np.asarray(image)
         if self.max_side is not None and not fits:
-            scale = self.max_side / max(image.size)
-            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            _, size = fit((image.height, image.width), self.max_side)
             image = image.resize(size, Image.Resampling.LANCZOS)
         return *_encode(image, upright), np.asarray(image)
 

@@ -1,7 +1,10 @@
-"""The sizes an image may take: aspect-ratio buckets, and the crop that leads to them.
+"""The sizes an image may take: the largest that fits, aspect-ratio buckets, and the crop that leads to them.
 
-The table is the one PixArt and the released model trained with: about base x base pixels, sides divisible by 16.
+The table of buckets is the one PixArt and the released model trained with: about base x base pixels, sides divisible
+by 16.
 """
+
+from collections.abc import Sequence
 
 from onegen.errors import ConfigError
 
@@ -20,6 +23,21 @@ _RATIOS: dict[float, tuple[int, int]] = {
 }  # fmt: skip
 
 
+def fit(
+    shape: Sequence[int], max_height: int, max_width: int | None = None, *, enlarge: bool = False, least: int = 1
+) -> tuple[float, tuple[int, int]]:
+    """Return the scale at which an image of `shape` (H,W,...) fits its limits, and its (width, height) at that scale.
+
+    Without `max_width` the limit is that of the longer side. An image that fits keeps its size (scale 1.0), unless
+    `enlarge` makes it as large as the limits allow. Sides are rounded, and at least `least`; their order is that of
+    OpenCV and Pillow.
+    """
+    height, width = shape[:2]
+    scale = min(max_height / height, (max_width or max_height) / width)
+    scale = scale if enlarge else min(1.0, scale)
+    return scale, (max(least, round(width * scale)), max(least, round(height * scale)))
+
+
 def bucket_table(base: int) -> dict[float, tuple[int, int]]:
     """Return height/width ratio to (height, width) for a base of 256, 512, 1024 or 2048 pixels."""
     if base not in BASES:
@@ -28,9 +46,7 @@ def bucket_table(base: int) -> dict[float, tuple[int, int]]:
 
 
 def nearest_bucket(height: int, width: int, base: int = 512) -> tuple[int, int]:
-    """Return the (height, width) of the bucket whose printed ratio is nearest to height/width; the first one of
-    equals.
-    """
+    """Return the (height, width) of the bucket whose printed ratio is nearest to height/width, the first of equals."""
     table = bucket_table(base)
     return table[min(table, key=lambda ratio: abs(ratio - height / width))]
 
@@ -45,8 +61,9 @@ def center_crop(height: int, width: int, target_height: int, target_width: int) 
 
 
 def check_size(height: int, width: int) -> None:
-    """Raise ConfigError unless both sides are positive and divisible by 16 (latents are 8 times smaller, tokens 16
-    times).
+    """Raise ConfigError unless both sides are positive and divisible by 16.
+
+    Latents are 8 times smaller than an image, tokens 16 times.
     """
     for name, side in (("height", height), ("width", width)):
         if side <= 0 or side % 16:

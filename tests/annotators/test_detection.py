@@ -3,7 +3,7 @@ import pytest
 
 from onegen.annotators.detection.embedded import Detection, anchors, decode
 from onegen.errors import ConfigError
-from onegen.pixels.boxes import iou
+from onegen.pixels.boxes import box_of, iou
 from onegen.sample import Item
 from onegen.weights.sessions import LiteModel
 from tests.packaged import bring_models, item
@@ -35,7 +35,7 @@ def objects(annotator: Detection, given: Item) -> list[dict]:
 
 
 def box(found: dict) -> list[float]:
-    return [found[name] for name in ("x0", "y0", "x1", "y1")]
+    return list(box_of(found))
 
 
 @pytest.mark.parametrize("name", TRUTH)

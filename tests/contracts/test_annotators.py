@@ -24,6 +24,8 @@ import pytest
 
 from onegen.config.registry import available, find
 from onegen.errors import ConfigError
+from onegen.pixels.boxes import box_fields
+from onegen.pixels.sizes import fit
 from onegen.sample import Annotation, Annotator, BaseAnnotator, Item, Provides, Rejected, Resources, Weights
 from onegen.weights.fetch import shipped, status
 from tests.packaged import bring_models, photo
@@ -40,8 +42,7 @@ def make(name: str) -> Annotator:
 
 def small(name: str, longer: int) -> np.ndarray:
     pixels = photo(name)
-    scale = longer / max(pixels.shape[:2])
-    size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+    _, size = fit(pixels.shape, longer, enlarge=True)
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
@@ -74,7 +75,7 @@ def two_hundred(pixels: np.ndarray) -> Annotation:
     rng = np.random.default_rng(200)
     corners = rng.uniform(0, 1, (200, 2)) * (width - 9, height - 25)
     people = [
-        {"label": "person", "score": 0.95 - number / 400, "x0": x, "y0": y, "x1": x + 9.0, "y1": y + 25.0}
+        {"label": "person", "score": 0.95 - number / 400, **box_fields((x, y, x + 9.0, y + 25.0))}
         for number, (x, y) in enumerate(corners.tolist())
     ]
     return Annotation({"objects": people, "num_objects": 200, "num_people": 200})

@@ -17,6 +17,7 @@ import pyarrow as pa
 from onegen.annotators import register
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
+from onegen.pixels.boxes import box_of
 from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
 
 CAPTIONER = "composed"
@@ -228,7 +229,8 @@ def _of_one_name(name: str, things: Sequence[Mapping[str, Any]], pixels: np.ndar
 
 
 def _share(thing: Mapping[str, Any], shape: tuple[int, ...]) -> float:
-    return float((thing["x1"] - thing["x0"]) * (thing["y1"] - thing["y0"]) / (shape[0] * shape[1]))
+    x0, y0, x1, y1 = box_of(thing)
+    return float((x1 - x0) * (y1 - y0) / (shape[0] * shape[1]))
 
 
 def _place(thing: Mapping[str, Any], shape: tuple[int, ...]) -> str:
@@ -242,9 +244,9 @@ def _place(thing: Mapping[str, Any], shape: tuple[int, ...]) -> str:
 
 def _centre_of(thing: Mapping[str, Any], pixels: np.ndarray) -> np.ndarray:
     """Return the middle half of a box both ways: what is there belongs to the thing more often than not."""
-    across, down = (thing["x1"] - thing["x0"]) / 4, (thing["y1"] - thing["y0"]) / 4
-    left, top = int(thing["x0"] + across), int(thing["y0"] + down)
-    return pixels[top : int(thing["y1"] - down) + 1, left : int(thing["x1"] - across) + 1]
+    x0, y0, x1, y1 = box_of(thing)
+    across, down = (x1 - x0) / 4, (y1 - y0) / 4
+    return pixels[int(y0 + down) : int(y1 - down) + 1, int(x0 + across) : int(x1 - across) + 1]
 
 
 def _is_grey(pixels: np.ndarray) -> bool:

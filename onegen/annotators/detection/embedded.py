@@ -14,7 +14,7 @@ import pyarrow as pa
 from onegen.annotators import register
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
-from onegen.pixels.boxes import letterbox, suppress
+from onegen.pixels.boxes import BOX_FIELDS, box_fields, letterbox, suppress
 from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 from onegen.weights.sessions import LiteModel
 
@@ -23,9 +23,7 @@ _BOXES, _SCORES = "StatefulPartitionedCall:0", "StatefulPartitionedCall:1"
 _SIDE = 320
 _CANDIDATES = 500  # so many best boxes meet in the suppression; 200 people leave fewer
 
-DETECTED = pa.struct(
-    [("label", pa.string()), ("score", pa.float64())] + [(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")]
-)
+DETECTED = pa.struct([("label", pa.string()), ("score", pa.float64()), *BOX_FIELDS])
 """One object: COCO name, score in [0, 1], box in pixels of the stored image."""
 
 
@@ -87,8 +85,8 @@ class Detection(BaseAnnotator):
 
 def _described(label: str, score: float, box: np.ndarray) -> dict[str, object]:
     """Return one object; a tenth of a pixel is all that a box is worth."""
-    corners = {name: round(float(value), 1) for name, value in zip(("x0", "y0", "x1", "y1"), box, strict=True)}
-    return {"label": label, "score": round(float(score), 4), **corners}
+    corners = (round(float(value), 1) for value in box)
+    return {"label": label, "score": round(float(score), 4), **box_fields(corners)}
 
 
 @functools.cache

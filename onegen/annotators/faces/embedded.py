@@ -12,6 +12,8 @@ import pyarrow as pa
 from onegen.annotators import register
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
+from onegen.pixels.boxes import BOX_FIELDS, box_fields
+from onegen.pixels.sizes import fit
 from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 from onegen.weights.sessions import DlibModel
 
@@ -24,7 +26,7 @@ _SMALLEST_SIDE = 20  # of an image in pixels: dlib's detectors fail on less than
 FACE = pa.struct(
     [
         ("score", pa.float64()),
-        *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
+        *BOX_FIELDS,
         ("landmarks", pa.list_(pa.float64())),
         ("identity", pa.list_(pa.float64())),
     ]
@@ -71,11 +73,9 @@ class Faces(BaseAnnotator):
         return [Annotation({"faces": faces, "num_faces": len(faces)}) for faces in all_faces]
 
     def _faces(self, pixels: np.ndarray) -> list[dict[str, Any]]:
-        height, width = pixels.shape[:2]
-        if min(height, width) < _SMALLEST_SIDE:
+        if min(pixels.shape[:2]) < _SMALLEST_SIDE:
             return []
-        scale = min(1.0, self.max_side / max(height, width))
-        size = (max(_SMALLEST_SIDE, round(width * scale)), max(_SMALLEST_SIDE, round(height * scale)))
+        scale, size = fit(pixels.shape, self.max_side, least=_SMALLEST_SIDE)
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1.0 else pixels.copy()
         faces = [(score, box) for score, box in _find(small, self.detector) if score >= self.min_score]
         faces.sort(key=lambda face: (-face[0], face[1]))
@@ -106,7 +106,7 @@ def _described(pixels: np.ndarray, score: float, box: tuple[float, ...]) -> dict
     corners = (round(min(max(0.0, value), limit), 1) for value, limit in zip(box, limits, strict=True))
     return {
         "score": round(score, 4),
-        **dict(zip(("x0", "y0", "x1", "y1"), corners, strict=True)),
+        **box_fields(corners),
         "landmarks": [float(value) for point in shape.parts() for value in (point.x, point.y)],
         "identity": [round(float(value), 6) for value in vector],
     }

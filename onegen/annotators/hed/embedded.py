@@ -10,6 +10,7 @@ import numpy as np
 from onegen.annotators import register
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
+from onegen.pixels.sizes import fit
 from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Part, Provides, Rejected, Resources
 from onegen.weights.sessions import OnnxModel
 
@@ -49,8 +50,7 @@ class Hed(BaseAnnotator):
 
     def _edges(self, pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape[:2]
-        scale = min(1.0, self.max_side / max(height, width))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        scale, size = fit(pixels.shape, self.max_side)
         small = pixels if scale == 1.0 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         image = (small[:, :, ::-1].astype(np.float32) - _BGR_MEAN).transpose(2, 0, 1)[np.newaxis]
         (edges,) = MODEL.session().run(["edges"], {"image": np.ascontiguousarray(image)})

@@ -11,6 +11,7 @@ from onegen.annotators import register
 from onegen.annotators.shared.blazepose import MODELS, Body, see_body
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
+from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
 from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 
 # nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles (left before right) among BlazePose's 33 points
@@ -23,7 +24,7 @@ POSED = pa.struct(
         ("keypoints", pa.list_(pa.float64())),
         ("half_body", pa.bool_()),
         ("low_confidence", pa.bool_()),
-        *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
+        *BOX_FIELDS,
     ]
 )
 """One person: score that it is one, in its box; 17 x (x, y, visibility) in COCO's order; flags; the detection's box."""
@@ -72,12 +73,8 @@ class Pose(BaseAnnotator):
             for one in item.annotations["detection"].values.get("objects") or ()
             if one["label"] == "person" and one["score"] >= self.min_score
         ]
-        people = [_described(see_body(pixels, _box(one)), one, pixels.shape) for one in found[: self.max_people]]
+        people = [_described(see_body(pixels, box_of(one)), one, pixels.shape) for one in found[: self.max_people]]
         return Annotation({"people": people, "num_people": len(people)})
-
-
-def _box(found: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    return found["x0"], found["y0"], found["x1"], found["y1"]
 
 
 def _described(body: Body, found: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
@@ -90,7 +87,7 @@ def _described(body: Body, found: Mapping[str, Any], shape: tuple[int, ...]) -> 
         ],
         "half_body": half_body,
         "low_confidence": half_body or body.score < 0.5,
-        **{name: found[name] for name in ("x0", "y0", "x1", "y1")},
+        **box_fields(box_of(found)),
     }
 
 

@@ -17,6 +17,8 @@ from onegen.annotators import register
 from onegen.annotators.shared.blazepose import MODELS, see_body
 from onegen.annotators.shared.dino_tokens import SALIENCY, saliency
 from onegen.annotators.shared.pixels import pixels_of
+from onegen.pixels.boxes import Box, box_of
+from onegen.pixels.sizes import fit
 from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Part, Provides, Rejected, Resources
 from onegen.weights.sessions import LiteModel
 
@@ -124,16 +126,17 @@ def _people(pixels: np.ndarray, entities: Sequence[Mapping[str, Any]]) -> dict[i
     masks: dict[int, np.ndarray] = {}
     for index, entity in enumerate(entities):
         if entity["label"] == "person":
-            body = see_body(pixels, _box(entity))
+            body = see_body(pixels, box_of(entity))
             if body.score >= 0.5:
-                masks[index] = (body.mask_in(width, height) > 0.5) & _inside(_box(entity), (height, width), loose=0.05)
+                inside = _inside(box_of(entity), (height, width), loose=0.05)
+                masks[index] = (body.mask_in(width, height) > 0.5) & inside
     whole = dict(masks)
     for index, mask in masks.items():
         free = np.zeros((height, width), bool)
-        left, top, right, bottom = _grown(_box(entities[index]), width, height)
+        left, top, right, bottom = _grown(box_of(entities[index]), width, height)
         likely = _deeplab(pixels[top:bottom, left:right])[:, :, VOC_PERSON]
         free[top:bottom, left:right] = cv2.resize(likely, (right - left, bottom - top)) > 0.5
-        free &= _inside(_box(entities[index]), (height, width), loose=0.0)
+        free &= _inside(box_of(entities[index]), (height, width), loose=0.0)
         for other, taken in masks.items():
             if other != index:
                 free &= ~taken
@@ -142,14 +145,10 @@ def _people(pixels: np.ndarray, entities: Sequence[Mapping[str, Any]]) -> dict[i
     return whole
 
 
-def _box(entity: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    return entity["x0"], entity["y0"], entity["x1"], entity["y1"]
-
-
 def _thing(pixels: np.ndarray, entity: Mapping[str, Any]) -> np.ndarray:
     """Return bool (H,W): the pixels of one entity, all inside its box."""
     height, width = pixels.shape[:2]
-    box = _box(entity)
+    box = box_of(entity)
     left, top, right, bottom = _grown(box, width, height)
     crop = pixels[top:bottom, left:right]
     within = _inside(box, (height, width), loose=0.0)[top:bottom, left:right]
@@ -158,13 +157,13 @@ def _thing(pixels: np.ndarray, entity: Mapping[str, Any]) -> np.ndarray:
     return mask
 
 
-def _grown(box: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
+def _grown(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     across, down = (box[2] - box[0]) * _MARGIN, (box[3] - box[1]) * _MARGIN
     left, top = int(max(0, box[0] - across)), int(max(0, box[1] - down))
     return left, top, max(left + 1, int(min(width, box[2] + across))), max(top + 1, int(min(height, box[3] + down)))
 
 
-def _inside(box: tuple[float, float, float, float], shape: tuple[int, int], loose: float) -> np.ndarray:
+def _inside(box: Box, shape: tuple[int, int], loose: float) -> np.ndarray:
     """Return bool (H,W): the box, widened by the share `loose` of its sides."""
     across, down = (box[2] - box[0]) * loose, (box[3] - box[1]) * loose
     inside = np.zeros(shape, bool)
@@ -195,8 +194,7 @@ def _deeplab(crop: np.ndarray) -> np.ndarray:
 def _outline(crop: np.ndarray, likely: np.ndarray) -> np.ndarray:
     """Return bool (h,w): GrabCut's foreground, seeded by a likelihood."""
     height, width = crop.shape[:2]
-    scale = min(1.0, _GRABCUT_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    _, size = fit(crop.shape, _GRABCUT_SIDE)
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     likely = cv2.resize(likely.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     labels = np.full(likely.shape, cv2.GC_BGD, np.uint8)

