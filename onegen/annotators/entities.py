@@ -55,10 +55,10 @@ class Entities(BaseAnnotator):
 
     def _entities(self, item: Item) -> Annotation:
         objects = item.annotations["detection"].values.get("objects") or []
-        chosen = self._chosen([one for one in objects if one["score"] >= self.min_score])
+        chosen = self._chosen([thing for thing in objects if thing["score"] >= self.min_score])
         seed = int.from_bytes(hashlib.sha256(item.key.encode()).digest()[:8], "big")
-        colours = {entity.label: entity.colour for entity in assign_colours([one["label"] for one in chosen], seed)}
-        entities = [{**one, "colour": colours[one["label"]]} for one in chosen]
+        colours = {entity.label: entity.colour for entity in assign_colours([thing["label"] for thing in chosen], seed)}
+        entities = [{**thing, "colour": colours[thing["label"]]} for thing in chosen]
         return Annotation({"entities": entities, "num_entities": len(entities)})
 
     def _chosen(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ class Entities(BaseAnnotator):
         seen: set[str] = set()
         firsts: list[int] = []
         others: list[int] = []
-        for index, one in enumerate(objects):
-            (others if one["label"] in seen else firsts).append(index)
-            seen.add(one["label"])
+        for index, thing in enumerate(objects):
+            (others if thing["label"] in seen else firsts).append(index)
+            seen.add(thing["label"])
         return [objects[index] for index in sorted((firsts + others)[: self.max_entities])]

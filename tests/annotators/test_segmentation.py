@@ -4,7 +4,8 @@ import pytest
 import onegen.annotators.segmentation.embedded as module
 from onegen.annotators.detection.embedded import MODEL, Detection
 from onegen.annotators.entities import Entities
-from onegen.annotators.segmentation.embedded import DEEPLAB, VOC_OF_COCO, Segmentation, resolve
+from onegen.annotators.segmentation import resolve
+from onegen.annotators.segmentation.embedded import DEEPLAB, VOC_OF_COCO, Segmentation
 from onegen.sample import Annotation, Item
 from tests.packaged import bring_models, item
 

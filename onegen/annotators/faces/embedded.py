@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
-import pyarrow as pa
 
 from onegen.annotators import register
+from onegen.annotators.faces import PROVIDES, annotation_of, face
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
-from onegen.pixels.boxes import BOX_FIELDS, box_fields
+from onegen.pixels.boxes import Box
 from onegen.pixels.sizes import fit
 from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 from onegen.weights.sessions import DlibModel
@@ -23,24 +23,11 @@ LANDMARKS = DlibModel(_PACKAGE, "shape_predictor_5_face_landmarks.dat", "shape_p
 IDENTITY = DlibModel(_PACKAGE, "dlib_face_recognition_resnet_model_v1.dat", "face_recognition_model_v1")
 _SMALLEST_SIDE = 20  # of an image in pixels: dlib's detectors fail on less than a face
 
-FACE = pa.struct(
-    [
-        ("score", pa.float64()),
-        *BOX_FIELDS,
-        ("landmarks", pa.list_(pa.float64())),
-        ("identity", pa.list_(pa.float64())),
-    ]
-)
-"""One face: the detector's score, box in pixels, 5 x (x, y) landmarks, and 128 numbers of identity.
-
-The landmarks are the outer and inner corner of the person's own left eye, of the right eye, and the base of the nose.
-"""
-
 
 @register("annotators", "faces", backend="embedded")
 @dataclass(frozen=True)
 class Faces(BaseAnnotator):
-    """Faces, best first: score, box, landmarks (x, y in pixels), identity. Exact.
+    """Faces, best first; an identity is 128 numbers. Exact.
 
     Two identities nearer than 0.6 (Euclidean) are taken for one person: photos of one man lie 0.2 to 0.45 apart, of
     different people above 0.6. `hog` finds frontal faces from 40 px of the image at `max_side`, 0.3 s; `cnn` finds
@@ -55,7 +42,7 @@ class Faces(BaseAnnotator):
 
     name: ClassVar[str] = "faces"
     version: ClassVar[int] = 1
-    provides: ClassVar[Provides] = Provides(fields={"faces": pa.list_(FACE), "num_faces": pa.int32()})
+    provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=1 << 30)
 
     def check(self) -> None:
@@ -69,8 +56,7 @@ class Faces(BaseAnnotator):
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the faces of each item."""
-        all_faces = [self._faces(pixels_of(item)) for item in items]
-        return [Annotation({"faces": faces, "num_faces": len(faces)}) for faces in all_faces]
+        return [annotation_of(self._faces(pixels_of(item))) for item in items]
 
     def _faces(self, pixels: np.ndarray) -> list[dict[str, Any]]:
         if min(pixels.shape[:2]) < _SMALLEST_SIDE:
@@ -78,38 +64,32 @@ class Faces(BaseAnnotator):
         scale, size = fit(pixels.shape, self.max_side, least=_SMALLEST_SIDE)
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1.0 else pixels.copy()
         faces = [(score, box) for score, box in _find(small, self.detector) if score >= self.min_score]
-        faces.sort(key=lambda face: (-face[0], face[1]))
+        faces.sort(key=lambda scored: (-scored[0], scored[1]))
         return [_described(pixels, score, tuple(value / scale for value in box)) for score, box in faces]
 
 
-def _find(pixels: np.ndarray, detector: Literal["hog", "cnn"]) -> list[tuple[float, tuple[int, int, int, int]]]:
+def _find(pixels: np.ndarray, detector: Literal["hog", "cnn"]) -> list[tuple[float, Box]]:
     """Return (score, (x0, y0, x1, y1)) of the faces in an image."""
     if detector == "hog":
         boxes, scores, _ = _hog().run(pixels, 1, 0.0)  # once enlarged to twice its size
     else:
         detections = DETECTOR.session()(pixels, 0)
-        boxes, scores = [face.rect for face in detections], [face.confidence for face in detections]
+        boxes, scores = [seen.rect for seen in detections], [seen.confidence for seen in detections]
     return [
         (float(score), (box.left(), box.top(), box.right() + 1, box.bottom() + 1))
         for box, score in zip(boxes, scores, strict=True)
     ]
 
 
-def _described(pixels: np.ndarray, score: float, box: tuple[float, ...]) -> dict[str, Any]:
+def _described(pixels: np.ndarray, score: float, box: Sequence[float]) -> dict[str, Any]:
     """Return one face; landmarks and identity are taken from the image at its own size."""
     import dlib
 
     picture = np.ascontiguousarray(pixels).copy()  # dlib takes writable arrays only
     shape = LANDMARKS.session()(picture, dlib.rectangle(*(round(value) for value in box)))
     vector = IDENTITY.session().compute_face_descriptor(picture, shape)
-    limits = (pixels.shape[1], pixels.shape[0]) * 2
-    corners = (round(min(max(0.0, value), limit), 1) for value, limit in zip(box, limits, strict=True))
-    return {
-        "score": round(score, 4),
-        **box_fields(corners),
-        "landmarks": [float(value) for point in shape.parts() for value in (point.x, point.y)],
-        "identity": [round(float(value), 6) for value in vector],
-    }
+    landmarks = [value for point in shape.parts() for value in (point.x, point.y)]
+    return face(score, box, landmarks, vector, pixels.shape)
 
 
 @functools.cache

