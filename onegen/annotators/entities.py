@@ -4,7 +4,6 @@ Entity i is index i of `masks.png`. The colours are those of the semantic map, o
 (`<#FF0000 red mask: cat>`), so they are fixed here and not when a picture is drawn.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ from onegen.annotators import register
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import BOX_FIELDS
 from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
+from onegen.shards.key import seed_of
 from onegen.tasks.colours import assign_colours
 
 NAMED = pa.struct([("label", pa.string()), ("colour", pa.string()), ("score", pa.float64()), *BOX_FIELDS])
@@ -35,7 +35,7 @@ class Entities(BaseAnnotator):
     max_entities: int = 10
 
     name: ClassVar[str] = "entities"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = Provides(fields={"entities": pa.list_(NAMED), "num_entities": pa.int32()})
     needs_pixels: ClassVar[bool] = False
@@ -56,7 +56,7 @@ class Entities(BaseAnnotator):
     def _entities(self, item: Item) -> Annotation:
         objects = item.annotations["detection"].values.get("objects") or []
         chosen = self._chosen([thing for thing in objects if thing["score"] >= self.min_score])
-        seed = int.from_bytes(hashlib.sha256(item.key.encode()).digest()[:8], "big")
+        seed = seed_of(item.key, self.name, self.version)
         colours = {entity.label: entity.colour for entity in assign_colours([thing["label"] for thing in chosen], seed)}
         entities = [{**thing, "colour": colours[thing["label"]]} for thing in chosen]
         return Annotation({"entities": entities, "num_entities": len(entities)})
