@@ -1,1 +1,1 @@
-"""Ours beside peers, as ratios within one run: `python -m benchmarks [NAME ...]`. DESIGN section 8 has the bars."""
+"""Ours beside peers, as ratios within one run: `python -m benchmarks [NAME ...]`. docs/figures.md has the bars."""

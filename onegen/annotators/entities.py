@@ -4,32 +4,26 @@ Entity i is index i of `masks.png`. The colours are those of the semantic map, o
 (`<#FF0000 red mask: cat>`), so they are fixed here and not when a picture is drawn.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from onegen.config.registry import register
+from onegen.annotators import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.pixels.boxes import BOX_FIELDS
+from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
+from onegen.shards.key import seed_of
 from onegen.tasks.colours import assign_colours
 
-NAMED = pa.struct(
-    [
-        ("label", pa.string()),
-        ("colour", pa.string()),
-        ("score", pa.float64()),
-        *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
-    ]
-)
+NAMED = pa.struct([("label", pa.string()), ("colour", pa.string()), ("score", pa.float64()), *BOX_FIELDS])
 """One entity: class name, colour name, the detection's score and box in pixels."""
 
 
 @register("annotators", "entities", backend="embedded")
 @dataclass(frozen=True)
-class Entities:
+class Entities(BaseAnnotator):
     """At most `max_entities` things of column `detection` with `min_score` or more, best first. Exact.
 
     The best of each class comes before a second one of any, so that a crowd does not hide its dog. All of a class have
@@ -41,14 +35,13 @@ class Entities:
     max_entities: int = 10
 
     name: ClassVar[str] = "entities"
-    version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
+    version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = Provides(fields={"entities": pa.list_(NAMED), "num_entities": pa.int32()})
-    resources: ClassVar[Resources] = Resources()
     needs_pixels: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a score outside [0, 1], and for more entities than colours."""
         if not 0.0 <= self.min_score <= 1.0:
             raise ConfigError(f"min_score of entities must be in [0, 1], got {self.min_score}.")
         if not 1 <= self.max_entities <= 20:
@@ -56,23 +49,16 @@ class Entities:
                 f"max_entities of entities must be 1 to 20 (there are 20 colours), got {self.max_entities}."
             )
 
-    def weights(self) -> tuple[Weights, ...]:
-        """Return nothing: there is no model."""
-        return ()
-
-    def load(self) -> None:
-        """Do nothing: there is no model."""
-
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the entities of each item."""
         return [self._entities(item) for item in items]
 
     def _entities(self, item: Item) -> Annotation:
         objects = item.annotations["detection"].values.get("objects") or []
-        chosen = self._chosen([one for one in objects if one["score"] >= self.min_score])
-        seed = int.from_bytes(hashlib.sha256(item.key.encode()).digest()[:8], "big")
-        colours = {entity.label: entity.colour for entity in assign_colours([one["label"] for one in chosen], seed)}
-        entities = [{**one, "colour": colours[one["label"]]} for one in chosen]
+        chosen = self._chosen([thing for thing in objects if thing["score"] >= self.min_score])
+        seed = seed_of(item.key, self.name, self.version)
+        colours = {entity.label: entity.colour for entity in assign_colours([thing["label"] for thing in chosen], seed)}
+        entities = [{**thing, "colour": colours[thing["label"]]} for thing in chosen]
         return Annotation({"entities": entities, "num_entities": len(entities)})
 
     def _chosen(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,7 +66,7 @@ class Entities:
         seen: set[str] = set()
         firsts: list[int] = []
         others: list[int] = []
-        for index, one in enumerate(objects):
-            (others if one["label"] in seen else firsts).append(index)
-            seen.add(one["label"])
+        for index, thing in enumerate(objects):
+            (others if thing["label"] in seen else firsts).append(index)
+            seen.add(thing["label"])
         return [objects[index] for index in sorted((firsts + others)[: self.max_entities])]

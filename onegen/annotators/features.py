@@ -1,23 +1,22 @@
 """A vector of what a picture is about, for finding similar ones: mean patch token of a ViT-S/14 of DINOv2's layout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators.shared.dino_tokens import SALIENCY_MODEL, token_session, tokens
+from onegen.annotators import register
+from onegen.annotators.shared.dino_tokens import TokenModel
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
-from onegen.weights.fetch import require, weights_of
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 
 
 @register("annotators", "features", backend="embedded")
 @dataclass(frozen=True)
-class Features:
+class Features(BaseAnnotator):
     """Field `features`: 384 numbers of length 1 together; compare two by their dot product. Exact.
 
     A copy scores above 0.99, the same scene from another side above 0.9, unrelated photos 0.4 to 0.7. `layer` counts
@@ -29,29 +28,23 @@ class Features:
 
     name: ClassVar[str] = "features"
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(fields={"features": pa.list_(pa.float64())})
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=512 << 20)
-    needs_pixels: ClassVar[bool] = True
+    resources: ClassVar[Resources] = Resources(memory=512 << 20)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a `layer` the network does not have."""
         if not 0 <= self.layer <= 11:
             raise ConfigError(f"layer of features must be 0 to 11, got {self.layer}. Try 8.")
-        require(*SALIENCY_MODEL)
 
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identity of the network."""
-        return (weights_of(*SALIENCY_MODEL),)
-
-    def load(self) -> None:
-        """Load the network up to the layer."""
-        token_session((self.layer,))
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return the network up to the layer."""
+        return (TokenModel((self.layer,)),)
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the vector of each item."""
         return [Annotation({"features": self._vector(pixels_of(item))}) for item in items]
 
     def _vector(self, pixels: np.ndarray) -> list[float]:
-        mean = tokens(pixels, (self.layer,))[0].reshape(-1, 384).mean(axis=0, dtype=np.float64)
+        (tokens,) = TokenModel((self.layer,)).tokens(pixels)
+        mean = tokens.reshape(-1, 384).mean(axis=0, dtype=np.float64)
         return [round(float(value), 6) for value in mean / np.linalg.norm(mean)]

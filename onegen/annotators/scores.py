@@ -1,6 +1,6 @@
 """Simple measures of a photo's quality, for filtering and for audits: no model, only arithmetic on pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,15 +8,16 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from onegen.annotators import register
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.pixels.sizes import fit
+from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
 
 
 @register("annotators", "scores")
 @dataclass(frozen=True)
-class Scores:
+class Scores(BaseAnnotator):
     """Four numbers per image, each measured on the image with its longer side at most `side` pixels. Exact.
 
     * `sharpness`: variance of the Laplacian of the grey values (0-255). 0 is flat; under about 100 a photo looks
@@ -32,34 +33,22 @@ class Scores:
 
     name: ClassVar[str] = "scores"
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(
         fields={name: pa.float64() for name in ("sharpness", "brightness", "contrast", "colourfulness")}
     )
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0)
-    needs_pixels: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a `side` below 32."""
         if self.side < 32:
             raise ConfigError(f"side of scores must be at least 32, got {self.side}. Try 512.")
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return nothing: there is no model."""
-        return ()
-
-    def load(self) -> None:
-        """Do nothing: there is no model."""
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the four numbers of each item."""
         return [Annotation(self._measures(pixels_of(item))) for item in items]
 
     def _measures(self, pixels: np.ndarray) -> dict[str, float]:
-        height, width = pixels.shape[:2]
-        scale = min(1.0, self.side / max(height, width))
+        scale, size = fit(pixels.shape, self.side)
         if scale < 1.0:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float64)
         return {

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from onegen.pixels.sizes import fit
+
 MARGIN = 24
 GAP = 16
 TILE_WIDTH = 232
@@ -88,10 +90,9 @@ def _height(tile: Tile, fonts: _Fonts) -> int:
 
 
 def _fitted(picture: np.ndarray) -> tuple[int, int]:
-    """Return the (width, height) at which a picture is shown, at least one pixel each way."""
-    height, width = picture.shape[:2]
-    scale = min(TILE_WIDTH / width, TILE_HEIGHTS[1] / height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    """Return the (width, height) at which a picture is shown."""
+    _, size = fit(picture.shape, TILE_HEIGHTS[1], TILE_WIDTH, enlarge=True)
+    return size
 
 
 def _draw_tile(sheet: Image.Image, tile: Tile, corner: tuple[int, int], fonts: _Fonts) -> None:

@@ -138,7 +138,7 @@ class ColumnShard:
         failures, num_rows = self._unexpected[reason], len(self.plans)
         if failures >= self._limits.breaker_count and failures > self._limits.breaker_rate * num_rows:
             raise Breaker(
-                f"a stage must not fail most of a shard: {failures} of {num_rows} rows of shard {self._shard:06d} "
-                f"failed in {self.column} with {reason}: {outcome.message}\n"
+                f"column {self.column} must not fail most of a shard: {failures} of {num_rows} rows of shard "
+                f"{self._shard:06d} failed with {reason}: {outcome.message}\n"
                 f"Mend the cause, then run the same command again."
             )

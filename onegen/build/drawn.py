@@ -1,7 +1,7 @@
 """Drawn conditions as parts of the packed view, for trainers that do not draw themselves: `pack: {render: [pose]}`.
 
 Columns hold annotations, and conditions are drawn from them when a training example is made; here they are drawn once,
-by the same functions, and stored: on black as PNG, degraded photos as JPEG. DESIGN section 4.
+by the same functions, and stored: on black as PNG, degraded photos as JPEG. docs/contract.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,9 @@ from onegen.pixels.codec import decode_image, encode_picture
 from onegen.sample import IMAGE, Annotation, Provides
 from onegen.shards.column import ColumnReader
 from onegen.shards.index import Row
+from onegen.shards.key import seed_of
 from onegen.shards.views import part_name
-from onegen.tasks.conditions import CONDITIONS, condition
+from onegen.tasks.conditions import CONDITIONS, VERSION, condition
 
 
 def needed_columns(render: Sequence[str]) -> tuple[str, ...]:
@@ -33,10 +34,10 @@ def draw(
     """Return what can be drawn of every image of a sample whose columns are ok, as parts.
 
     `readers` and `rows` are of `image` and of the needed columns, `provides` says how those store their parts. Where
-    degradations fall is drawn from the sample's key. Raises SampleError unreadable_image or too_large_for_jpeg.
+    degradations fall is drawn from the sample's key, for each condition by itself. Raises SampleError unreadable_image
+    or too_large_for_jpeg.
     """
     image = rows[IMAGE]
-    seed = int(str(image.key)[:16], 16)
     parts: dict[str, bytes] = {}
     ready = [name for name in render if all(rows[column].status == "ok" for column in CONDITIONS[name].columns)]
     for index, member in enumerate(image.parts if ready else ()):
@@ -46,6 +47,6 @@ def draw(
             for column in needed_columns(ready)
         }
         for name in ready:
-            drawn = condition(name, pixels, said, seed)
+            drawn = condition(name, pixels, said, seed_of(str(image.key), name, VERSION))
             parts[part_name(index, drawn_name(name))] = encode_picture(drawn, CONDITIONS[name].extension)
     return parts

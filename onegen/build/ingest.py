@@ -1,4 +1,4 @@
-"""The image column: check, orient, resize and hash what a source read. DESIGN section 4, rules 3 and 4.
+"""The image column: check, orient, resize and hash what a source read. docs/contract.md, rules 3 and 4.
 
 An upright 8-bit RGB JPEG, PNG or WebP within `max_side` keeps its original bytes. Anything else is rewritten once:
 upright RGB (see `onegen.pixels.upright`), LANCZOS to `max_side`; PNG where the source was lossless, else JPEG of
@@ -7,7 +7,7 @@ quality 95 without chroma subsampling.
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,8 +16,9 @@ from PIL import Image
 
 from onegen.errors import SampleError
 from onegen.pixels.phash import phash
+from onegen.pixels.sizes import fit
 from onegen.pixels.upright import Upright, cut, decode, open_header
-from onegen.sample import IMAGE, Annotation, Item, Part, Provides, Rejected, Resources, Weights
+from onegen.sample import IMAGE, Annotation, BaseAnnotator, Item, Part, Provides, Rejected
 from onegen.shards.canonical import storable
 from onegen.shards.index import IMAGE_FIELDS
 
@@ -26,7 +27,7 @@ _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 
 
 @dataclass(frozen=True)
-class Ingest:
+class Ingest(BaseAnnotator):
     """Make the `image` column.
 
     `min_side` (pixels; smaller is filtered), `max_side` (pixels; larger is resized; None keeps), `max_pixels` (more
@@ -41,15 +42,8 @@ class Ingest:
 
     name: ClassVar[str] = IMAGE
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[Provides] = Provides(tuple(Part(name) for name in _EXTENSIONS.values()), IMAGE_FIELDS)
-    resources: ClassVar[Resources] = Resources()
     needs_pixels: ClassVar[bool] = False
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return nothing: ingest has no model."""
-        return ()
 
     def load(self) -> None:
         """Silence Pillow's warnings of odd metadata: a crawl has thousands, and what matters of it fails by name."""
@@ -60,9 +54,9 @@ class Ingest:
 
         Raises SampleError: empty_file, not_an_image, too_many_pixels, undecodable, unsupported_pixels, no_panel.
         """
-        return [self._one(item) for item in items]
+        return [self._answer(item) for item in items]
 
-    def _one(self, item: Item) -> Annotation | Rejected:
+    def _answer(self, item: Item) -> Annotation | Rejected:
         source = item.source
         assert source is not None, "ingest is fed by a source"
         image = open_header(source.data)
@@ -103,14 +97,13 @@ class Ingest:
         if format_ in _EXTENSIONS and upright.is_plain and fits:
             return _EXTENSIONS[format_], data, np.asarray(image)
         if self.max_side is not None and not fits:
-            scale = self.max_side / max(image.size)
-            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            _, size = fit((image.height, image.width), self.max_side)
             image = image.resize(size, Image.Resampling.LANCZOS)
         return *_encode(image, upright), np.asarray(image)
 
 
-def _text(said: str | None) -> str | None:
-    return storable(said) if said is not None else None
+def _text(text: str | None) -> str | None:
+    return storable(text) if text is not None else None
 
 
 def _encode(image: Image.Image, origin: Upright) -> tuple[str, bytes]:

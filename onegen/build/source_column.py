@@ -12,31 +12,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from onegen.build.jobs import ColumnJob
-from onegen.sample import IMAGE, Annotation, Annotator, Item, Kind, Provides, Rejected, Resources, Weights
+from onegen.sample import IMAGE, Annotation, Annotator, BaseAnnotator, Item, Kind, Provides, Rejected
 from onegen.shards.canonical import storable
 from onegen.shards.manifest import Producer, Provenance
 from onegen.sources import Source
 
 
 @dataclass(frozen=True)
-class SourceColumn:
+class SourceColumn(BaseAnnotator):
     """The annotator of one column of a source; `name`, `version` and `provides` are the source's word."""
 
     name: str
     version: int
     provides: Provides
 
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
-    resources: ClassVar[Resources] = Resources()
     needs_pixels: ClassVar[bool] = False
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return nothing: no model is asked."""
-        return ()
-
-    def load(self) -> None:
-        """Do nothing: there is no model to load."""
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return what the source said of each item, or Rejected `absent`."""

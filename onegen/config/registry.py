@@ -1,8 +1,8 @@
 """Find an annotator or a source by the name a recipe gives it, importing only the module that holds it.
 
-`depth` with the backend `embedded` is looked up in `onegen/annotators/depth/embedded.py`; a module that is no folder
-(`scores.py`) holds all its backends. A dotted name such as `mylab.normals` is imported as it stands, so that annotators
-can live outside this package.
+A backend is a file: `depth` with the backend `depth-anything` is looked up in
+`onegen/annotators/depth/depth_anything.py`. A module that is no folder (`scores.py`) holds all its backends. A dotted
+name such as `mylab.normals` is imported as it stands, so that annotators can live outside this package.
 """
 
 import importlib
@@ -26,11 +26,11 @@ def register(family: str, name: str, backend: str = "") -> Callable[[type], type
     """
 
     def enter(cls: type) -> type:
-        held = _CLASSES.get((family, name, backend))
-        if held is not None and (held.__module__, held.__qualname__) != (cls.__module__, cls.__qualname__):
+        holder = _CLASSES.get((family, name, backend))
+        if holder is not None and (holder.__module__, holder.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(
                 f"{family} name must be unique, got {name!r} ({backend or 'default'}) from {cls.__module__} "
-                f"and {held.__module__}."
+                f"and {holder.__module__}."
             )
         _CLASSES[family, name, backend] = cls
         return cls
@@ -54,12 +54,14 @@ def backends(family: str, name: str) -> list[str]:
 def find(family: str, name: str, options: Mapping[str, Any]) -> type:
     """Return the class registered under `name`, choosing among several backends by `options["backend"]`.
 
-    Raises ConfigError for an unknown name or backend, naming the nearest one.
+    Raises ConfigError for an unknown name or backend, naming the nearest one and all there are, and for a package that
+    is not installed.
     """
     wanted = str(options.get("backend", DEFAULT_BACKEND))
+    file = wanted.replace("-", "_")
     files = backends(family, name)
-    if wanted.replace("-", "_") in files:
-        _import(family, name, wanted.replace("-", "_"))
+    if file in files:
+        _import(family, name, file)
     short = name.rpartition(".")[2]
     classes = {backend: cls for (fam, known, backend), cls in _CLASSES.items() if fam == family and known == short}
     if "" in classes:
@@ -67,10 +69,14 @@ def find(family: str, name: str, options: Mapping[str, Any]) -> type:
     if wanted not in classes and "backend" not in options and classes:
         return next(iter(classes.values()))
     if wanted not in classes:
-        known = sorted({*classes, *(file.replace("_", "-") for file in files)})
+        if file in files:
+            raise ConfigError(f"file {file}.py of {name!r} must register the backend {wanted!r}, and does not.")
+        known = sorted({*classes, *(other.replace("_", "-") for other in files)})
         if not known:
             raise ConfigError(f"module of {family} {name!r} must register {short!r}, and does not.")
-        raise ConfigError(f"backend of {name!r} is unknown: {wanted!r}; {nearest(wanted, known)}")
+        raise ConfigError(
+            f"backend of {name!r} must be one of {', '.join(known)}, got {wanted!r}; {nearest(wanted, known)}"
+        )
     return classes[wanted]
 
 
@@ -79,9 +85,10 @@ def _import(family: str, name: str, backend: str = "") -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is not None and module.startswith(error.name):
+        if f"{module}.".startswith(f"{error.name}."):
             raise ConfigError(f"{family} {name!r} is unknown; {nearest(name, available(family))}") from None
+        which = f"{name!r} with the backend {backend!r}" if backend else repr(name)
         raise ConfigError(
-            f"{family} {name!r} needs the package {error.name!r}, which is not installed. "
+            f"{family} {which} needs the package {error.name!r}, which is not installed. "
             f"Install the extra that has it, for example: pip install 'onegen[torch]'."
         ) from error

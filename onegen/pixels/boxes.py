@@ -1,7 +1,29 @@
-"""Boxes as (x0, y0, x1, y1) in pixels: letterboxing, overlap and non-maximum suppression. Pure functions."""
+"""Boxes as (x0, y0, x1, y1) in pixels: how records hold them, letterboxing, overlap, non-maximum suppression."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
+
+from onegen.pixels.sizes import fit
+
+Box = tuple[float, float, float, float]
+CORNERS = ("x0", "y0", "x1", "y1")
+"""The fields of a box in a record: left, top, right and bottom, in pixels of the stored image."""
+BOX_FIELDS = tuple((name, pa.float64()) for name in CORNERS)
+"""The same as fields of an arrow struct."""
+
+
+def box_of(record: Mapping[str, Any]) -> Box:
+    """Return the box of a record."""
+    return record["x0"], record["y0"], record["x1"], record["y1"]
+
+
+def box_fields(box: Iterable[float]) -> dict[str, float]:
+    """Return a box as the fields a record holds it in."""
+    return dict(zip(CORNERS, box, strict=True))
 
 
 def letterbox(pixels: np.ndarray, side: int, fill: int = 127) -> tuple[np.ndarray, float]:
@@ -10,9 +32,7 @@ def letterbox(pixels: np.ndarray, side: int, fill: int = 127) -> tuple[np.ndarra
     A point (x, y) of the square is (x / scale, y / scale) in the image. What the image does not cover has the grey
     `fill`.
     """
-    height, width = pixels.shape[:2]
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    scale, size = fit(pixels.shape, side, enlarge=True)
     square = np.full((side, side, 3), fill, np.uint8)
     square[: size[1], : size[0]] = cv2.resize(
         pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -1,7 +1,10 @@
-"""The sizes an image may take: aspect-ratio buckets, and the crop that leads to them.
+"""The sizes an image may take: the largest that fits, aspect-ratio buckets, and the crop that leads to them.
 
-The table is the one PixArt and the released model trained with: about base x base pixels, sides divisible by 16.
+The table of buckets is the one PixArt and the released model trained with: about base x base pixels, sides divisible
+by 16.
 """
+
+from collections.abc import Sequence
 
 from onegen.errors import ConfigError
 
@@ -18,6 +21,21 @@ _RATIOS: dict[float, tuple[int, int]] = {
     2.09: (1472, 704), 2.4: (1536, 640), 2.5: (1600, 640), 2.89: (1664, 576), 3.0: (1728, 576),
     3.11: (1792, 576), 3.62: (1856, 512), 3.75: (1920, 512), 3.88: (1984, 512), 4.0: (2048, 512),
 }  # fmt: skip
+
+
+def fit(
+    shape: Sequence[int], max_height: int, max_width: int | None = None, *, enlarge: bool = False, least: int = 1
+) -> tuple[float, tuple[int, int]]:
+    """Return the scale at which an image of `shape` (H,W,...) fits its limits, and its (width, height) at that scale.
+
+    Without `max_width` the limit is that of the longer side. An image that fits keeps its size (scale 1.0), unless
+    `enlarge` makes it as large as the limits allow. Sides are rounded, and at least `least`; their order is that of
+    OpenCV and Pillow.
+    """
+    height, width = shape[:2]
+    scale = min(max_height / height, (max_width or max_height) / width)
+    scale = scale if enlarge else min(1.0, scale)
+    return scale, (max(least, round(width * scale)), max(least, round(height * scale)))
 
 
 def bucket_table(base: int) -> dict[float, tuple[int, int]]:

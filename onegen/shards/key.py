@@ -1,4 +1,4 @@
-"""Keys: a sample is named by its content. DESIGN section 4, rule 3.
+"""Keys: a sample is named by its content, and what is drawn for it is seeded by its key. docs/contract.md, rule 3.
 
 A single image is named by its original bytes; several of them by their kind, the images in their order, and the words
 that make another sample of the same images.
@@ -11,6 +11,11 @@ from onegen.sample import Kind, SourceImage
 from onegen.shards.canonical import canonical
 
 DIGITS = 20
+SEED_RULE = (
+    "first 8 bytes, big endian, of SHA-256 over the canonical JSON of [key, name, version]; "
+    "name and version are those of the annotator or of the drawn condition"
+)
+"""What `seed_of` does, as manifests say it."""
 
 
 def member_digest(image: SourceImage) -> str:
@@ -30,3 +35,11 @@ def sample_key(kind: Kind, members: Sequence[str], instruction: str | None = Non
         return members[0][:DIGITS]
     # The fourth place is that of a scene's cameras.
     return hashlib.sha256(canonical([kind, list(members), instruction or subject, None])).hexdigest()[:DIGITS]
+
+
+def seed_of(key: str, name: str, version: int) -> int:
+    """Return the seed, of 64 bits, with which `name` draws for a sample: see SEED_RULE.
+
+    `name` and `version` are those of the annotator, or of the drawn condition, so that no two draw alike.
+    """
+    return int.from_bytes(hashlib.sha256(canonical([key, name, version])).digest()[:8], "big")

@@ -1,4 +1,4 @@
-"""The manifest of a column shard: written last, its presence is the commit. DESIGN section 4, rules 6 to 9."""
+"""The manifest of a column shard: written last, its presence is the commit. docs/contract.md, rules 6 to 9."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onegen.sample import Kind
 from onegen.shards.canonical import canonical, sha256
+from onegen.shards.key import SEED_RULE
 
 SCHEMA_VERSION: Final = 1
-SEED_RULE = "first 8 bytes of sha256(key, column, version)"
 
 
 class Record(BaseModel):
@@ -94,7 +94,7 @@ class Manifest(Record):
     fingerprint: str = Field(description="SHA-256 over settings")
     settings: dict[str, Any] = Field(description="name, version, options that change results, weights")
     producer: Producer = Field(description="what made the column")
-    seed_rule: str = Field(SEED_RULE, description="how an annotator that draws seeds itself")
+    seed_rule: str = Field(SEED_RULE, description="how what is drawn at random is seeded")
     run: Run = Field(description="how it was made; no digest covers it")
 
     def to_json(self) -> bytes:

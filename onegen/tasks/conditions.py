@@ -14,7 +14,7 @@ from onegen.sample import Annotation
 from onegen.tasks.colours import COLOURS
 from onegen.tasks.degradations import blur, holes, low_resolution
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when a drawing changes: views that store drawings are made again."""
 
 _WHITE = (255, 255, 255)

@@ -54,38 +54,45 @@ def models_folder() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("onegen")) / "models"
 
 
-def require(package: str, *files: str) -> None:
-    """Check cheaply (sizes and recorded hashes) that files are in the model folder; called when an annotator is made.
+@dataclass(frozen=True)
+class PackagedFile:
+    """A file out of a pinned package, as whoever uses it holds it: a handle, which costs nothing until it is asked.
 
-    Raises ConfigError naming the file and the command that brings it.
+    `package` and `file` are the names the table gives them.
     """
-    for file in files:
-        _present(_packaged(package), file)
 
+    package: str
+    file: str
 
-def model_file(package: str, file: str) -> Path:
-    """Return the path of a model file, its SHA-256 computed once per process.
+    def require(self) -> None:
+        """Check cheaply (size and recorded hash) that the file is in the model folder; called when its user is made.
 
-    Raises ConfigError when it is missing or has another hash than the table's.
-    """
-    model = _packaged(package)
-    path = _present(model, file)
-    stat = path.stat()
-    expected = model.files[file].sha256
-    got = _hashed(path, stat.st_size, stat.st_mtime_ns)
-    if got != expected:
-        raise ConfigError(
-            f"model file {path} must have SHA-256 {expected}, got {got}. "
-            f"It is damaged or was exchanged: run `{FETCH_COMMAND} {package}`, which replaces it."
-        )
-    return path
+        Raises ConfigError naming the file and the command that brings it.
+        """
+        _present(_packaged(self.package), self.file)
 
+    def identity(self) -> Weights:
+        """Return what manifests record of the file; needs no file on disk."""
+        model = _packaged(self.package)
+        entry = model.files[self.file]
+        return Weights(f"{self.package}/{self.file}", model.package.version, entry.sha256, entry.licence)
 
-def weights_of(package: str, file: str) -> Weights:
-    """Return the identity of a model file as manifests record it; needs no file on disk."""
-    model = _packaged(package)
-    entry = model.files[file]
-    return Weights(f"{package}/{file}", model.package.version, entry.sha256, entry.licence)
+    def path(self) -> Path:
+        """Return where the file is, its SHA-256 computed once per process.
+
+        Raises ConfigError when it is missing or has another hash than the table's.
+        """
+        model = _packaged(self.package)
+        path = _present(model, self.file)
+        stat = path.stat()
+        expected = model.files[self.file].sha256
+        got = _hashed(path, stat.st_size, stat.st_mtime_ns)
+        if got != expected:
+            raise ConfigError(
+                f"model file {path} must have SHA-256 {expected}, got {got}. "
+                f"It is damaged or was exchanged: run `{FETCH_COMMAND} {self.package}`, which replaces it."
+            )
+        return path
 
 
 def fetch(names: Sequence[str] = (), report: Report = print) -> None:

@@ -18,21 +18,10 @@ from typing import Literal
 
 from onegen.errors import ConfigError
 
-# Wheels with compiled parts exist per platform; the pins name this one, whose data files are the same as everywhere
-# else.
+# Wheels with compiled parts exist per platform; the pins name this one, whose data files are the same everywhere.
 _ONE_PLATFORM = (
-    *(
-        "--only-binary",
-        ":all:",
-        "--implementation",
-        "cp",
-        "--python-version",
-        "3.11",
-        "--abi",
-        "cp311",
-        "--abi",
-        "none",
-    ),
+    *("--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.11"),
+    *("--abi", "cp311", "--abi", "none"),
     *("--platform", "manylinux_2_28_x86_64", "--platform", "manylinux_2_27_x86_64", "--platform", "any"),
 )
 
@@ -66,27 +55,28 @@ def download(package: Package, folder: Path) -> Path:
     """
     command = _pip(package, folder) if package.registry == "pypi" else _npm(package, folder)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     except FileNotFoundError:
         raise ConfigError(
             f"{command[0]} must be on the PATH to bring {package}, and is not. Install it and try again."
         ) from None
-    found = [path for path in sorted(folder.iterdir()) if path.suffix in (".whl", ".gz", ".tgz", ".zip")]
-    if done.returncode or len(found) != 1:
+    archives = [path for path in sorted(folder.iterdir()) if path.suffix in (".whl", ".gz", ".tgz", ".zip")]
+    if result.returncode or len(archives) != 1:
         client = "pip" if package.registry == "pypi" else "npm"
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip() and "WARNING" not in line]
-        tail = "\n".join(said[-6:])  # a wrong hash is said there as expected and got
+        output = (result.stderr or result.stdout).splitlines()
+        lines = [line for line in output if line.strip() and "WARNING" not in line]
+        tail = "\n".join(lines[-6:])  # a wrong hash is said there as expected and got
         raise ConfigError(
             f"package {package} must be downloadable and have SHA-256 {package.sha256}, but {client} said:\n{tail}\n"
             f"Check the network or the registry settings, then run the command again; what is complete is kept."
         )
-    got = sha256_file(found[0])
+    got = sha256_file(archives[0])
     if got != package.sha256:
         raise ConfigError(
             f"package {package} must have SHA-256 {package.sha256}, got {got}. "
             f"The registry serves another file than the pinned one: do not use it."
         )
-    return found[0]
+    return archives[0]
 
 
 def _pip(package: Package, folder: Path) -> list[str]:

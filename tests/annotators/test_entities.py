@@ -3,7 +3,8 @@ import pytest
 from onegen.annotators.entities import Entities
 from onegen.errors import ConfigError
 from onegen.sample import Annotation, Item
-from onegen.tasks.colours import COLOURS
+from onegen.shards.key import seed_of
+from onegen.tasks.colours import COLOURS, assign_colours
 
 BOX = {"x0": 1.0, "y0": 2.0, "x1": 3.0, "y1": 4.0}
 
@@ -28,6 +29,8 @@ def test_colours_come_from_the_key_alone():
     assert entities([("cat", 0.9)], key="a") == entities([("cat", 0.9)], key="a")
     drawn = {entities([("cat", 0.9)], key=f"{number:020x}")[0]["colour"] for number in range(200)}
     assert drawn == set(COLOURS)  # all twenty, in 200 draws
+    seeded = assign_colours(["cat"], seed_of("a", "entities", Entities.version))
+    assert [one["colour"] for one in entities([("cat", 0.9)], key="a")] == [entity.colour for entity in seeded]
 
 
 def test_a_crowd_of_two_hundred_does_not_hide_its_dog():

@@ -3,7 +3,7 @@ import pytest
 
 from onegen.annotators.faces.embedded import Faces
 from onegen.errors import ConfigError
-from onegen.pixels.boxes import iou
+from onegen.pixels.boxes import box_of, iou
 from onegen.sample import Item
 from tests.packaged import bring_models, item
 
@@ -16,7 +16,7 @@ def faces(given: Item, **options: str | float) -> list[dict]:
 
 
 def box(face: dict) -> np.ndarray:
-    return np.array([[face[name] for name in ("x0", "y0", "x1", "y1")]])
+    return np.array([box_of(face)])
 
 
 @pytest.fixture(scope="module")

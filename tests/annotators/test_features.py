@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from onegen.annotators.features import Features
-from onegen.annotators.shared.dino_tokens import saliency, tokens
+from onegen.annotators.shared.dino_tokens import TokenModel, saliency
 from onegen.errors import ConfigError
 from onegen.sample import Item
 from tests.packaged import bring_models, item, photo
@@ -40,8 +40,8 @@ def test_cats_are_nearer_to_cats():
 def test_tokens_know_where_things_are():
     """The patches of a picture's right half turn with it when the picture is mirrored."""
     bring_models()
-    (plain,) = tokens(photo("lion.jpg"), (8,))
-    (mirrored,) = tokens(np.ascontiguousarray(photo("lion.jpg")[:, ::-1]), (8,))
+    (plain,) = TokenModel((8,)).tokens(photo("lion.jpg"))
+    (mirrored,) = TokenModel((8,)).tokens(np.ascontiguousarray(photo("lion.jpg")[:, ::-1]))
     assert plain.shape == (16, 16, 384)
     unit = plain / np.linalg.norm(plain, axis=2, keepdims=True)
     turned = mirrored[:, ::-1] / np.linalg.norm(mirrored, axis=2, keepdims=True)[:, ::-1]
@@ -51,8 +51,8 @@ def test_tokens_know_where_things_are():
 
 def test_layers_differ_and_come_in_the_order_asked_for():
     bring_models()
-    third, tenth = tokens(photo("lion.jpg"), (3, 10))
-    np.testing.assert_array_equal(third, tokens(photo("lion.jpg"), (3,))[0])
+    third, tenth = TokenModel((3, 10)).tokens(photo("lion.jpg"))
+    np.testing.assert_array_equal(third, TokenModel((3,)).tokens(photo("lion.jpg"))[0])
     assert not np.allclose(third, tenth)
 
 

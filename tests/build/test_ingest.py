@@ -1,4 +1,4 @@
-"""What is stored for every kind of file a crawl brings. DESIGN section 4, rules 3 and 4.
+"""What is stored for every kind of file a crawl brings. docs/contract.md, rules 3 and 4.
 
 PYTHONPATH=. python -m pytest tests/build/test_ingest.py
 """

@@ -1,4 +1,4 @@
-"""Columns a source brings with its images. DESIGN section 2.
+"""Columns a source brings with its images. docs/design.md.
 
 PYTHONPATH=. python -m pytest tests/build/test_source_column.py
 """

@@ -1,13 +1,24 @@
 """PYTHONPATH=. python -m pytest tests/config/test_registry.py"""
 
+import importlib
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from onegen.config.registry import available, find, register
+import onegen.annotators.depth
+from onegen.build.build import Options, build
+from onegen.config import registry
+from onegen.config.recipe import Recipe
+from onegen.config.registry import available, backends, find, register
 from onegen.errors import ConfigError, nearest
+from onegen.shards.dataset import Dataset
+from onegen.storage import open_store
+from tests.tiny import Ears
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +82,7 @@ def plugin(tmp_path, monkeypatch):
 
 def test_a_dotted_name_lives_in_another_package(plugin):
     name = plugin(
-        "normals", "from onegen.config.registry import register\n@register('annotators', 'normals')\nclass N: pass\n"
+        "normals", "from onegen.annotators import register\n@register('annotators', 'normals')\nclass N: pass\n"
     )
     assert find("annotators", name, {}).__module__ == name
 
@@ -89,14 +100,107 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(plugin):
 def test_backends_are_chosen_by_option_and_embedded_is_the_default(plugin):
     name = plugin(
         "two",
-        "from onegen.config.registry import register\n"
+        "from onegen.annotators import register\n"
         "@register('annotators', 'two', 'paper')\nclass P: pass\n"
         "@register('annotators', 'two', 'embedded')\nclass E: pass\n",
     )
     assert find("annotators", name, {}).__name__ == "E"
     assert find("annotators", name, {"backend": "paper"}).__name__ == "P"
-    with pytest.raises(ConfigError, match=r"backend of 'myonegenlab\.two' is unknown: 'papr'; did you mean 'paper'"):
+    told = r"backend of 'myonegenlab\.two' must be one of embedded, paper, got 'papr'; did you mean 'paper'"
+    with pytest.raises(ConfigError, match=told):
         find("annotators", name, {"backend": "papr"})
+
+
+def test_a_package_whose_name_begins_like_the_plugins_is_the_one_that_is_missing(plugin):
+    with pytest.raises(ConfigError, match=r"'myonegenlab\.short' needs the package 'my', which is not installed"):
+        find("annotators", plugin("short", "import my"), {})
+
+
+TOY = """
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from onegen.annotators import register
+from onegen.annotators.depth import PROVIDES, annotation_of
+from onegen.annotators.shared.pixels import pixels_of
+from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
+
+
+@register("annotators", "depth", backend="toy-depth")
+@dataclass(frozen=True)
+class ToyDepth(BaseAnnotator):
+    '''Bright is near.'''
+
+    backend: Literal["toy-depth"] = "toy-depth"
+
+    name: ClassVar[str] = "depth"
+    version: ClassVar[int] = 1
+    provides: ClassVar[Provides] = PROVIDES
+
+    def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+        return [annotation_of(pixels_of(item).mean(axis=2)) for item in items]
+"""
+
+
+@pytest.fixture
+def backend(tmp_path, monkeypatch):
+    """Write a backend of `depth` as a file of its folder, and give the function that does it."""
+    monkeypatch.setattr(onegen.annotators.depth, "__path__", [*onegen.annotators.depth.__path__, str(tmp_path)])
+    monkeypatch.setattr(registry, "_CLASSES", dict(registry._CLASSES))
+    written: list[str] = []
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / f"{name}.py").write_text(text)
+        importlib.invalidate_caches()
+        written.append(name)
+
+    yield write
+    for name in written:
+        sys.modules.pop(f"onegen.annotators.depth.{name}", None)
+
+
+def test_a_backend_is_a_file_and_a_line_in_a_recipe(backend, tmp_path):
+    backend("toy_depth", TOY)
+    assert backends("annotators", "depth") == ["embedded", "toy_depth"]
+    dark_to_bright = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[np.newaxis, :, np.newaxis], 48, axis=0)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.repeat(dark_to_bright, 3, axis=2)).save(tmp_path / "photos" / "ramp.png")
+    recipe = {
+        "name": "toy",
+        "source": {"folder": str(tmp_path / "photos")},
+        "stages": [{"name": "near", "annotators": {"depth": {"backend": "toy-depth"}}}],
+    }
+    store = open_store(str(tmp_path / "out"))
+    build(Recipe.model_validate(recipe), store, Options(workers=0), Ears())
+    (manifest,) = Dataset(store).manifests("depth")
+    assert (manifest.counts.ok, manifest.settings["options"]) == (1, {"backend": "toy-depth"})
+    with tarfile.open(tmp_path / "out" / "shards" / "000000.tar") as packed:
+        (member,) = [name for name in packed.getnames() if name.endswith("depth.png")]
+        stored = np.asarray(Image.open(packed.extractfile(member)))
+    assert (stored.dtype, stored.shape) == (np.uint16, (48, 64))
+    assert (np.diff(stored[0].astype(int)) > 0).all()
+    assert (stored[0, 0], stored[0, -1]) == (0, 65535)
+
+
+def test_an_unknown_backend_is_answered_with_the_nearest_and_the_list(backend):
+    backend("toy_depth", TOY)
+    for wanted, told in (("toy-deph", "did you mean 'toy-depth'"), ("zzzz", "choose from embedded, toy-depth")):
+        with pytest.raises(ConfigError, match=f"one of embedded, toy-depth, got '{wanted}'; {told}"):
+            find("annotators", "depth", {"backend": wanted})
+
+
+def test_a_backend_whose_extra_is_missing_says_so_and_the_others_work(backend):
+    backend("needy", "import nosuchpackage.part")
+    with pytest.raises(ConfigError, match=r"'depth' with the backend 'needy' needs the package 'nosuchpackage'.*pip"):
+        find("annotators", "depth", {"backend": "needy"})
+    assert find("annotators", "depth", {}).__module__ == "onegen.annotators.depth.embedded"
+
+
+def test_a_backend_that_registers_nothing_is_named(backend):
+    backend("idle", "")
+    with pytest.raises(ConfigError, match=r"file idle\.py of 'depth' must register the backend 'idle', and does not"):
+        find("annotators", "depth", {"backend": "idle"})
 
 
 def test_a_name_is_held_by_one_class():

@@ -1,4 +1,4 @@
-"""What every annotator of onegen keeps, whatever it computes: see `onegen.sample.Annotator` and DESIGN section 6.
+"""What every annotator of onegen keeps, whatever it computes: see `onegen.sample.Annotator` and docs/annotators.md.
 
 A new annotator is picked up by being in `onegen/annotators/`; columns it requires are computed here by their own
 annotators.
@@ -12,7 +12,10 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -20,7 +23,10 @@ import pyarrow as pa
 import pytest
 
 from onegen.config.registry import available, find
-from onegen.sample import Annotation, Annotator, Item, Rejected, Resources, Weights
+from onegen.errors import ConfigError
+from onegen.pixels.boxes import box_fields
+from onegen.pixels.sizes import fit
+from onegen.sample import Annotation, Annotator, BaseAnnotator, Item, Provides, Rejected, Resources, Weights
 from onegen.weights.fetch import shipped, status
 from tests.packaged import bring_models, photo
 
@@ -36,8 +42,7 @@ def make(name: str) -> Annotator:
 
 def small(name: str, longer: int) -> np.ndarray:
     pixels = photo(name)
-    scale = longer / max(pixels.shape[:2])
-    size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+    _, size = fit(pixels.shape, longer, enlarge=True)
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
@@ -70,7 +75,7 @@ def two_hundred(pixels: np.ndarray) -> Annotation:
     rng = np.random.default_rng(200)
     corners = rng.uniform(0, 1, (200, 2)) * (width - 9, height - 25)
     people = [
-        {"label": "person", "score": 0.95 - number / 400, "x0": x, "y0": y, "x1": x + 9.0, "y1": y + 25.0}
+        {"label": "person", "score": 0.95 - number / 400, **box_fields((x, y, x + 9.0, y + 25.0))}
         for number, (x, y) in enumerate(corners.tolist())
     ]
     return Annotation({"objects": people, "num_objects": 200, "num_people": 200})
@@ -157,6 +162,58 @@ def assert_close(one: Annotation | Rejected, other: Annotation | Rejected, toler
         np.testing.assert_allclose(value, other.values[name], atol=tolerance.get(name, 0), rtol=0)
     for part, content in one.parts.items():
         np.testing.assert_allclose(content, other.parts[part], atol=tolerance.get(part, 0), rtol=0)
+
+
+class Weightless:
+    """A model handle that writes down what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def require(self) -> None:
+        self.asked.append("require")
+
+    def identity(self) -> Weights:
+        return Weights("none/none.onnx", "1", "0" * 64, "MIT")
+
+    def session(self) -> None:
+        self.asked.append("session")
+
+
+def test_on_the_base_an_annotator_says_only_what_is_its_own():
+    handle = Weightless()
+
+    @dataclass(frozen=True)
+    class Grey(BaseAnnotator):
+        """The picture's mean."""
+
+        gain: float = 1.0
+
+        name: ClassVar[str] = "grey"
+        version: ClassVar[int] = 1
+        provides: ClassVar[Provides] = Provides(fields={"mean": pa.float64()})
+
+        def check(self) -> None:
+            assert not handle.asked, "options are checked first"
+            if self.gain <= 0:
+                raise ConfigError(f"gain of grey must be above 0, got {self.gain}.")
+
+        def models(self) -> tuple[Weightless, ...]:
+            return (handle,)
+
+        def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+            return [Annotation({"mean": float(item.pixels.mean()) * self.gain}) for item in items]
+
+    with pytest.raises(ConfigError, match="gain of grey must be above 0, got 0"):
+        Grey(gain=0.0)
+    grey = Grey(gain=2.0)
+    assert isinstance(grey, Annotator)
+    assert (grey.tolerance, grey.requires, grey.resources, grey.needs_pixels) == ({}, (), Resources(), True)
+    assert grey.weights() == (handle.identity(),)
+    assert handle.asked == ["require"]
+    grey.load()
+    assert handle.asked == ["require", "session"]
+    assert grey.annotate([Item("k", np.full((2, 2, 3), 4, np.uint8))]) == [Annotation({"mean": 8.0})]
 
 
 def test_the_pictures_hold_nobody_and_a_crowd():

@@ -22,8 +22,9 @@ from onegen.errors import ConfigError
 from onegen.executor.contract import Finished, Task
 from onegen.sample import Annotation
 from onegen.shards.column import ColumnReader
+from onegen.shards.key import seed_of
 from onegen.storage.local import LocalStore
-from onegen.tasks.conditions import CONDITIONS, condition
+from onegen.tasks.conditions import CONDITIONS, VERSION, condition
 from tests.packaged import bring_models, photo
 from tests.pictures import decode
 from tests.tiny import column_files, dataset, encoded, make_recipe, packed, picture, rows, run, write_photos
@@ -69,10 +70,9 @@ def test_every_condition_is_stored_as_it_is_drawn(tmp_path):
     run(make_recipe(photos, PEOPLE, pack=pack), out)
     (row,) = rows(out, "image")
     found = members(out)
-    seed = int(str(row.key)[:16], 16)
     for name in CONDITIONS:
         extension = "jpg" if name in ("blurred", "masked", "low_resolution") else "png"
-        drawn = condition(name, bus, said(out), seed)
+        drawn = condition(name, bus, said(out), seed_of(str(row.key), name, VERSION))
         assert np.ptp(drawn) > 200
         difference = np.abs(decode(found[f"{row.key}.{name}.{extension}"]).astype(int) - drawn)
         assert difference.mean() < (1.5 if extension == "jpg" else 1e-9), name

@@ -22,16 +22,16 @@ from onegen.model.encoders import (
     text_width,
     wordpiece_tokenizer,
 )
-from onegen.model.minilm import PACKAGE, MiniLM, rename
+from onegen.model.minilm import TOKENIZER, WEIGHTS, MiniLM, rename
+from onegen.weights.fetch import PackagedFile
 
 pytestmark = pytest.mark.torch
 
 
-def published(file: str) -> Path:
-    """Return a file of the fetched MiniLM package, or skip."""
-    weights = pytest.importorskip("onegen.weights.fetch")
+def published(file: PackagedFile) -> Path:
+    """Return where a file of MiniLM's package is, or skip when it was not fetched."""
     try:
-        return weights.model_file(PACKAGE, file)
+        return file.path()
     except ConfigError as error:
         pytest.skip(str(error))
 
@@ -241,8 +241,8 @@ def test_minilm_equals_the_bert_of_transformers():
 
 def test_minilm_tells_a_kitten_from_a_motorcycle():
     encoder = MiniLM()
-    encoder.load_state_dict(rename(load_file(published("model.safetensors"))))
-    tokenizer = wordpiece_tokenizer(published("tokenizer.json"))
+    encoder.load_state_dict(rename(load_file(published(WEIGHTS))))
+    tokenizer = wordpiece_tokenizer(published(TOKENIZER))
     texts = ["a cat sleeping on a sofa", "a kitten napping on the couch", "a man riding a motorcycle"]
     states, mask = encode_prompts(tokenizer, encoder.eval(), texts)
     pooled = torch.nn.functional.normalize((states * mask[..., None]).sum(1), dim=-1)
@@ -253,7 +253,7 @@ def test_minilm_tells_a_kitten_from_a_motorcycle():
 
 
 def test_minilm_reads_prompts_longer_than_its_files_128_tokens():
-    tokenizer = wordpiece_tokenizer(published("tokenizer.json"))
+    tokenizer = wordpiece_tokenizer(published(TOKENIZER))
     encoder = MiniLM(d_model=12, num_layers=1, num_heads=2, d_ff=12).eval()
     _, mask = encode_prompts(tokenizer, encoder, ["boat " * 200])
     assert mask.shape == (1, 202)

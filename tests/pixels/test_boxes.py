@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onegen.pixels.boxes import area, iou, letterbox, suppress
+from onegen.pixels.boxes import BOX_FIELDS, area, box_fields, box_of, iou, letterbox, suppress
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 400), (400, 100), (64, 64), (1, 1000), (1000, 1), (1, 1)])
@@ -19,6 +19,15 @@ def test_letterbox_keeps_the_aspect_and_fills_the_rest():
     square, _ = letterbox(np.full((50, 200, 3), 10, np.uint8), 100, fill=7)
     assert (square[:25] == 10).all()
     assert (square[25:] == 7).all()
+
+
+def test_a_record_holds_a_box_in_four_fields():
+    record = {"label": "cat", **box_fields((1.0, 2.0, 30.0, 40.0))}
+    assert record == {"label": "cat", "x0": 1.0, "y0": 2.0, "x1": 30.0, "y1": 40.0}
+    assert box_of(record) == (1.0, 2.0, 30.0, 40.0)
+    assert [name for name, _ in BOX_FIELDS] == list(box_fields((0, 0, 0, 0)))
+    with pytest.raises(ValueError):
+        box_fields((1.0, 2.0, 3.0))
 
 
 def test_iou_of_known_boxes():

@@ -1,9 +1,30 @@
-"""Buckets: the training table, the choice of a bucket, and the crop into it."""
+"""Sizes: what fits, the training table of buckets, the choice of a bucket, and the crop into it."""
 
 import pytest
 
 from onegen.errors import ConfigError
-from onegen.pixels.sizes import BASES, bucket_table, center_crop, check_size, nearest_bucket
+from onegen.pixels.sizes import BASES, bucket_table, center_crop, check_size, fit, nearest_bucket
+
+
+def test_what_fits_keeps_its_size_and_the_rest_shrinks_to_its_longer_side():
+    assert fit((300, 400, 3), 512) == (1.0, (400, 300))
+    assert fit((300, 400), 200) == (0.5, (200, 150))
+    assert fit((1000, 1, 3), 100) == (0.1, (1, 100))
+    assert fit((1000, 1, 3), 100, least=20) == (0.1, (20, 100))
+    assert fit((300, 400), 800, enlarge=True) == (2.0, (800, 600))
+
+
+def test_the_width_may_have_a_limit_of_its_own():
+    assert fit((300, 400), 300, 100) == (0.25, (100, 75))
+    assert fit((300, 400), 30, 400) == (0.1, (40, 30))
+
+
+@pytest.mark.parametrize("enlarge", [False, True])
+def test_the_scale_is_the_quotient_of_the_longer_side_to_the_last_bit(enlarge):
+    for side in (7, 320, 768):
+        for height, width in ((1, 999), (37, 41), (640, 427), (3, 3)):
+            scale = side / max(height, width)
+            assert fit((height, width), side, enlarge=enlarge)[0] == (scale if enlarge else min(1.0, scale))
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from onegen.config.registry import register
+from onegen.annotators import register
 from tests.plugins.tone import Tone
 
 

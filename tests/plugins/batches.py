@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from onegen.config.registry import register
+from onegen.annotators import register
 from onegen.sample import Annotation, Item, Rejected
 from tests.plugins.plain import Plain
 

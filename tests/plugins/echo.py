@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from onegen.config.registry import register
+from onegen.annotators import register
 from onegen.sample import Annotation, Item, Provides, Rejected
 from tests.calls import note_calls
 from tests.plugins.plain import Plain

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from onegen.config.registry import register
+from onegen.annotators import register
 from onegen.sample import Annotation, Item, Part, Provides, Rejected
 from tests.plugins.plain import Plain
 

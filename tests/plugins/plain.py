@@ -1,4 +1,4 @@
-"""What most annotators of the tests have in common; each says what is its own."""
+"""The whole annotator contract by itself, without the base onegen ships: what most plug-ins of the tests start from."""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from onegen.config.registry import register
+from onegen.annotators import register
 from onegen.errors import ConfigError
 from onegen.sample import Annotation, Item, Provides, Rejected
 from tests.plugins.plain import Plain

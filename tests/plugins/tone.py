@@ -1,4 +1,4 @@
-"""An annotator with a part and values, cheap and exact, that writes down every image it is asked about."""
+"""An annotator on the shipped base: a part and values, cheap and exact; it notes every image it is asked about."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,14 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from onegen.config.registry import register
-from onegen.sample import Annotation, Item, Part, Provides, Rejected
+from onegen.annotators import register
+from onegen.sample import Annotation, BaseAnnotator, Item, Part, Provides, Rejected
 from tests.calls import note_calls
-from tests.plugins.plain import Plain
 
 
 @register("annotators", "tone")
 @dataclass(frozen=True)
-class Tone(Plain):
+class Tone(BaseAnnotator):
     """The grey picture (`tone.png`) times `gain`, its mean, and the caption, in capitals where it is `loud`."""
 
     gain: float = 1.0
@@ -23,8 +22,8 @@ class Tone(Plain):
     calls: str = ""
 
     name: ClassVar[str] = "tone"
+    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = Provides((Part("tone.png", "gray8"),), {"mean": pa.float64(), "text": pa.string()})
-    needs_pixels: ClassVar[bool] = True
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         note_calls(self.calls, self.name, items)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from onegen.config.registry import register
+from onegen.annotators import register
 from tests.plugins.tone import Tone
 
 

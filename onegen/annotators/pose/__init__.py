@@ -1,1 +1,61 @@
-"""Where the joints of each person are."""
+"""Where the joints of each person are: the source of `pose2image`. What the column stores, whichever backend made it.
+
+People are those of column `detection`; a backend finds the joints of one in its box.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
+from onegen.sample import Annotation, Item, Provides
+
+COCO_POINTS = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
+    *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
+    *("left_knee", "right_knee", "left_ankle", "right_ankle"),
+)
+"""The 17 points in COCO's order; left and right are the person's own."""
+POSED = pa.struct(
+    [
+        ("score", pa.float64()),
+        ("keypoints", pa.list_(pa.float64())),
+        ("half_body", pa.bool_()),
+        ("low_confidence", pa.bool_()),
+        *BOX_FIELDS,
+    ]
+)
+"""One person: score that it is one, in its box; 17 x (x, y, visibility) in COCO's order; flags; the detection's box."""
+PROVIDES = Provides(fields={"people": pa.list_(POSED), "num_people": pa.int32()})
+"""`people`, best detection first, and how many there are."""
+
+
+def people_of(item: Item, min_score: float, max_people: int) -> list[Mapping[str, Any]]:
+    """Return the people of column `detection` that score `min_score` or more, best first, at most `max_people`."""
+    objects = item.annotations["detection"].values.get("objects") or ()
+    people = [thing for thing in objects if thing["label"] == "person" and thing["score"] >= min_score]
+    return people[:max_people]
+
+
+def person(detection: Mapping[str, Any], score: float, keypoints: np.ndarray, half_body: bool) -> dict[str, Any]:
+    """Return one person as a record.
+
+    `keypoints` (17,3) are x, y in pixels and visibility in [0, 1]. Half bodies, and whoever scores below 0.5, are
+    marked `low_confidence`.
+    """
+    return {
+        "score": round(score, 4),
+        "keypoints": [
+            round(float(value), digits) for point in keypoints for value, digits in zip(point, (1, 1, 3), strict=True)
+        ],
+        "half_body": half_body,
+        "low_confidence": half_body or score < 0.5,
+        **box_fields(box_of(detection)),
+    }
+
+
+def annotation_of(people: Sequence[dict[str, Any]]) -> Annotation:
+    """Return what the column stores of people."""
+    return Annotation({"people": list(people), "num_people": len(people)})

@@ -1,37 +1,27 @@
-"""Human poses: COCO's 17 points for each detected person, by BlazePose; the source of `pose2image` conditions."""
+"""Human poses by BlazePose: COCO's 17 points for each detected person."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 
-from onegen.annotators.shared.blazepose import Body, load_models, model_weights, require_models, see_body
+from onegen.annotators import register
+from onegen.annotators.pose import PROVIDES, annotation_of, people_of, person
+from onegen.annotators.shared.blazepose import MODELS, Body, see_body
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
 from onegen.errors import ConfigError
-from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weights
+from onegen.pixels.boxes import box_of
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
 
 # nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles (left before right) among BlazePose's 33 points
 COCO_FROM_BLAZEPOSE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 _LEGS = slice(11, 17)
 
-POSED = pa.struct(
-    [
-        ("score", pa.float64()),
-        ("keypoints", pa.list_(pa.float64())),
-        ("half_body", pa.bool_()),
-        ("low_confidence", pa.bool_()),
-        *((name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
-    ]
-)
-"""One person: score that it is one, in its box; 17 x (x, y, visibility) in COCO's order; flags; the detection's box."""
-
 
 @register("annotators", "pose", backend="embedded")
 @dataclass(frozen=True)
-class Pose:
+class Pose(BaseAnnotator):
     """People of column `detection`, best first, with 17 keypoints (x, y in pixels, visibility in [0, 1]) each. Exact.
 
     Points may lie outside of the image; their visibility is then near 0. `half_body` says that hips, knees or ankles
@@ -46,26 +36,20 @@ class Pose:
 
     name: ClassVar[str] = "pose"
     version: ClassVar[int] = 2
-    tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("detection",)
-    provides: ClassVar[Provides] = Provides(fields={"people": pa.list_(POSED), "num_people": pa.int32()})
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=256 << 20)
-    needs_pixels: ClassVar[bool] = True
+    provides: ClassVar[Provides] = PROVIDES
+    resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for a score outside [0, 1], and for nobody to look at."""
         if not 0.0 <= self.min_score <= 1.0:
             raise ConfigError(f"min_score of pose must be in [0, 1], got {self.min_score}.")
         if self.max_people < 1:
             raise ConfigError(f"max_people of pose must be at least 1, got {self.max_people}.")
-        require_models()
 
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identity of both networks."""
-        return model_weights()
-
-    def load(self) -> None:
-        """Load both networks."""
-        load_models()
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return BlazePose's two networks."""
+        return MODELS
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the people of each item."""
@@ -73,41 +57,26 @@ class Pose:
 
     def _people(self, item: Item) -> Annotation:
         pixels = pixels_of(item)
-        found = [
-            one
-            for one in item.annotations["detection"].values.get("objects") or ()
-            if one["label"] == "person" and one["score"] >= self.min_score
-        ]
-        people = [_described(see_body(pixels, _box(one)), one, pixels.shape) for one in found[: self.max_people]]
-        return Annotation({"people": people, "num_people": len(people)})
+        people = people_of(item, self.min_score, self.max_people)
+        return annotation_of([_posed(pixels, detection) for detection in people])
 
 
-def _box(found: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    return found["x0"], found["y0"], found["x1"], found["y1"]
-
-
-def _described(body: Body, found: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+def _posed(pixels: np.ndarray, detection: Mapping[str, Any]) -> dict[str, Any]:
+    body = see_body(pixels, box_of(detection))
     keypoints = coco_keypoints(body)
-    half_body = _is_half(keypoints[_LEGS], body.presence[list(COCO_FROM_BLAZEPOSE)][_LEGS], found, shape)
-    return {
-        "score": round(body.score, 4),
-        "keypoints": [
-            round(float(n), digits) for point in keypoints for n, digits in zip(point, (1, 1, 3), strict=True)
-        ],
-        "half_body": half_body,
-        "low_confidence": half_body or body.score < 0.5,
-        **{name: found[name] for name in ("x0", "y0", "x1", "y1")},
-    }
+    presence = body.presence[list(COCO_FROM_BLAZEPOSE)]
+    half_body = _is_half(keypoints[_LEGS], presence[_LEGS], detection, pixels.shape)
+    return person(detection, body.score, keypoints, half_body)
 
 
-def _is_half(legs: np.ndarray, presence: np.ndarray, found: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
+def _is_half(legs: np.ndarray, presence: np.ndarray, detection: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
     """Say whether hips, knees or ankles (6,3) are not in the image.
 
     They lie outside of it, or the network says they are not there. It may also squeeze a body that the lower border
     cuts into what can be seen: then it doubts the ankles.
     """
     inside = ((legs[:, :2] >= 0) & (legs[:, :2] < [shape[1], shape[0]])).all(axis=1)
-    is_cut = found["y1"] > 0.98 * shape[0] and legs[4:, 2].min() < 0.5
+    is_cut = detection["y1"] > 0.98 * shape[0] and legs[4:, 2].min() < 0.5
     return bool(is_cut or not (inside & (presence > 0.5)).all())
 
 

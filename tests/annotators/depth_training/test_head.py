@@ -1,3 +1,5 @@
+from importlib.resources import files
+
 import numpy as np
 import onnx
 import pytest
@@ -23,11 +25,9 @@ def test_the_graph_computes_what_was_trained():
 
 
 def test_the_shipped_head_has_this_form():
-    from importlib.resources import files
-
     from onegen.annotators.depth.training.head import Head
 
-    model = onnx.load_from_string((files("onegen.annotators") / "depth_head.onnx").read_bytes())
+    model = onnx.load_from_string((files("onegen.annotators.depth") / "depth_head.onnx").read_bytes())
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer if tensor.name != "twice"}
     assert shapes == {name: tuple(value.shape) for name, value in Head().state_dict().items()}
 

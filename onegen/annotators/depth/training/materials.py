@@ -15,6 +15,7 @@ import numpy as np
 
 from onegen.annotators.shared.dino_tokens import saliency
 from onegen.demo.photos import PHOTOS
+from onegen.pixels.sizes import fit
 from onegen.weights.packages import Package, download
 
 ROBOSUITE = Package("robosuite", "1.5.2", "b9e02df55de8949739de6ba1d196d2ba59cf33c51a76efcfbe5c2f73cdcf99ce", 156.8)
@@ -106,8 +107,7 @@ def _gathered(archives: dict[Package, zipfile.ZipFile], held_out: bool) -> Mater
 
 def _picture(archive: zipfile.ZipFile, member: str, longer: int = 320) -> np.ndarray:
     pixels = np.asarray(cv2.imdecode(np.frombuffer(archive.read(member), np.uint8), cv2.IMREAD_COLOR))
-    scale = longer / max(pixels.shape[:2])
-    size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+    _, size = fit(pixels.shape, longer, enlarge=True)
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)[:, :, ::-1].astype(np.float32) / 255.0
 
 
