@@ -42,11 +42,11 @@ def draw(
     ready = [name for name in render if all(rows[column].status == "ok" for column in CONDITIONS[name].columns)]
     for index, member in enumerate(image.parts if ready else ()):
         pixels = decode_image(readers[IMAGE].part(member))
-        said: dict[str, Annotation] = {
+        annotations: dict[str, Annotation] = {
             column: readers[column].annotation(rows[column], index, provides[column])
             for column in needed_columns(ready)
         }
         for name in ready:
-            drawn = condition(name, pixels, said, seed_of(str(image.key), name, VERSION))
+            drawn = condition(name, pixels, annotations, seed_of(str(image.key), name, VERSION))
             parts[part_name(index, drawn_name(name))] = encode_picture(drawn, CONDITIONS[name].extension)
     return parts
