@@ -245,7 +245,7 @@ def _run_step(step: Step, work: Work, num_shards: int, listener: Listener) -> No
     def on_workers(job: Job, tasks: Sequence[Task]) -> None:
         workers = min(len(tasks), _num_workers(step, work.options))
         tick = partial(listener.waiting, step.name)
-        Supervisor(_pool(step, job, work.options), work.recipe.limits, workers, commit, tick).run(tasks)
+        Supervisor(_pool(step, job, work), work.recipe.limits, workers, commit, tick).run(tasks)
 
     if tasks:
         step.run(work.dataset, tasks, commit, on_workers)
@@ -269,14 +269,17 @@ def _session(steps: Sequence[Step], options: Options) -> AbstractContextManager[
     return ray_session(options.address, max(_num_workers(step, options) * step.resources.num_cpus for step in steps))
 
 
-def _pool(step: Step, job: Job, options: Options) -> Pool:
+def _pool(step: Step, job: Job, work: Work) -> Pool:
+    options = work.options
     if options.workers == 0 or (options.workers is None and step.workers == 0):
         return InProcessPool(job)
     if options.executor == "ray":
         from onegen.executor.ray import RayPool
 
         return RayPool(job, step.resources)
-    return LocalPool(job)
+    # The recipe's own word is a limit; what annotators declare is what Ray sets aside for them.
+    memory = next((stage.memory for stage in work.recipe.stages if stage.name == step.name), None)
+    return LocalPool(job, memory or 0)
 
 
 def _finish(work: Work, card: Card) -> Summary:
