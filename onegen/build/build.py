@@ -28,6 +28,8 @@ from onegen.sources import Source
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
 
+WORKERS_PER_CORE = 8
+
 
 class Listener(Protocol):
     """Who is told how a build goes; see `onegen.cli.progress`."""
@@ -139,11 +141,16 @@ def _build(work: Work, listener: Listener) -> Summary:
 
 
 def _announce(work: Work, listener: Listener) -> None:
-    """Say what --recompute drags along, and what a retry cannot find."""
+    """Say what --recompute drags along, how many workers there are not, and what a retry cannot find."""
     permitted = work.permissions.permitted
     if permitted:
         after = ", ".join(downstream(work.steps, set(permitted))) or "nothing"
         listener.note(f"recompute {', '.join(sorted(permitted))}; {after} follows where its inputs change")
+    asked = max(_workers_asked(step, work.options) or 0 for step in work.steps)
+    if work.options.address is None and asked > _most_workers():
+        listener.note(
+            f"{asked:,} workers were asked for; this machine gets {_most_workers()}, {WORKERS_PER_CORE} for each core"
+        )
     unmatched = unmatched_retry(work.dataset, work.permissions)
     if unmatched:
         listener.note(unmatched)
@@ -253,9 +260,23 @@ def _run_step(step: Step, work: Work, num_shards: int, listener: Listener) -> No
 
 
 def _num_workers(step: Step, options: Options) -> int:
-    """Return how many workers a step gets: the command's word, else the recipe's, else one per core and GPU share."""
-    asked = options.workers if options.workers is not None else step.workers
-    return asked if asked is not None else len(os.sched_getaffinity(0))
+    """Return how many workers a step gets: the command's word, else the recipe's, else one per core and GPU share.
+
+    One machine takes no more than `_most_workers`; a cluster has its own limits.
+    """
+    asked = _workers_asked(step, options)
+    if asked is None:
+        return len(os.sched_getaffinity(0))
+    return asked if options.address is not None else min(asked, _most_workers())
+
+
+def _workers_asked(step: Step, options: Options) -> int | None:
+    return options.workers if options.workers is not None else step.workers
+
+
+def _most_workers() -> int:
+    """Return how many workers this machine can take: more only wait for each other, and for memory."""
+    return WORKERS_PER_CORE * len(os.sched_getaffinity(0))
 
 
 def _session(steps: Sequence[Step], options: Options) -> AbstractContextManager[None]:
