@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -151,8 +152,7 @@ def check_command(block: Block, words: list[str]) -> None:
     elif program == "pip":
         assert arguments[0] == "install"
         for extra in re.findall(r"onegen\[(\w+)\]", " ".join(arguments)):
-            project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-            assert extra in project["project"]["optional-dependencies"]
+            assert extra in project()["project"]["optional-dependencies"]
     elif program == "source":
         assert arguments == [".venv/bin/activate"]
     elif Path(program).name in ("pre-commit",):
@@ -425,6 +425,37 @@ def test_what_the_code_cites_is_written():
             assert (ROOT / "docs" / page).is_file(), f"{path}: docs/{page}"
             for number in re.findall(r"\d+(?:\.\d+)?", cited):
                 assert number in numbers(f"docs/{page}"), f"{path}: docs/{page}, {number}"
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    about = project()["project"]
+    assert (citation["title"], citation["version"], citation["license"]) == (
+        about["name"],
+        about["version"],
+        about["license"],
+    )
+
+
+def test_the_source_archive_has_every_document():
+    packed = project()["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {document.partition("/")[0] for document in DOCUMENTS} | {"CITATION.cff"} <= set(packed)
+
+
+def test_hooks_are_local_and_run_the_projects_own_tools():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    tools = " ".join(project()["project"]["optional-dependencies"]["dev"])
+    for repository in hooks["repos"]:
+        assert repository["repo"] == "local"
+        for hook in repository["hooks"]:
+            tool = re.match(r"\.venv/bin/(\w+)", hook["entry"])
+            assert tool, hook["id"]
+            assert tool[1] in tools
+            assert hook["language"] == "system"
 
 
 # Running them.
