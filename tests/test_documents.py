@@ -10,6 +10,7 @@ downloaded: photos and weights lie in the user's cache by now, and pip is told t
 """
 
 import ast
+import contextlib
 import importlib.util
 import os
 import re
@@ -17,6 +18,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -512,18 +514,40 @@ def test_a_told_exit_code_is_demanded(line, passes):
     assert (done.returncode == 0) == passes
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tools(tmp_path_factory) -> Path:
-    """A folder with `onegen` and `python` of this checkout and interpreter, whatever a document sets PYTHONPATH to."""
+    """A folder with `onegen` and `python` of this checkout and interpreter, whatever a document sets PYTHONPATH to.
+
+    Where `warm` answers, `onegen sample` is run there.
+    """
     folder = tmp_path_factory.mktemp("tools")
-    for name, call in (("python", ""), ("onegen", "-c 'from onegen.cli.app import main; main()'")):
+    paths = f'PYTHONPATH="{ROOT}${{PYTHONPATH:+:$PYTHONPATH}}"'
+    warm = (
+        f'[ "$1" = sample ] && [ -S {folder}/warm ] && exec {sys.executable} -S {ROOT}/tests/warm.py {folder}/warm "$@"'
+    )
+    for name, lines in (
+        ("python", [f'{paths} exec {sys.executable} "$@"']),
+        ("onegen", [warm, f"{paths} exec {sys.executable} -c 'from onegen.cli.app import main; main()' \"$@\""]),
+    ):
         tool = folder / name
-        tool.write_text(
-            f'#!/bin/sh\nPYTHONPATH="{ROOT}${{PYTHONPATH:+:$PYTHONPATH}}" exec "{sys.executable}" {call} "$@"\n',
-            encoding="utf-8",
-        )
+        tool.write_text("\n".join(["#!/bin/sh", *lines]) + "\n", encoding="utf-8")
         tool.chmod(0o755)
     return folder
+
+
+@contextlib.contextmanager
+def warmed(document: str, tools: Path) -> Iterator[None]:
+    """Have torch imported once for a document that samples again and again."""
+    if script(document).count("onegen sample") < 4:
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-m", "tests.warm", str(tools / "warm")], cwd=ROOT) as server:
+        try:
+            while not (tools / "warm").exists() and server.poll() is None:
+                time.sleep(0.1)
+            yield
+        finally:
+            server.kill()
 
 
 def skip_without_packages(document: str) -> None:
@@ -556,13 +580,14 @@ def test_every_block_runs(document, tools, tmp_path):
         "HF_HOME": str(tmp_path / "hub"),
         "RAY_AUTH_MODE": "disabled",
     }
-    done = subprocess.run(
-        ["bash", "-c", script(document)],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    with warmed(document, tools):
+        done = subprocess.run(
+            ["bash", "-c", script(document)],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, f"{document} stopped with {done.returncode}:\n{done.stdout[-4000:]}"
