@@ -45,7 +45,7 @@ def text_states(pipe, texts):
 
 @torch.no_grad()
 def plain_sampler(pipe, prompt, negative, mask, fixed, steps, guidance, generator):
-    """docs/onediffusion.md, section 6.4 for one sample: `fixed` maps a view to its pixels (3,H,W) or its latent (16,h,w)."""
+    """Sample as docs/onediffusion.md, section 6.4 says: `fixed` maps a view to pixels (3,H,W) or latent (16,h,w)."""
     size = (16, 8, 8)
     pixels = [fixed[view] for view in sorted(fixed) if fixed[view].shape[0] == 3]
     if pixels:
