@@ -24,6 +24,7 @@ from onegen.shards.canonical import canonical, sha256
 from onegen.shards.dataset import CARD, Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest
 from onegen.shards.plan import make_plan
+from onegen.shards.sweep import sweep
 from onegen.sources import Source
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
@@ -126,9 +127,7 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
 
 
 def _build(work: Work, listener: Listener) -> Summary:
-    swept = work.dataset.sweep()
-    if swept:
-        listener.note(f"swept {len(swept)} file(s) that an earlier run left uncommitted")
+    _sweep(work, listener)
     card = _pin_plan(work, listener)
     _announce(work, listener)
     only = {column for name in work.options.only for column in find_columns(work.steps, name)}
@@ -136,6 +135,15 @@ def _build(work: Work, listener: Listener) -> Summary:
         if not only or only & {*step.columns, step.name}:
             _run_step(step, work, card.plan.shards, listener)
     return _finish(work, card)
+
+
+def _sweep(work: Work, listener: Listener) -> None:
+    swept = sweep(work.dataset)
+    if swept.orphans:
+        listener.note(f"swept {len(swept.orphans)} file(s) that an earlier run left uncommitted")
+    if swept.lost:
+        more = f" and {len(swept.lost) - 1} more" if len(swept.lost) > 1 else ""
+        listener.note(f"{swept.lost[0]}{more} gone since it was committed: the shard is made again")
 
 
 def _announce(work: Work, listener: Listener) -> None:

@@ -4,6 +4,7 @@ docs/contract.md, rule 12.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from onegen.storage.store import Store
 FILES = pa.list_(pa.struct([("uri", pa.string()), ("size", pa.int64()), ("etag", pa.string())]))
 LISTING = pa.schema([("item", pa.string()), ("images", FILES), ("sidecars", FILES)])
 """What a source lists: item id, its images in order and the files beside them, each with size and etag or mtime."""
+_PLAN = re.compile(r"\d{6}\.parquet")
 PLAN = pa.schema([pa.field("position", pa.int32()), *LISTING])
 
 
@@ -69,7 +71,8 @@ def make_plan(
     them.
     """
     for name in store.names("plan"):
-        store.delete(f"plan/{name}")
+        if _PLAN.fullmatch(name):
+            store.delete(f"plan/{name}")
     total = hashlib.sha256()
     shards = items = 0
     with Spill() as spill:

@@ -33,6 +33,10 @@ class Store:
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}" if name else self._root
 
+    def is_link(self, name: str) -> bool:
+        """Say whether a name is a link to somewhere else; only a local folder has any."""
+        return False
+
     def free_bytes(self) -> int | None:
         """Return the room left where the files lie; None where the store does not know."""
         return None
