@@ -4,7 +4,8 @@ import time
 from collections.abc import Mapping
 
 from benchmarks.process import mark, receive, tell
-from onegen.build.build import Options, build
+from onegen.build.build import build
+from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.shards.manifest import Manifest
 from onegen.storage import open_store

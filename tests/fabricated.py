@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from onegen.build.build import Options, Summary, build
+from onegen.build.build import Summary, build
+from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.sample import Status
 from onegen.shards.column import ColumnWriter

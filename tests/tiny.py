@@ -11,7 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from onegen.build.build import Options, Summary, build
+from onegen.build.build import Summary, build
+from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.sample import PACKED
 from onegen.shards.dataset import Dataset, folder

@@ -29,7 +29,7 @@ class DatasetStatus:
 
     card: Card
     columns: tuple[ColumnStatus, ...]
-    digest: str
+    digest: str | None
     driver: str | None
     last: dict[str, Any] | None
 
@@ -39,7 +39,7 @@ def read_status(dataset: Dataset) -> DatasetStatus:
     card = dataset.require_card()
     names = [*(name for name in (IMAGE, SELECT) if name in dataset.columns()), *dataset.columns(), PACKED]
     columns = tuple(_column(dataset, name) for name in dict.fromkeys(names) if dataset.shards(name))
-    return DatasetStatus(card, columns, dataset.digest(), holder(dataset.store), _last_line(dataset))
+    return DatasetStatus(card, columns, card.digest, holder(dataset.store), _last_line(dataset))
 
 
 def _column(dataset: Dataset, name: str) -> ColumnStatus:

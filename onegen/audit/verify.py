@@ -64,7 +64,7 @@ def verify(dataset: Dataset, full: bool = False) -> Iterator[Finding]:
     columns = sorted(dataset.columns(), key=lambda column: (column != IMAGE, column))
     for column in columns if card.recipe.get("pack") is None else [*columns, PACKED]:
         yield from _check_column(dataset, card, column, known, full)
-    if card.state == "complete" and known.is_whole and card.digest != dataset.digest():
+    if card.state == "complete" and known.is_whole and card.digest != dataset.digest(card.columns):
         yield Finding(
             CARD, f"its digest must be that of the committed manifests, got {card.digest}", "Run `onegen build` again."
         )

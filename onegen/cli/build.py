@@ -9,7 +9,7 @@ from onegen.cli.data import DatasetArgument
 from onegen.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from onegen.build.build import Options
+    from onegen.build.work import Options
     from onegen.config.recipe import Recipe
     from onegen.storage.store import Store
 
@@ -57,6 +57,10 @@ def build(
             "(all of it where nothing did). May be repeated.",
         ),
     ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Delete a column that the recipe no longer makes. May be repeated."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Plan the first N items only; pinned with the plan.")] = None,
     dry_run: Annotated[
         bool,
@@ -73,13 +77,14 @@ def build(
       onegen build recipe.yaml out --executor ray --workers 8
       onegen build recipe.yaml out --dry-run
     """
-    from onegen.build.build import Options
+    from onegen.build.work import Options
     from onegen.config.recipe import load_recipe
     from onegen.config.shipped import recipe_path
     from onegen.storage import open_store
 
     loaded, store = load_recipe(recipe_path(recipe)), open_store(out)
-    options = Options(executor.value, address, workers, tuple(only or ()), tuple(recompute or ()), limit=limit)
+    steps, again, unwanted = (tuple(names or ()) for names in (only, recompute, drop))
+    options = Options(executor.value, address, workers, steps, again, limit=limit, drop=unwanted)
     if dry_run:
         from onegen.build.dry_run import describe
 
@@ -104,7 +109,7 @@ def retry(
 
     Samples that are not failed are copied, byte for byte. `onegen status` lists the reasons.
     """
-    from onegen.build.build import Options
+    from onegen.build.work import Options
     from onegen.config.parse import parse
     from onegen.config.recipe import Recipe
     from onegen.executor.contract import Retry

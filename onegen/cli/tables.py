@@ -19,6 +19,9 @@ from onegen.weights.fetch import ModelStatus, State
 STATE_STYLES: Mapping[State, str] = {"ready": "green", "missing": "", "damaged": "red"}
 
 
+NO_DIGEST = "none: something is absent, stale or under way"
+
+
 def print_summary(summary: Summary, url: str, recipe: Recipe) -> None:
     """Print how a build ended: rows by status per column, where the shards are, and what to do about failures."""
     console = Console()
@@ -27,7 +30,7 @@ def print_summary(summary: Summary, url: str, recipe: Recipe) -> None:
     for column, counts in rows.items():
         table.add_row(column, *_cells(counts))
     console.print(table)
-    print_line(console, f"digest {summary.digest}")
+    print_line(console, f"digest {summary.digest or NO_DIGEST}")
     if summary.packed is not None:
         print_line(console, f"shards {url}/{PACKED}/*.tar")
     failed = sum(counts.failed for column, counts in rows.items() if column != PACKED)
@@ -55,7 +58,7 @@ def print_status(status: DatasetStatus) -> None:
         shards = f"{column.shards:,}/{card.plan.shards:,}"
         table.add_row(column.name, shards, *_cells(column.counts), column.producer, reasons)
     console.print(table)
-    print_line(console, f"digest {status.digest}")
+    print_line(console, f"digest {status.digest or NO_DIGEST}")
     if status.driver:
         print_line(console, f"being built by {status.driver}")
     elif card.state == "building":

@@ -180,6 +180,15 @@ class Dataset:
             self.store.rename(f"{PACKED}/{content}", f"{PACKED}/{plain}")
         self.store.write(manifest_name(PACKED, manifest.shard), manifest.to_json())
 
+    def drop(self, column: str) -> None:
+        """Delete a column, manifests first; what users put beside its files stays."""
+        for shard in self.shards(column):
+            self.store.delete(manifest_name(column, shard))
+        for name in self.store.names(folder(column)):
+            if is_own_file(column, name):
+                self.store.delete(f"{folder(column)}/{name}")
+        self.store.remove_folder(folder(column))
+
     def digest(self, columns: Iterable[str] | None = None) -> str:
         """Return the dataset's version: SHA-256 over the sorted (column, shard, digest), without the packed view."""
         total = hashlib.sha256()

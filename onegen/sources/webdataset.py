@@ -68,6 +68,7 @@ class WebDataset:
     name: ClassVar[str] = "webdataset"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "image"
+    is_listing_cheap: ClassVar[bool] = False
     annotation_options: ClassVar[tuple[str, ...]] = ("keep",)
 
     def __getstate__(self) -> dict[str, Any]:

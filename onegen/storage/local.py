@@ -88,6 +88,11 @@ class LocalStore(Store):
         with contextlib.suppress(FileNotFoundError):
             os.remove(self._path(name))
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder that holds nothing; one that holds something, or is not there, is left as it is."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self._path(folder))
+
     def append(self, name: str, text: str) -> None:
         """Add text to the end of a log file."""
         self._change("append", name)

@@ -117,6 +117,9 @@ class Store:
         before = self._fs.cat_file(self._path(name)) if self._fs.exists(self._path(name)) else b""
         self._fs.pipe_file(self._path(name), before + text.encode())
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder that holds nothing; one that holds something, or is not there, is left as it is."""
+
     def scratch(self) -> str | None:
         """Return a folder for files that outlive their process and not the build; None where there is no such place."""
         return None

@@ -15,7 +15,8 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from onegen.build.build import Options, Summary
+from onegen.build.build import Summary
+from onegen.build.work import Options
 from onegen.cli.app import TORCH_PACKAGES, app
 from onegen.config.recipe import Recipe
 from onegen.errors import Breaker, ConfigError, LeaseHeld, SampleError, Stopped
