@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from onegen.audit.readable import DAMAGE, brief
 from onegen.sample import IMAGE, PACKED, STATUSES, Kind
 from onegen.shards.canonical import sha256
 from onegen.shards.column import count
@@ -24,13 +24,6 @@ from onegen.shards.index import digest as digest_of
 from onegen.shards.key import SEED_RULE, sample_key
 from onegen.shards.manifest import FileRecord, Manifest, fingerprint, inputs_digest
 from onegen.shards.tar import Member
-
-DAMAGE = (OSError, pa.ArrowException, ValueError, TypeError, LookupError, AttributeError, OverflowError)
-"""What readers of JSON, Parquet and tars raise over bytes that are not what they expect.
-
-A file that cannot be opened or ends early, a footer or a page that does not decode, text that is no UTF-8 and numbers
-that no digest takes, a field of another type, one that is not there, one that is null, one that is too large.
-"""
 
 Problem = tuple[str, str]
 """The path of a file, and what is wrong with it."""
@@ -107,7 +100,7 @@ def shard_problems(dataset: Dataset, manifest: Manifest, shard: Shard, full: boo
         # Consumed here: rows of strange types break on the way to their digest.
         problems = [*_row_problems(manifest, rows, shard), *_label_problems(dataset, manifest)]
     except DAMAGE as error:
-        yield index, f"index must be readable: {_brief(error)}"
+        yield index, f"index must be readable: {brief(error)}"
         return
     for problem in problems:
         yield index, problem
@@ -118,11 +111,6 @@ def shard_problems(dataset: Dataset, manifest: Manifest, shard: Shard, full: boo
             yield tar, problem
     elif manifest.column == PACKED or any(row.parts for row in rows):
         yield manifest_name(manifest.column, manifest.shard), "manifest must name the tar of its parts, and names none"
-
-
-def _brief(error: BaseException) -> str:
-    """Return the first line of what went wrong; libraries add pages to it."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _named(manifest: Manifest, extension: str) -> str | None:
@@ -144,7 +132,7 @@ def _file_problem(dataset: Dataset, path: str, record: FileRecord, full: bool) -
     except FileNotFoundError:
         return "file must be there, its manifest names it"
     except OSError as error:
-        return f"file must be readable: {_brief(error)}"
+        return f"file must be readable: {brief(error)}"
     return None
 
 
@@ -230,7 +218,7 @@ def _tar_problems(dataset: Dataset, tar: str, rows: Sequence[Row], full: bool) -
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 members = {info.name: (info.offset_data, info.size) for info in archive}
         except (tarfile.TarError, *DAMAGE) as error:
-            yield f"tar must be readable: {_brief(error)}"
+            yield f"tar must be readable: {brief(error)}"
             return
         if members != {name: (member.offset, member.size) for name, member in expected.items()}:
             odd = sorted(set(members) ^ set(expected)) or sorted(expected)

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 import pyarrow.parquet as pq
 
-from onegen.audit.shard_checks import DAMAGE, Shard, manifest_problems, shard_problems
+from onegen.audit.readable import DAMAGE, brief
+from onegen.audit.shard_checks import Shard, manifest_problems, shard_problems
 from onegen.config.registry import available
 from onegen.errors import ConfigError
 from onegen.sample import IMAGE, PACKED, SELECT
@@ -113,7 +114,7 @@ class _Verifier:
                 raise ValueError("its rows are not named items in the order of their positions")
         except DAMAGE as error:
             self.totals.plan_is_whole = False
-            yield Finding(plan_name(shard.number), f"plan must be readable: {error}", PINNED)
+            yield Finding(plan_name(shard.number), f"plan must be readable: {brief(error)}", PINNED)
             return
         shard.items, shard.plan_digest = [item.item for item in plan], plan_digest(self.dataset.store, shard.number)
         self.totals.plan_hash.update(lines)
