@@ -1,7 +1,7 @@
 """A build in a process of its own, watched by `benchmarks.process`; its orders come as JSON on stdin."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from benchmarks.process import mark, receive, tell
 from onegen.build.build import build
@@ -18,6 +18,9 @@ class Marking:
         self.cpu = 0.0
 
     def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def plan(self, steps: Sequence[str], shards: int) -> None:
         """Do nothing."""
 
     def begin(self, step: str, shards: int, done: int) -> None:

@@ -92,6 +92,9 @@ class Silent:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def plan(self, steps: Sequence[str], shards: int) -> None:
+        pass
+
     def begin(self, step: str, shards: int, done: int) -> None:
         pass
 

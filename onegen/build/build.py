@@ -36,6 +36,10 @@ class Listener(Protocol):
         """Hear something worth a line."""
         ...
 
+    def plan(self, steps: Sequence[str], shards: int) -> None:
+        """Hear which steps run, in order, and how many shards each has."""
+        ...
+
     def begin(self, step: str, shards: int, done: int) -> None:
         """Hear that a step begins: how many shards it has, and how many of them need no work."""
         ...
@@ -88,9 +92,10 @@ def _build(work: Work, listener: Listener) -> Summary:
     _drop(work, card, listener)
     _announce(work, listener)
     only = {column for name in work.options.only for column in find_columns(work.steps, name)}
-    for step in work.steps:
-        if not only or only & {*step.columns, step.name}:
-            _run_step(step, work, card, listener)
+    steps = [step for step in work.steps if not only or only & {*step.columns, step.name}]
+    listener.plan([step.name for step in steps], card.num_shards)
+    for step in steps:
+        _run_step(step, work, card, listener)
     return _finish(work, card, listener)
 
 

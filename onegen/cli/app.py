@@ -63,7 +63,7 @@ app = typer.Typer(
     context_settings=HELP,
     help="Make the One-Gen dataset, and train, sample and evaluate OneDiffusion from it.",
 )
-for _verb in (build.build, build.retry, data.status, data.verify, data.show, sample):
+for _verb in (build.build, build.retry, data.status, data.failures, data.verify, data.show, sample):
     app.command()(guarded(_verb))
 
 models_app = typer.Typer(invoke_without_command=True, help="Pretrained weights: what is here, and fetch what is not.")

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from onegen.errors import ConfigError
 from onegen.sample import PACKED, Kind
 from onegen.shards.index import Row, from_table
-from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record
+from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record, explain_record
 from onegen.storage.store import Store
 
 CARD = "dataset.json"
@@ -99,7 +99,7 @@ class Dataset:
                 ) from error
             raise ConfigError(
                 f"{self.store.url}/{CARD} must be the card of a dataset, and does not read as one "
-                f"({error.errors()[0]['msg']}). Restore it from a copy, or build into another OUT."
+                f"({explain_record(error)}). Restore it from a copy, or build into another OUT."
             ) from error
 
     def require_card(self) -> Card:
@@ -132,7 +132,8 @@ class Dataset:
         except ValidationError as error:
             raise ConfigError(
                 f"{self.store.url}/{manifest_name(column, shard)} is not a manifest of schema version "
-                f"{SCHEMA_VERSION}: {error}. Delete it and run `onegen build` again: only this shard is made anew."
+                f"{SCHEMA_VERSION}: {explain_record(error)}. Delete it and run `onegen build` again: only this shard "
+                f"is made anew."
             ) from error
 
     def require_manifest(self, column: str, shard: int) -> Manifest:
