@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onegen.cli.data import DatasetArgument, reading
+from onegen.cli.data import DatasetArgument, ReasonOption, StageOption, reading
 from onegen.cli.exit_codes import ExitCode
 from onegen.errors import ConfigError
 
@@ -97,12 +97,8 @@ def build(
 
 def retry(
     dataset: DatasetArgument,
-    stage: Annotated[
-        str | None, typer.Option(help="Only failures of this stage or column.", show_default="all")
-    ] = None,
-    reason: Annotated[
-        str, typer.Option(help="Only failures with this reason; shell patterns such as 'crash*' work.")
-    ] = "*",
+    stage: StageOption = None,
+    reason: ReasonOption = "*",
     executor: ExecutorOption = Executor.local,
     address: AddressOption = None,
     workers: WorkersOption = None,

@@ -19,6 +19,11 @@ DatasetArgument = Annotated[
     str, typer.Argument(metavar="DATASET", help="Folder or fsspec URL of a dataset.", show_default=False)
 ]
 
+StageOption = Annotated[str | None, typer.Option(help="Only failures of this stage or column.", show_default="all")]
+ReasonOption = Annotated[
+    str, typer.Option(help="Only failures with this reason; shell patterns such as 'crash*' work.")
+]
+
 
 @contextlib.contextmanager
 def reading(url: str) -> Iterator["Dataset"]:
@@ -49,12 +54,8 @@ def status(dataset: DatasetArgument) -> None:
 
 def failures(
     dataset: DatasetArgument,
-    stage: Annotated[
-        str | None, typer.Option(help="Only failures of this stage or column.", show_default="all")
-    ] = None,
-    reason: Annotated[
-        str, typer.Option(help="Only failures with this reason; shell patterns such as 'crash*' work.")
-    ] = "*",
+    stage: StageOption = None,
+    reason: ReasonOption = "*",
     csv: Annotated[bool, typer.Option("--csv", help="Print a table for programs, with a header.")] = False,
 ) -> None:
     """List the samples that failed: item, key, column, reason, attempts and message.

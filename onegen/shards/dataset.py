@@ -99,7 +99,7 @@ class Dataset:
                 ) from error
             raise ConfigError(
                 f"{self.store.url}/{CARD} must be the card of a dataset, and does not read as one "
-                f"({explain_record(error)}). Restore it from a copy, or build into another OUT."
+                f"({explain_record(Card, error)}). Restore it from a copy, or build into another OUT."
             ) from error
 
     def require_card(self) -> Card:
@@ -132,8 +132,8 @@ class Dataset:
         except ValidationError as error:
             raise ConfigError(
                 f"{self.store.url}/{manifest_name(column, shard)} is not a manifest of schema version "
-                f"{SCHEMA_VERSION}: {explain_record(error)}. Delete it and run `onegen build` again: only this shard "
-                f"is made anew."
+                f"{SCHEMA_VERSION}: {explain_record(Manifest, error)}. Delete it and run `onegen build` again: only "
+                f"this shard is made anew."
             ) from error
 
     def require_manifest(self, column: str, shard: int) -> Manifest:

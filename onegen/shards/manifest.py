@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from onegen.config.parse import explain
 from onegen.sample import Kind
 from onegen.shards.canonical import canonical, sha256
 from onegen.shards.key import SEED_RULE
@@ -119,11 +120,9 @@ def _plain(name: str) -> str:
     return name
 
 
-def explain_record(error: ValidationError) -> str:
+def explain_record(kind: type[Record], error: ValidationError) -> str:
     """Return in one line what is wrong with a record that does not validate."""
-    problem = error.errors()[0]
-    place = ".".join(str(step) for step in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+    return explain(kind, error.errors()[0])
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ PYTHONPATH=. python -m pytest tests/cli/test_app.py
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
+import onegen
 from onegen.build.build import Summary
 from onegen.build.work import Options
 from onegen.cli.app import TORCH_PACKAGES, app
@@ -144,6 +147,30 @@ def test_every_verb_is_listed_and_without_one_the_list_is_shown() -> None:
     for verb in ("build", "retry", "status", "failures", "verify", "show", "sample", "models"):
         assert re.search(rf"^\W*{verb}\s", listed, re.MULTILINE), verb
     assert invoke().output.strip() == listed.strip()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    for words in (["--version"], ["build", "--help"]):
+        assert invoke(*words).exit_code == 0
+    assert invoke("--version").stdout == f"onegen {onegen.__version__}\n"
+    program = [sys.executable, "-m", "onegen", "--version"]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert done.stdout == f"onegen {onegen.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), *((verb,) for verb in ("build", "retry", "status", "failures", "verify", "show", "sample", "models"))],
+    ids=str,
+)
+def test_flags_are_shown_as_what_is_typed(words: tuple[str, ...]) -> None:
+    text = invoke(*words, "--help").output
+    assert "--help" in text
+    assert "bool" not in text.lower()
+
+
+def test_types_are_told_to_who_imports_the_package() -> None:
+    assert (resources.files("onegen") / "py.typed").is_file()
 
 
 def test_a_wrong_option_is_wrong_usage(out: Path) -> None:
