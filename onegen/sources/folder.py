@@ -6,7 +6,6 @@ and those below: its first line is the licence's name, its second line, if any, 
 folders are passed over.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.sidecar import sidecar_facts, sidecar_text
 from onegen.sources.reading.tree import FileTree, local_state, remote_state
 from onegen.storage.spill import BATCH_ROWS, Spill
 
@@ -37,16 +37,21 @@ _FILES = pa.schema(
     ]
 )
 _PAIRED = """
-WITH sidecars AS (
-    SELECT stem, list({'uri': path, 'size': size, 'etag': etag} ORDER BY path) AS files
-    FROM files WHERE NOT is_image GROUP BY stem)
+WITH beside AS (
+    SELECT stem, nfc_normalize(stem) AS plain, {'uri': path, 'size': size, 'etag': etag} AS file
+    FROM files WHERE NOT is_image),
+exact AS (SELECT stem AS name, list(file ORDER BY file.uri) AS files FROM beside GROUP BY stem),
+alike AS (SELECT plain AS name, list(file ORDER BY file.uri) AS files FROM beside GROUP BY plain)
 SELECT image.path AS item, [{'uri': image.path, 'size': image.size, 'etag': image.etag}] AS images,
-       list_concat(coalesce(plain.files, []), coalesce(full_name.files, [])) AS sidecars
+       list_concat(coalesce(stem.files, stem_alike.files, []), coalesce(path.files, path_alike.files, [])) AS sidecars
 FROM files AS image
-LEFT JOIN sidecars AS plain ON plain.stem = image.stem
-LEFT JOIN sidecars AS full_name ON full_name.stem = image.path
+LEFT JOIN exact AS stem ON stem.name = image.stem
+LEFT JOIN exact AS path ON path.name = image.path
+LEFT JOIN alike AS stem_alike ON stem_alike.name = nfc_normalize(image.stem)
+LEFT JOIN alike AS path_alike ON path_alike.name = nfc_normalize(image.path)
 WHERE image.is_image
 """
+"""Names are paired as they are written; failing that as they look: macOS and its archives decompose accents."""
 
 
 @register("sources", "folder")
@@ -98,7 +103,7 @@ class Folder:
         data = self._tree.read(file)
         facts: dict[str, str] = {}
         # Weakest first: the folder's licence, then the caption file, then the item's own JSON.
-        for beside in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), file.uri.endswith(".json"))):
+        for beside in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), _is_json(file.uri))):
             facts.update(_facts(beside.uri, self._tree.read(beside)))
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
@@ -181,22 +186,16 @@ def _nearest(licences: Mapping[str, PlannedFile], path: str) -> PlannedFile | No
 def _facts(uri: str, data: bytes) -> dict[str, str]:
     """Return the caption, licence and attribution that a file beside an image states, as far as it does.
 
-    Raises SampleError bad_sidecar where it is no text, or its JSON no object.
+    Raises SampleError bad_sidecar where it is no text, or its JSON no object whose facts are text.
     """
-    try:
-        text = data.decode("utf-8-sig")
-        if _is_licence(uri):
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
-            return dict(zip(("licence", "attribution"), lines, strict=False))
-        if uri.endswith(".txt"):
-            return {"caption": text.strip()} if text.strip() else {}
-        value = json.loads(text)
-        if not isinstance(value, dict):
-            raise ValueError("an object is needed")
-    except (ValueError, RecursionError) as error:
-        raise SampleError(
-            "bad_sidecar", f"{uri} must be UTF-8 text or a JSON object: {error}. Mend it, then build into a new OUT."
-        ) from error
-    spellings = {"license": "licence", "text": "caption"}
-    known = {spellings.get(name, name): fact for name, fact in value.items()}
-    return {name: str(known[name]) for name in ("caption", "licence", "attribution") if known.get(name)}
+    if _is_json(uri):
+        return sidecar_facts(uri, data)
+    text = sidecar_text(uri, data)
+    if _is_licence(uri):
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return dict(zip(("licence", "attribution"), lines, strict=False))
+    return {"caption": text.strip()} if text.strip() else {}
+
+
+def _is_json(path: str) -> bool:
+    return path.lower().endswith(".json")

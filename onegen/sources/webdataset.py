@@ -10,7 +10,6 @@ fails as `damaged_tar`. Files without a key (no extension, hidden) are passed ov
 import contextlib
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, field_name, json_types, json_value, provided
+from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_object, sidecar_text
 from onegen.sources.reading.tar import DamagedTar, key_and_part, member_uri, members, split_member
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill
@@ -129,9 +129,10 @@ class WebDataset:
 
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
         """Return what is kept of an item's JSON, nothing where it has none; raises SampleError as `read` does."""
-        about = self._json(item) if self.provides else None
-        if about is None:
+        file = self._json_member(item) if self.provides else None
+        if file is None:
             return {}
+        about = sidecar_object(_name(file), self._member(file))
         known = {field_name(name): value for name, value in about.items()}
         fields = self.provides[METADATA].fields
         return {METADATA: Annotation({name: json_value(known.get(name), kind) for name, kind in fields.items()})}
@@ -166,7 +167,7 @@ class WebDataset:
                     end = member.offset + member.size
                     data = self._tree.fs.cat_file(self._tree.path(tar.uri), start=member.offset, end=end)
                     with contextlib.suppress(SampleError):
-                        yield _object(member.name, data)
+                        yield sidecar_object(member.name, data)
 
     def _open(self, tar: PlannedFile) -> BinaryIO:
         try:
@@ -224,21 +225,18 @@ class WebDataset:
 
         JSON that cannot be read fails the image: it may hold a licence.
         """
-        about = self._json(item) or {}
-        names = {"text": "caption", "license": "licence", "caption": "caption", "licence": "licence"}
-        names["attribution"] = "attribution"
-        facts = {fact: about[name] for name, fact in names.items() if isinstance(about.get(name), str) and about[name]}
+        facts: dict[str, str] = {}
         for file in item.sidecars:
             if key_and_part(_name(file))[1] == self.caption.lower():
-                text = _text(_name(file), self._member(file))
+                text = sidecar_text(_name(file), self._member(file))
                 facts |= {"caption": text} if text.strip() else {}
+        about = self._json_member(item)
+        if about is not None:
+            facts |= sidecar_facts(_name(about), self._member(about), [fact for fact in FACTS if fact not in facts])
         return facts
 
-    def _json(self, item: PlannedItem) -> dict[str, Any] | None:
-        for file in item.sidecars:
-            if key_and_part(_name(file))[1] == "json":
-                return _object(_name(file), self._member(file))
-        return None
+    def _json_member(self, item: PlannedItem) -> PlannedFile | None:
+        return next((file for file in item.sidecars if key_and_part(_name(file))[1] == "json"), None)
 
     def _damage(self, end: PlannedFile, tar: str, offset: int) -> SampleError:
         self._check(end, tar)
@@ -268,21 +266,3 @@ def _name(file: PlannedFile) -> str:
     """Return the name of a planned member in its tar."""
     member = split_member(file.uri)
     return member[2] if member else file.uri
-
-
-def _text(name: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SampleError("bad_sidecar", f"{name} must be UTF-8 text: {error}.") from error
-
-
-def _object(name: str, data: bytes) -> dict[str, Any]:
-    """Return a JSON object; NaN and infinities, which JSON does not have, are null."""
-    try:
-        value = json.loads(_text(name, data), parse_constant=lambda constant: None)
-    except (ValueError, RecursionError) as error:
-        raise SampleError("bad_sidecar", f"{name} must be a JSON object: {error}.") from error
-    if not isinstance(value, dict):
-        raise SampleError("bad_sidecar", f"{name} must be a JSON object, got {type(value).__name__}.")
-    return value

@@ -2,12 +2,14 @@
 
 import json
 import os
+import unicodedata
 
 import pytest
 
 from onegen.errors import ConfigError, SampleError
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources.folder import IMAGES, Folder
+from onegen.sources.reading.sidecar import sidecar_facts
 from tests.fabricated import memory_store
 from tests.pictures import png
 
@@ -115,9 +117,42 @@ def test_a_sidecar_goes_to_every_image_of_its_stem(tmp_path):
 )
 def test_a_broken_sidecar_names_its_file(tmp_path, name, data):
     write(tmp_path, **{"a.jpg": b"1", name: data})
-    with pytest.raises(SampleError, match=rf"{name} must be UTF-8 text or a JSON object") as caught:
+    with pytest.raises(SampleError, match=rf"{name} must be (UTF-8 text|a JSON object)") as caught:
         facts(tmp_path, "a.jpg")
     assert caught.value.reason == "bad_sidecar"
+
+
+@pytest.mark.parametrize("field", ["caption", "text", "licence", "license", "attribution"])
+def test_what_json_says_of_an_image_is_text_or_absent(field):
+    for value in ("NaN", "-Infinity", "0", "0.5", "true", "false", "[]", '["a"]', "{}", '{"a": 1}'):
+        with pytest.raises(SampleError, match=rf"^{field} must be text or null, got .* in a\.json") as caught:
+            sidecar_facts("a.json", f'{{"{field}": {value}}}'.encode())
+        assert caught.value.reason == "bad_sidecar"
+
+
+def test_null_and_empty_text_say_nothing(tmp_path):
+    said = {"caption": None, "text": "other", "licence": "", "attribution": None}
+    write(tmp_path, **{"a.jpg": b"1", "a.json": json.dumps(said)})
+    assert facts(tmp_path, "a.jpg") == ("other", None, None)
+
+
+def test_suffixes_may_be_in_upper_case(tmp_path):
+    write(
+        tmp_path, **{"A.JPG": b"1", "A.TXT": "text", "B.jpg": b"2", "B.JPG.Json": "{}", "B.Json": '{"caption": "json"}'}
+    )
+    assert facts(tmp_path, "A.JPG")[0] == "text"
+    assert facts(tmp_path, "B.jpg")[0] == "json"
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jpg.txt"])
+def test_names_that_look_alike_are_paired_and_those_written_alike_first(tmp_path, suffix):
+    composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    write(tmp_path / "one", **{f"{composed}.jpg": b"1", f"{apart}{suffix}": "apart"})
+    write(tmp_path / "other", **{f"{apart}.jpg": b"1", f"{composed}{suffix}": "composed"})
+    write(tmp_path / "both", **{f"{name}{end}": name for name in (composed, apart) for end in (".jpg", suffix)})
+    assert facts(tmp_path / "one", f"{composed}.jpg")[0] == "apart"
+    assert facts(tmp_path / "other", f"{apart}.jpg")[0] == "composed"
+    assert [facts(tmp_path / "both", f"{name}.jpg")[0] for name in (composed, apart)] == [composed, apart]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_caption(tmp_path):

@@ -174,7 +174,7 @@ def test_the_recipe_may_say_which_part_is_the_image_and_which_the_caption(tmp_pa
         (" \n", {"caption": "from json"}, ("from json", None, None)),
         (None, {"text": "t", "license": "CC0-1.0", "attribution": "Ann"}, ("t", "CC0-1.0", "Ann")),
         ("of its own", {"caption": "from json", "licence": "a", "license": "b"}, ("of its own", "a", None)),
-        (None, {"caption": ["no", "text"], "licence": None}, (None, None, None)),
+        ("of its own", {"caption": ["no", "text"], "licence": None}, ("of its own", None, None)),
     ],
 )
 def test_captions_and_rights_are_read_in_full(tmp_path, caption, about, expected):
@@ -193,6 +193,8 @@ def test_captions_and_rights_are_read_in_full(tmp_path, caption, about, expected
         ("k.json", b"\xff"),
         ("k.json", b"[" * 100_000),
         ("k.json", b""),
+        ("k.json", b'{"caption": ["no", "text"]}'),
+        ("k.json", b'{"licence": NaN}'),
     ],
 )
 def test_a_part_beside_the_image_that_cannot_be_read_fails_the_row(tmp_path, name, data):
