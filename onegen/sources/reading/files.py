@@ -1,5 +1,6 @@
 """The files a source is made of: a path, a glob, a range in braces or a folder, local or any fsspec URL."""
 
+import glob
 import itertools
 import os
 import re
@@ -23,6 +24,7 @@ class Files:
     """Files with an extension of `extensions` that `pattern` means; `option` is the one of the recipe it stands in.
 
     `./data` (the folder, recursively, but for hidden files), `./data/*.tar`, `s3://bucket/{0000..0041}.tar`, `one.tar`.
+    What exists is itself: a folder called `set [v1]` needs no escapes.
     """
 
     pattern: str
@@ -40,24 +42,34 @@ class Files:
 
     @property
     def _base(self) -> str:
-        """The folder uris start from, as the file system names it: said by the pattern alone, whatever is there."""
+        """The folder uris start from, as the file system names it: said by the pattern, whatever it means today."""
+        literal, rest = self._parts
+        if rest or not literal.lower().endswith(self.extensions):
+            return literal
+        return literal.rpartition("/")[0]
+
+    @cached_property
+    def _parts(self) -> tuple[str, str]:
+        """The path up to its first step with a wildcard or a range, and the steps from there; what exists has none."""
+        fs = fsspec.url_to_fs(self.pattern)[0]
         steps = self._path.rstrip("/").split("/")
         for index, step in enumerate(steps):
-            if _MAGIC.search(step):
-                return "/".join(steps[:index])
-        return "/".join(steps[:-1] if steps[-1].lower().endswith(self.extensions) else steps)
+            if _MAGIC.search(step) and not fs.exists("/".join(steps[: index + 1])):
+                return "/".join(steps[:index]), "/".join(steps[index:])
+        return "/".join(steps), ""
 
     def listed(self) -> list[PlannedFile]:
         """Return the files in order of their uris; raises ConfigError where there is none or one cannot be listed."""
-        return self._list(_expanded(self._path))
+        return self._list(self._paths())
 
     def first(self) -> PlannedFile:
         """Return the first file, whatever became of the others; raises ConfigError where it is not there."""
-        return self._list(itertools.islice(_expanded(self._path), 1))[0]
+        return self._list(itertools.islice(self._paths(), 1))[0]
 
-    def _list(self, paths: Iterable[str]) -> list[PlannedFile]:
+    def _list(self, paths: Iterable[tuple[str, bool]]) -> list[PlannedFile]:
         try:
-            files = {uri: PlannedFile(uri, *self._state(info)) for path in paths for uri, info in self._matches(path)}
+            matches = (match for path in paths for match in self._matches(*path))
+            files = {uri: PlannedFile(uri, *self._state(info)) for uri, info in matches}
             "".join(files).encode()
         except FileNotFoundError as error:
             raise ConfigError(
@@ -82,9 +94,19 @@ class Files:
     def _state(self, info: Mapping[str, Any]) -> tuple[int, str]:
         return local_state(os.stat(info["name"])) if self.tree.is_local else remote_state(info)
 
-    def _matches(self, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _paths(self) -> Iterator[tuple[str, bool]]:
+        """Yield the paths without ranges that the pattern stands for, and whether each has wildcards that mean some."""
+        literal, rest = self._parts
+        if not rest:
+            yield literal, False
+        for tail in _expanded(rest) if rest else ():
+            path = f"{literal}/{tail}"
+            has_wildcards = _MAGIC.search(tail) is not None and not self.tree.fs.exists(path)
+            yield (f"{glob.escape(literal)}/{tail}" if has_wildcards else path), has_wildcards
+
+    def _matches(self, path: str, has_wildcards: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield uri and facts of the files that a path without a range means."""
-        if _MAGIC.search(path):
+        if has_wildcards:
             globbed = self.tree.fs.glob(path, detail=True).items()
             candidates = [(name, info) for name, info in globbed if not self._is_hidden(name)]
         elif self.tree.fs.isdir(path):
