@@ -24,7 +24,7 @@ from onegen.shards.canonical import canonical, sha256
 from onegen.shards.dataset import CARD, Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest
 from onegen.shards.plan import make_plan
-from onegen.sources import Source
+from onegen.sources import Source, passed_over
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
 
@@ -216,6 +216,8 @@ def _pin_plan(work: Work, listener: Listener) -> Card:
                 f"source must hold at least one image, got none in {source.root}. Check the path and file types."
             )
         listener.note(f"planned {plan.items:,} items in {plan.shards:,} shards")
+        for reason, count in passed_over(source).items():
+            listener.note(f"{count:,} {'file' if count == 1 else 'files'} passed over, because {reason}")
     described = recipe.model_dump(mode="json")
     card = Card(
         name=recipe.name,

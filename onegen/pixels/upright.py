@@ -33,6 +33,11 @@ _BROKEN = (
 """What Pillow's decoders raise for malformed bytes."""
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 """What is opened. Pillow knows more: it would run Ghostscript on PostScript that calls itself photo.jpg."""
+SUFFIXES = (
+    ".avif", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx",
+    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""How the names of such files end, in lower case."""
 _LOSSLESS = {"PNG", "BMP", "GIF", "TIFF", "PPM", "TGA"}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

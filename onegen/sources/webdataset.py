@@ -10,6 +10,7 @@ fails as `damaged_tar`. Files without a key (no extension, hidden) are passed ov
 import contextlib
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError, nearest
+from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.downloads import Downloads
@@ -29,7 +31,8 @@ from onegen.sources.reading.tar import DamagedTar, key_and_part, member_uri, mem
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill
 
-IMAGES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff")
+IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
 _SAMPLES = 32
 """How many of the first tar's JSON members stand for all, where no table says their types."""
 _SAID_ELSEWHERE = ("caption", "status", "error_message")
@@ -139,7 +142,17 @@ class WebDataset:
 
     @cached_property
     def _files(self) -> Files:
-        return Files(self.webdataset, (".tar",), "source webdataset")
+        reason = "compressed tars are not read, members are read at their offsets: unpack them to .tar"
+        return Files(self.webdataset, (".tar",), "source webdataset", dict.fromkeys(_COMPRESSED, reason))
+
+    @cached_property
+    def _keyless(self) -> Counter[str]:
+        """How many members were left out when they were last listed, by the reason why."""
+        return Counter()
+
+    def passed_over(self) -> Mapping[str, int]:
+        """Return how many files, folders and members the last listing left out, by the reason why."""
+        return dict(self._files.passed + self._keyless)
 
     @property
     def _tree(self) -> FileTree:
@@ -179,6 +192,7 @@ class WebDataset:
 
     def _parts(self) -> Iterator[tuple[Any, ...]]:
         """Yield what there is of every key as rows of `_PARTS`, one tar after the other."""
+        self._keyless.clear()
         for tar in self._files.listed():
             etag = f"{tar.size}:{tar.etag}"
             try:
@@ -186,7 +200,9 @@ class WebDataset:
                     for member in members(file, tar.size):
                         key, part = key_and_part(member.name)
                         uri = member_uri(tar.uri, member.offset, member.name)
-                        if key:
+                        if not key:
+                            self._keyless["their names in the tar have no suffix, or are hidden"] += 1
+                        else:
                             yield tar.uri, key, part, member.offset, uri, member.size, etag
             except DamagedTar as damage:
                 yield tar.uri, "", _END, damage.offset, member_uri(tar.uri, damage.offset, ""), 0, etag

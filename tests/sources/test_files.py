@@ -26,7 +26,7 @@ def write(root: Path, *names: str) -> None:
 def test_what_exists_is_itself(tmp_path, odd):
     write(tmp_path, f"{odd}/{odd}.tar", f"{odd}/in/a1.tar", f"{odd}/in/a2.tar", "1/1.tar", "1.tar")
     folder = tmp_path / odd
-    assert uris(folder) == uris(f"{folder}/") == [f"{odd}.tar", "in/a1.tar", "in/a2.tar"]
+    assert uris(folder) == uris(f"{folder}/") == sorted([f"{odd}.tar", "in/a1.tar", "in/a2.tar"])
     assert uris(folder / f"{odd}.tar") == [f"{odd}.tar"]
     assert uris(folder / "in/*.tar") == uris(folder / "in/a{1..2}.tar") == ["a1.tar", "a2.tar"]
     assert uris(folder / "**/a[2-9].tar") == ["in/a2.tar"]
@@ -45,3 +45,28 @@ def test_what_exists_elsewhere_is_itself_too():
     with memory_store("odd [v1]") as store:
         store.write("in *?/a.tar", b"1")
         assert uris(f"{store.url}/in *?") == uris(f"{store.url}/in *?/*.tar") == ["a.tar"]
+
+
+def test_what_is_passed_over_is_counted_and_said_where_nothing_is_left(tmp_path):
+    write(tmp_path, "in/a.tar", "in/b.tar.gz", "in/c.tar.gz", "in/out/plan/000000.parquet", "in/out/shards/0.tar")
+    (tmp_path / "in/link").symlink_to(tmp_path)
+    unread = {".tar.gz": "they are compressed"}
+    files = Files(str(tmp_path / "in"), (".tar",), "source", unread)
+    for _ in range(2):
+        assert [file.uri for file in files.listed()] == ["a.tar"]
+        assert files.passed == {
+            "they are compressed": 2,
+            "they are links to folders, which are not followed": 1,
+            "they are onegen datasets of their own": 1,
+        }
+    assert uris(tmp_path / "in/**/*.tar") == ["a.tar"]
+    assert uris(tmp_path / "in/out/*/*.tar") == ["shards/0.tar"]
+    with pytest.raises(ConfigError, match="which means none. 1 passed over, because they are compressed."):
+        Files(str(tmp_path / "in/b.tar.gz"), (".tar",), "source", unread).listed()
+
+
+def test_datasets_elsewhere_are_passed_over_too():
+    with memory_store("passed") as store:
+        for name in ("a.tar", "out/plan/000000.parquet", "out/shards/0.tar", "plan/000001.parquet"):
+            store.write(name, b"1")
+        assert uris(store.url) == uris(f"{store.url}/**/*.tar") == ["a.tar"]

@@ -7,8 +7,10 @@ import unicodedata
 import pytest
 
 from onegen.errors import ConfigError, SampleError
+from onegen.pixels.upright import SUFFIXES
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
-from onegen.sources.folder import IMAGES, Folder
+from onegen.sources import passed_over
+from onegen.sources.folder import Folder
 from onegen.sources.reading.sidecar import sidecar_facts
 from tests.fabricated import memory_store
 from tests.pictures import png
@@ -38,8 +40,8 @@ def test_images_are_found_at_any_depth_and_others_are_not(tmp_path):
 
 
 def test_every_extension_is_an_image(tmp_path):
-    write(tmp_path, **{f"x{extension}": b"1" for extension in IMAGES})
-    assert sorted(plan(tmp_path)) == sorted(f"x{extension}" for extension in IMAGES)
+    write(tmp_path, **{f"x{extension}": b"1" for extension in SUFFIXES})
+    assert sorted(plan(tmp_path)) == sorted(f"x{extension}" for extension in SUFFIXES)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,43 @@ def test_any_name_is_listed_and_read(tmp_path, name):
 def test_hidden_files_and_folders_are_passed_over(tmp_path):
     write(tmp_path, **{".hidden.jpg": b"1", ".git/a.jpg": b"2", "b/._a.jpg": b"3", "b/a.jpg": b"4"})
     assert sorted(plan(tmp_path)) == ["b/a.jpg"]
+
+
+def test_what_is_passed_over_is_counted_by_reason(tmp_path):
+    names = [
+        "a.jpg",
+        "a.txt",
+        "b.heic",
+        "c.HEIC",
+        "d.jxl",
+        "movie.mp4",
+        "none",
+        "x.txt",
+        "y.json",
+        ".hidden",
+        "LICENCE",
+    ]
+    write(tmp_path / "in", **dict.fromkeys([*names, "metadata.jsonl", "out/plan/000000.parquet", "out/a.jpg"], b"1"))
+    (tmp_path / "in/link").symlink_to(tmp_path)
+    (tmp_path / "in/link.jpg").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "in/pipe.jpg")
+    source = Folder(str(tmp_path / "in"))
+    for _ in range(2):
+        assert [row["item"] for batch in source.listing() for row in batch.to_pylist()] == ["a.jpg"]
+        assert passed_over(source) == {
+            ".heic cannot be opened: convert them to JPEG, PNG or WebP": 2,
+            ".jxl cannot be opened: convert them to JPEG, PNG or WebP": 1,
+            "metadata.jsonl is not read: captions stand in a file beside each image, or use the source parquet": 1,
+            "their names do not end like those of images": 2,
+            "they are captions or JSON beside no image": 2,
+            "they are links to folders, which are not followed": 2,
+            "they are neither files nor folders": 1,
+            "they are onegen datasets of their own": 1,
+        }
+
+
+def test_a_source_that_does_not_count_passes_nothing_over():
+    assert passed_over(object()) == {}
 
 
 def test_an_empty_folder_lists_nothing(tmp_path):

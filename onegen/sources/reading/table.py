@@ -24,6 +24,8 @@ from onegen.sources.reading.rows import RowReader, open_footer, row_uri, split_r
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS
 
+_OTHER_TABLES = (".arrow", ".csv", ".feather", ".jsonl", ".parquet.gz", ".tsv")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -68,6 +70,10 @@ class Table:
                     {"item": uris, "images": images, "sidecars": [[]] * len(uris)}, schema=LISTING
                 )
 
+    def passed_over(self) -> Mapping[str, int]:
+        """Return how many files and folders the last listing left out, by the reason why."""
+        return dict(self._files.passed)
+
     def read(self, item: PlannedItem) -> "TableRow":
         """Return an item's row; raises SampleError source_gone, source_changed or source_unreadable."""
         return TableRow(self, item.images[0], self._rows.row(item.images[0]))
@@ -109,7 +115,9 @@ class Table:
 
     @cached_property
     def _files(self) -> Files:
-        return Files(self.pattern, (".parquet", ".pq"), self.option)
+        return Files(
+            self.pattern, (".parquet", ".pq"), self.option, dict.fromkeys(_OTHER_TABLES, "they are no Parquet")
+        )
 
     @property
     def _tree(self) -> FileTree:

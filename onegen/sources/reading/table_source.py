@@ -47,6 +47,10 @@ class TableSource(ABC):
         """Yield every row of every file, as LISTING batches; raises ConfigError for a file or a column amiss."""
         return self._table.listing(self.num_images)
 
+    def passed_over(self) -> Mapping[str, int]:
+        """Return how many files and folders the last listing left out, by the reason why."""
+        return self._table.passed_over()
+
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
         """Return what is kept of an item's row; raises SampleError as `read` does of the file."""
         return self._table.metadata(item)
