@@ -4,12 +4,13 @@ Keys end at the first dot of the file name, as in webdataset: `a/b.c.jpg` is the
 is made from the tars' headers alone, an item is `tar#key`, and its members are read at their offsets; a tar that has
 changed since fails its rows. Nothing vanishes: img2dataset's table beside a tar (`00007.parquet`) names what could not
 be downloaded, and each such row is planned and fails as `download_failed`; a tar that breaks off adds one row that
-fails as `damaged_tar`. Files without a key (no extension, hidden) are passed over, as webdataset does.
+fails as `damaged_tar`. Files without a key (no extension, hidden) are passed over, as webdataset does, and counted.
 """
 
 import contextlib
 import dataclasses
 import itertools
+import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,12 +28,24 @@ from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, field_name, json_types, json_value, provided
 from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_object, sidecar_text
-from onegen.sources.reading.tar import DamagedTar, key_and_part, member_uri, members, split_member
+from onegen.sources.reading.tar import (
+    LOST,
+    SPARSE,
+    DamagedTar,
+    TarMember,
+    key_and_part,
+    member_uri,
+    members,
+    read_sparse,
+    split_member,
+)
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill
 
 IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
+_SPARSE_BYTES = 1 << 30
+"""No picture is larger; what is, is a hole that a few bytes of tar blow up to any size."""
 _SAMPLES = 32
 """How many of the first tar's JSON members stand for all, where no table says their types."""
 _SAID_ELSEWHERE = ("caption", "status", "error_message")
@@ -112,19 +125,19 @@ class WebDataset:
 
         Raises SampleError: source_gone, source_changed or source_unreadable; download_failed or not_in_tar for a row of
         the table beside a tar; damaged_tar for the place where one breaks off; two_images or no_image for a key with
-        another number of images than one; bad_sidecar.
+        another number of images than one; lost_link, too_sparse, bad_sidecar.
         """
-        member = split_member(item.images[0].uri)
-        if member is None:
+        planned = split_member(item.images[0].uri)
+        if planned is None:
             raise self._downloads.failure(item.images[0], item.item)
-        tar, offset, name = member
-        if not name:
-            raise self._damage(item.images[0], tar, offset)
+        tar, member = planned
+        if not member.name:
+            raise self._damage(item.images[0], tar, member.offset)
         if len(item.images) > 1:
             names = ", ".join(_name(file) for file in item.images)
             raise SampleError("two_images", f"key must have one image, got {names} in {tar}. Name the one in `image`.")
-        if not self._is_image(key_and_part(name)[1]):
-            raise SampleError("no_image", f"key must have an image, got {name} and none in {tar}.")
+        if not self._is_image(key_and_part(member.name)[1]):
+            raise SampleError("no_image", f"key must have an image, got {member.name} and none in {tar}.")
         data = self._member(item.images[0])
         facts = self._facts(item)
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
@@ -175,12 +188,10 @@ class WebDataset:
 
     def _objects(self, tar: PlannedFile) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(DamagedTar), self._open(tar) as file:
-            for member in members(file, tar.size):
+            for member in members(file, tar.size, Counter()):
                 if key_and_part(member.name)[1] == "json":
-                    end = member.offset + member.size
-                    data = self._tree.fs.cat_file(self._tree.path(tar.uri), start=member.offset, end=end)
                     with contextlib.suppress(SampleError):
-                        yield sidecar_object(member.name, data)
+                        yield sidecar_object(member.name, self._bytes(tar.uri, member))
 
     def _open(self, tar: PlannedFile) -> BinaryIO:
         try:
@@ -197,15 +208,16 @@ class WebDataset:
             etag = f"{tar.size}:{tar.etag}"
             try:
                 with self._open(tar) as file:
-                    for member in members(file, tar.size):
+                    for member in members(file, tar.size, self._keyless):
                         key, part = key_and_part(member.name)
-                        uri = member_uri(tar.uri, member.offset, member.name)
+                        uri = member_uri(tar.uri, member)
                         if not key:
                             self._keyless["their names in the tar have no suffix, or are hidden"] += 1
                         else:
                             yield tar.uri, key, part, member.offset, uri, member.size, etag
             except DamagedTar as damage:
-                yield tar.uri, "", _END, damage.offset, member_uri(tar.uri, damage.offset, ""), 0, etag
+                end = TarMember("", damage.offset, 0)
+                yield tar.uri, "", _END, end.offset, member_uri(tar.uri, end), 0, etag
             table = self._downloads.beside(tar.uri)
             if table is not None:
                 for key, uri in self._downloads.rows(table):
@@ -221,15 +233,33 @@ class WebDataset:
 
     def _member(self, file: PlannedFile) -> bytes:
         """Return the bytes of a member, if its tar is still the planned one."""
-        tar, offset, name = split_member(file.uri) or (file.uri, 0, "")
+        tar, member = split_member(file.uri, file.size) or (file.uri, TarMember("", 0, file.size))
         self._check(file, tar)
+        return self._bytes(tar, member)
+
+    def _bytes(self, tar: str, member: TarMember) -> bytes:
+        """Return the bytes of a member; raises SampleError source_unreadable, lost_link or too_sparse."""
+        path = self._tree.path(tar)
+        if member.form == LOST:
+            raise SampleError(
+                "lost_link",
+                f"{member.name} must be a hard link to a file before it in {path}, which has none. Mend it.",
+            )
+        if member.form == SPARSE and member.size > _SPARSE_BYTES:
+            raise SampleError(
+                "too_sparse", f"{member.name} must have at most {_SPARSE_BYTES:,} bytes, got {member.size:,} in {path}."
+            )
         try:
-            data = bytes(self._tree.fs.cat_file(self._tree.path(tar), start=offset, end=offset + file.size))
-        except (OSError, ValueError) as error:
-            raise unreadable(self._tree.path(tar), error) from error
-        if len(data) != file.size:
-            cut = EOFError(f"{name} must have {file.size} bytes, got {len(data)}")
-            raise unreadable(self._tree.path(tar), cut)
+            if member.form == SPARSE:
+                with self._tree.fs.open(path, "rb") as opened:
+                    data = read_sparse(opened, member.offset)
+            else:
+                end = member.offset + member.size
+                data = bytes(self._tree.fs.cat_file(path, start=member.offset, end=end))
+        except (OSError, ValueError, tarfile.TarError) as error:
+            raise unreadable(path, error) from error
+        if len(data) != member.size:
+            raise unreadable(path, EOFError(f"{member.name} must have {member.size} bytes, got {len(data)}"))
         return data
 
     def _check(self, part: PlannedFile, tar: str) -> None:
@@ -280,5 +310,5 @@ def _planned(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _name(file: PlannedFile) -> str:
     """Return the name of a planned member in its tar."""
-    member = split_member(file.uri)
-    return member[2] if member else file.uri
+    planned = split_member(file.uri)
+    return planned[1].name if planned else file.uri
