@@ -26,10 +26,11 @@ from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
-from onegen.sources.reading.metadata import METADATA, field_name, json_types, json_value, provided
+from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes, check_kept, field_name, json_value, provided
 from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_object, sidecar_text
 from onegen.sources.reading.tar import (
     LOST,
+    PLAIN,
     SPARSE,
     DamagedTar,
     TarMember,
@@ -46,8 +47,6 @@ IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
 _SPARSE_BYTES = 1 << 30
 """No picture is larger; what is, is a hole that a few bytes of tar blow up to any size."""
-_SAMPLES = 32
-"""How many of the first tar's JSON members stand for all, where no table says their types."""
 _SAID_ELSEWHERE = ("caption", "status", "error_message")
 """Not kept unless asked for: the caption is in the image column, the others in what became of the row."""
 _PARTS = pa.schema(
@@ -72,8 +71,8 @@ class WebDataset:
 
     `image` names the part that is the image (such as `image.jpg`; null: the one part that is jpg, png, webp, ...),
     `caption` the part that is its caption. `key.json` may say caption, licence and attribution. `keep` lists what else
-    of it becomes the column `metadata`; null keeps all. Its types are those of the table beside the first tar, else
-    those of its first samples, so the first tar must be there whenever a build starts, unless `keep` is empty.
+    of it becomes the column `metadata`; null keeps all. Its types hold what all tables beside the tars say, and all
+    samples of tars without one: every build that starts looks at them, unless `keep` is empty.
     """
 
     webdataset: str
@@ -144,14 +143,20 @@ class WebDataset:
         return SourceItem((image,))
 
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
-        """Return what is kept of an item's JSON, nothing where it has none; raises SampleError as `read` does."""
+        """Return what is kept of an item's JSON, nothing where it has none.
+
+        Raises SampleError as `read` does, and bad_metadata for a value that does not fit its field.
+        """
         file = self._json_member(item) if self.provides else None
         if file is None:
             return {}
         about = sidecar_object(_name(file), self._member(file))
         known = {field_name(name): value for name, value in about.items()}
         fields = self.provides[METADATA].fields
-        return {METADATA: Annotation({name: json_value(known.get(name), kind) for name, kind in fields.items()})}
+        values = {name: json_value(known.get(name), kind) for name, kind in fields.items()}
+        for name, kind in fields.items():
+            check_kept(name, values[name], kind, item.item)
+        return {METADATA: Annotation(values)}
 
     @cached_property
     def _files(self) -> Files:
@@ -179,19 +184,28 @@ class WebDataset:
         return part == self.image.lower() if self.image is not None else part in IMAGES
 
     def _types(self) -> dict[str, pa.DataType]:
-        """Return names and types of what the JSON of the first tar says."""
-        first = self._files.first()
-        table = self._downloads.beside(first.uri)
-        if table is not None:
-            return self._downloads.types(table)
-        return json_types(list(itertools.islice(self._objects(first), _SAMPLES)))
+        """Return names and types of what the JSON of all tars says, by the tables beside them where there are any."""
+        types, said = KeptTypes(), JsonTypes()
+        for tar in self._files.present():
+            table = self._downloads.beside(tar.uri)
+            if table is not None:
+                for name, kind in self._downloads.types(table).items():
+                    types.add(name, kind, self._tree.path(table.uri))
+                continue
+            for about in self._objects(tar):
+                said.add(about, self._tree.path(tar.uri))
+        for name, kind in said.types().items():
+            types.add(name, kind, f"the JSON of {self.webdataset}")
+        return types.settled()
 
     def _objects(self, tar: PlannedFile) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(DamagedTar), self._open(tar) as file:
             for member in members(file, tar.size, Counter()):
-                if key_and_part(member.name)[1] == "json":
+                if key_and_part(member.name)[1] == "json" and member.form == PLAIN:
+                    # Headers are looked up by their offsets, so the file may be read in between.
+                    file.seek(member.offset)
                     with contextlib.suppress(SampleError):
-                        yield sidecar_object(member.name, self._bytes(tar.uri, member))
+                        yield sidecar_object(member.name, file.read(member.size))
 
     def _open(self, tar: PlannedFile) -> BinaryIO:
         try:

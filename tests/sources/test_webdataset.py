@@ -349,7 +349,7 @@ def test_ranges_in_braces_name_tars(tmp_path):
         plan(WebDataset(str(tmp_path / "{00009..00012}.tar")))
 
 
-def test_the_types_of_metadata_come_from_the_table_beside_the_first_tar(tmp_path):
+def test_the_types_of_metadata_come_from_the_tables_beside_the_tars(tmp_path):
     write_downloads(tmp_path)
     source = WebDataset(str(tmp_path))
     fields = {name: str(kind) for name, kind in source.provides["metadata"].fields.items()}
@@ -364,7 +364,7 @@ def test_the_types_of_metadata_come_from_the_table_beside_the_first_tar(tmp_path
     }  # fmt: skip
 
 
-def test_without_a_table_the_first_samples_say_the_types(tmp_path):
+def test_without_a_table_all_samples_say_the_types(tmp_path):
     objects = [
         {"n": 1, "x": 1, "flag": True, "mixed": 1, "deep": {"b": [1, "é"], "a": None}, "never": None},
         {"n": 2, "x": 0.5, "flag": False, "mixed": "two", "status": "success", "caption": "c"},
@@ -381,6 +381,22 @@ def test_without_a_table_the_first_samples_say_the_types(tmp_path):
     assert first == {
         "n": 1, "x": 1, "flag": True, "mixed": "1", "deep": '{"a":null,"b":[1,"é"]}', "never": None,
     }  # fmt: skip
+
+
+def test_types_hold_what_late_samples_of_late_tars_say(tmp_path):
+    for tar, values in enumerate([[5] * 40 + [5.9], [2**53 + 1]]):
+        parts = [(f"{i}.json", json.dumps({"n": n, "big": 2**70, "late": n}).encode()) for i, n in enumerate(values)]
+        parts += [(f"{i}.jpg", b"1") for i in range(len(values))]
+        (tmp_path / f"{tar}.tar").write_bytes(tar_bytes(parts))
+    source = WebDataset(str(tmp_path))
+    fields = {name: str(kind) for name, kind in source.provides["metadata"].fields.items()}
+    assert fields == {"n": "double", "big": "string", "late": "double"}
+    items = plan(source)
+    late = source.annotations(items["0.tar#40"])["metadata"].values
+    assert late == {"n": 5.9, "big": str(2**70), "late": 5.9}
+    with pytest.raises(SampleError, match="n must fit its type double, got 9007199254740993") as caught:
+        source.annotations(items["1.tar#0"])
+    assert caught.value.reason == "bad_metadata"
 
 
 def test_numbers_json_does_not_have_are_null(tmp_path):

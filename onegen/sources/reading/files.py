@@ -1,7 +1,6 @@
 """The files a source is made of: a path, a glob, a range in braces or a folder, local or any fsspec URL."""
 
 import glob
-import itertools
 import os
 import posixpath
 import re
@@ -65,9 +64,10 @@ class Files:
         """Return the files in order of their uris; raises ConfigError where there is none or one cannot be listed."""
         return self._list(self._paths())
 
-    def first(self) -> PlannedFile:
-        """Return the first file, whatever became of the others; raises ConfigError where it is not there."""
-        return self._list(itertools.islice(self._paths(), 1))[0]
+    def present(self) -> list[PlannedFile]:
+        """Return the files that are there, whatever became of others the pattern names; raises ConfigError for none."""
+        there = (path for path in self._paths() if path[1] or self.tree.fs.exists(path[0]))
+        return self._list(there)
 
     @cached_property
     def passed(self) -> Counter[str]:
