@@ -30,6 +30,9 @@ class ImageConfig(Config):
     max_pixels: int = Field(100_000_000, ge=1, description="an image with more fails on its header alone")
     licence: str | None = Field(None, description="licence of images whose source names none")
     attribution: str | None = Field(None, description="attribution of images whose source names none")
+    colour: Literal["srgb", "keep"] = Field(
+        "srgb", description="srgb: RGB of another ICC profile is converted, once; keep: it is stored in its profile"
+    )
     batch_size: int = Field(16, ge=1, description="images a worker reads before it reports again")
     workers: int | None = Field(
         None, ge=0, description="worker processes or actors; null: --workers, else one per core"

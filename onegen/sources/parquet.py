@@ -31,9 +31,9 @@ class Parquet(TableSource):
     """Images in `parquet`: a file, a glob, a folder or a range in braces, local or any fsspec URL.
 
     `image`, `caption`, `licence`, `attribution` and `url` name columns of it; `keep` those that become fields of the
-    column `metadata`, beside the url. Of a list of captions the first counts, with {column: captions, pick: longest} the
-    longest. Paths in the image column must lie below `image_root`, else below the folder of
-    their Parquet file. With `url` or `keep` the footers of all files are read whenever a build starts, for their types.
+    column `metadata`, beside the url. Of a list of captions the first counts; {column: captions, pick: longest} takes
+    the longest. Paths in the image column must lie below `image_root`, else below the folder of their Parquet file.
+    With `url` or `keep` the footers of all files are read whenever a build starts, for their types.
     """
 
     parquet: str

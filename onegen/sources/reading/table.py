@@ -33,8 +33,9 @@ _OTHER_TABLES = (".arrow", ".csv", ".feather", ".jsonl", ".parquet.gz", ".tsv")
 class Table:
     """Parquet files and their mapped columns, each by the option of the recipe that names it.
 
-    `pictures` hold images, `texts` text, or lists of it where `picks` says which entry counts, `phrases` text or lists of
-    it whose first entry counts; a column that is None is not asked for. `url` and `keep` become fields of the column `metadata`. `option` names the files in messages.
+    `pictures` hold images, `texts` text, or lists of it where `picks` says which entry counts, `phrases` text or lists
+    of it whose first entry counts; a column that is None is not asked for. `url` and `keep` become fields of the column
+    `metadata`. `option` names the files in messages.
     """
 
     option: str
