@@ -2,6 +2,7 @@
 
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from onegen.errors import ConfigError, nearest
@@ -22,6 +23,30 @@ def parse(kind: type[T], data: Any, where: str) -> T:
     except ValidationError as error:
         lines = [_explain(kind, problem) for problem in error.errors()]
         raise ConfigError("\n".join([f"{where} must be mended:", *(f"  {line}" for line in lines)])) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose mappings have each key once: of two equal keys YAML takes the last, and the first is lost."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(
+                    f"keys must be unique, got {key.value!r} in line {lines[key.value]} and again in line {line}. "
+                    f"Leave one out."
+                )
+            lines[key.value] = line
+        return node
+
+
+def parse_yaml(text: str) -> Any:
+    """Return plain data from YAML; raises ConfigError for a key given twice, yaml.YAMLError for what is no YAML."""
+    return yaml.load(text, _Loader)
 
 
 def _explain(kind: Any, problem: Any) -> str:

@@ -190,6 +190,29 @@ def test_a_folder_whose_name_begins_like_the_root_is_outside(tmp_path, image_roo
         assert f"must lie below {tmp_path}/in, got {path}" in message
 
 
+def test_a_link_that_leads_outside_is_not_followed(tmp_path):
+    for name in ("secret/a.jpg", "in/real/a.jpg", "in-evil/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    links = {"file.jpg": "secret/a.jpg", "folder": "secret", "evil": "in-evil", "inside": "in/real", "gone": "nowhere"}
+    for name, target in links.items():
+        (tmp_path / "in" / name).symlink_to(tmp_path / target)
+    (tmp_path / "door").symlink_to(tmp_path / "in")
+    paths = ["file.jpg", "folder/a.jpg", "evil/a.jpg", "inside/a.jpg", "real/a.jpg", "gone"]
+    write(tmp_path / "in/t.parquet", image=paths)
+    for folder in ("in", "door"):
+        source = Parquet(str(tmp_path / folder / "t.parquet"))
+        *outside, inside, real, gone = plan(source)
+        for item in (*outside, gone):
+            reason, message = failed(source, item)
+            assert reason == "outside_root"
+            assert f"a link to {tmp_path}/" in message
+        assert [source.read(item).images[0].data for item in (inside, real)] == [b"in/real/a.jpg"] * 2
+    wider = Parquet(str(tmp_path / "in/t.parquet"), image_root=str(tmp_path))
+    write(tmp_path / "in/t.parquet", image=["in/file.jpg"])
+    assert wider.read(plan(wider)[0]).images[0].data == b"secret/a.jpg"
+
+
 def test_a_path_to_nothing_fails_by_its_name(tmp_path):
     source = Parquet(write(tmp_path / "t.parquet", image=["gone.jpg", "folder"]))
     (tmp_path / "folder").mkdir()

@@ -5,6 +5,7 @@ folder (or from `image_root`). The plan is made from the footers alone: an item 
 with the size and etag of its file.
 """
 
+import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -121,7 +122,7 @@ class Table:
         return {METADATA: Annotation(values)}
 
     def fetch(self, uri: str, row: PlannedFile, option: str) -> bytes:
-        """Return the bytes a path in the table names; nothing above the root is read.
+        """Return the bytes a path in the table names; nothing above the root is read, nor what a link there leads to.
 
         Raises SampleError outside_root, source_gone or source_unreadable, naming the option.
         """
@@ -134,6 +135,14 @@ class Table:
                 f"{option} path must lie below {base or '/'}, got {uri[:300]}. Set image_root to the folder paths "
                 f"start from; lists of URLs are downloaded by img2dataset first.",
             )
+        if "local" in fs.protocol:
+            real, inside = os.path.realpath(path), os.path.realpath(base or "/")
+            if not real.startswith(f"{inside.rstrip('/')}/"):
+                raise SampleError(
+                    "outside_root",
+                    f"{option} path must lie below {base or '/'}, got {uri[:300]}, a link to {real}. Put the file "
+                    f"itself there, or set image_root to a folder that holds both.",
+                )
         try:
             return bytes(fs.cat_file(path))
         except FileNotFoundError:
