@@ -25,6 +25,7 @@ from onegen.shards.dataset import Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest
 from onegen.shards.plan import compare_plan, make_plan
 from onegen.shards.sweep import sweep
+from onegen.sources import passed_over
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
 
@@ -148,6 +149,8 @@ def _pin_plan(work: Work, listener: Listener) -> OpenCard:
             f"source must hold at least one image, got none in {source.root}. Check the path and file types."
         )
     listener.note(f"planned {plan.items:,} items in {plan.shards:,} shards")
+    for reason, count in passed_over(source).items():
+        listener.note(f"{count:,} {'file' if count == 1 else 'files'} passed over, because {reason}")
     card_file = OpenCard(dataset, describe(recipe, source, plan, work.options.limit, {}))
     card_file.reopen()
     return card_file

@@ -26,6 +26,30 @@ def parse(kind: type[T], data: Any, where: str) -> T:
         raise ConfigError("\n".join([f"{where} must be mended:", *(f"  {line}" for line in lines)])) from error
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML whose mappings have each key once: of two equal keys YAML takes the last, and the first is lost."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(
+                    f"keys must be unique, got {key.value!r} in line {lines[key.value]} and again in line {line}. "
+                    f"Leave one out."
+                )
+            lines[key.value] = line
+        return node
+
+
+def parse_yaml(text: str) -> Any:
+    """Return plain data from YAML; raises ConfigError for a key given twice, yaml.YAMLError for what is no YAML."""
+    return yaml.load(text, _Loader)
+
+
 _RULES: Mapping[str, str] = {
     "missing": "given",
     "string_type": "text",

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from onegen.config.parse import Config, parse
+from onegen.config.parse import Config, parse, parse_yaml
 from onegen.config.registry import available, find
 from onegen.errors import ConfigError, nearest
 from onegen.sample import IMAGE, PACKED, SELECT, Annotator, Kind
@@ -30,6 +30,9 @@ class ImageConfig(Config):
     max_pixels: int = Field(100_000_000, ge=1, description="an image with more fails on its header alone")
     licence: str | None = Field(None, description="licence of images whose source names none")
     attribution: str | None = Field(None, description="attribution of images whose source names none")
+    colour: Literal["srgb", "keep"] = Field(
+        "srgb", description="srgb: RGB of another ICC profile is converted, once; keep: it is stored in its profile"
+    )
     batch_size: int = Field(16, ge=1, description="images a worker reads before it reports again")
     workers: int | None = Field(
         None, ge=0, description="worker processes or actors; null: --workers, else one per core"
@@ -186,11 +189,13 @@ class Recipe(Config):
 def load_recipe(path: str | Path) -> Recipe:
     """Return the recipe in a YAML file; raises ConfigError naming file, key and the nearest valid key."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
             f"recipe must be a file, got {path}, which does not exist. The examples are in pipelines/."
         ) from None
+    except ConfigError as error:
+        raise ConfigError(f"recipe {path}: {error}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"recipe {path} must be readable YAML: {error}") from error
     if not isinstance(data, dict):

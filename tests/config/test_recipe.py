@@ -59,6 +59,26 @@ def test_a_full_recipe_is_read_as_it_says(tmp_path):
     assert recipe.pack.columns == ["image", "hed"]
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "lines"),
+    [
+        ("name: a\nsource: {folder: x}\nname: b\n", "name", (1, 3)),
+        ("name: a\nsource:\n  folder: x\n  sidecars: true\n  folder: y\n", "folder", (3, 5)),
+        ("name: a\nimage: {min_side: 1,\n  min_side: 2}\n", "min_side", (2, 3)),
+    ],
+)
+def test_a_key_given_twice_is_refused_with_its_lines(tmp_path, text, key, lines):
+    message = rf"recipe.yaml: keys must be unique, got '{key}' in line {lines[0]} and again in line {lines[1]}\."
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, text)
+
+
+def test_what_is_merged_may_be_overridden(tmp_path):
+    text = "name: a\nimage: &image {min_side: 8, max_side: 64}\nsource: {folder: x}\nlimits: {<<: {load_seconds: 5}}\n"
+    recipe = load(tmp_path, f"{text}select: {{near_duplicates: {{<<: {{distance: 2}}, distance: 3}}}}\n")
+    assert (recipe.select.near_duplicates.distance, recipe.limits.load_seconds) == (3, 5)
+
+
 def test_what_is_printed_can_be_built(tmp_path):
     recipe = load(tmp_path, FULL)
     assert load(tmp_path, yaml.safe_dump(recipe.model_dump(mode="json"))) == recipe
