@@ -64,14 +64,15 @@ def load_codec(name: str, source: str = "", dtype: torch.dtype = torch.float32) 
 def load_text_encoder(name: str, source: str = "", dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Any]:
     """Return (text encoder with weights of `dtype`, its tokenizer) by its name in the table.
 
-    `source` is a folder or hub id for `t5`, unused for `minilm`. Raises ConfigError as `load_codec` does.
+    `source` is a folder or hub id for `t5`, unused for `minilm`. Raises ConfigError as `load_codec` and
+    `load_tokenizer` do.
     """
     if name == "minilm":
         encoder = MiniLM.from_package()
         return encoder if dtype == torch.float32 else encoder.to(dtype), minilm_tokenizer()
     if name != "t5":
         raise ConfigError(f"text encoder {name!r} is unknown; {nearest(name, list(TEXT_ENCODERS))}")
-    from transformers import AutoTokenizer, T5EncoderModel
+    from transformers import T5EncoderModel
 
     released = _has_subfolder(source, "text_encoder")
     options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
@@ -84,12 +85,18 @@ def load_text_encoder(name: str, source: str = "", dtype: torch.dtype = torch.fl
         "unexpected_keys": [k for k in info["unexpected_keys"] if not k.startswith(("decoder.", "lm_head."))],
     }
     check_loaded(f"text encoder of {source}", encoder, info)
-    return encoder.eval(), _load_tokenizer(AutoTokenizer, source, {"subfolder": "tokenizer"} if released else {})
+    return encoder.eval(), load_tokenizer(source, "tokenizer" if released else "", encoder)
 
 
-def _load_tokenizer(cls: Any, source: str, options: dict[str, Any]) -> Any:
+def load_tokenizer(source: str, subfolder: str, text_encoder: nn.Module) -> Any:
+    """Return the tokenizer in a subfolder of a folder or hub id, checked against its text encoder.
+
+    Raises ConfigError when it does not load, and as `check_tokenizer` does.
+    """
+    from transformers import AutoTokenizer
+
     try:
-        return _load(cls, source, **options)
+        tokenizer = _load(AutoTokenizer, source, subfolder=subfolder)
     except ConfigError as error:
         # without these two packages transformers asks for a third one that would not help
         lacking = [name for name in ("sentencepiece", "google.protobuf") if not _is_installed(name)]
@@ -99,6 +106,29 @@ def _load_tokenizer(cls: Any, source: str, options: dict[str, Any]) -> Any:
             f"tokenizer of {source!r} must be read with sentencepiece and protobuf, and {lacking[0]} is not installed. "
             f"Run pip install sentencepiece protobuf."
         ) from error
+    check_tokenizer(tokenizer, text_encoder, str(Path(source, subfolder)))
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: Any, text_encoder: nn.Module, source: str) -> None:
+    """Raise ConfigError for a tokenizer without words, and for one with more entries than its encoder has embeddings.
+
+    transformers makes an empty T5 of a folder without its vocabulary: every word of every prompt is then unknown, and
+    the model draws whatever it likes.
+    """
+    special = set(tokenizer.all_special_tokens)
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    if not any(letter.isalpha() for piece in vocabulary.keys() - special for letter in piece):
+        raise ConfigError(
+            f"tokenizer of {source} must have a vocabulary, got {len(vocabulary)} entries and no word among them. "
+            f"Put its tokenizer.json, or its spiece.model (T5), back into the folder."
+        )
+    config: Any = text_encoder.config
+    if max(vocabulary.values()) >= config.vocab_size:
+        raise ConfigError(
+            f"tokenizer of {source} must have at most the {config.vocab_size} entries of its text encoder, "
+            f"got {max(vocabulary.values()) + 1}. Use the tokenizer that the text encoder was trained with."
+        )
 
 
 def _is_installed(name: str) -> bool:

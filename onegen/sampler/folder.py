@@ -15,7 +15,7 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from onegen.errors import ConfigError
 from onegen.model.checkpoint import check_loaded
 from onegen.model.codec import PixelShuffleCodec
-from onegen.model.encoders import load_codec, load_text_encoder
+from onegen.model.encoders import load_codec, load_text_encoder, load_tokenizer
 from onegen.model.minilm import MiniLM
 from onegen.model.nextdit import NextDiT
 
@@ -91,11 +91,9 @@ def _read_text_encoder(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any
         return load_text_encoder("t5", str(folder), dtype)
     if name != "MiniLM":
         raise ConfigError(f"text_encoder of a model must be T5EncoderModel or MiniLM, got {name!r}.")
-    from transformers import AutoTokenizer
-
     loaded: Any = MiniLM.from_pretrained(folder / "text_encoder", torch_dtype=dtype, output_loading_info=True)
     check_loaded(f"text encoder of {folder}", *loaded)
-    return loaded[0].eval(), AutoTokenizer.from_pretrained(folder / "tokenizer")
+    return loaded[0].eval(), load_tokenizer(str(folder), "tokenizer", loaded[0])
 
 
 def write_parts(folder: Path, parts: dict[str, Any]) -> None:
