@@ -70,6 +70,11 @@ def check_size(height: int, width: int) -> None:
 
     Latents are 8 times smaller than images, and a token is 2 x 2 of their pixels.
     """
-    for name, side in (("height", height), ("width", width)):
+    for name, side, nearest_side in zip(("height", "width"), (height, width), round_size(height, width), strict=True):
         if side <= 0 or side % 16:
-            raise ConfigError(f"{name} must be divisible by 16, got {side}. Use {max(16, round(side / 16) * 16)}.")
+            raise ConfigError(f"{name} must be divisible by 16, got {side}. Use {nearest_side}.")
+
+
+def round_size(height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) divisible by 16 that is nearest to a size, 16 at least."""
+    return max(16, round(height / 16) * 16), max(16, round(width / 16) * 16)
