@@ -65,6 +65,7 @@ def test_a_full_recipe_is_read_as_it_says(tmp_path):
         ("name: a\nsource: {folder: x}\nname: b\n", "name", (1, 3)),
         ("name: a\nsource:\n  folder: x\n  sidecars: true\n  folder: y\n", "folder", (3, 5)),
         ("name: a\nimage: {min_side: 1,\n  min_side: 2}\n", "min_side", (2, 3)),
+        ("name: a\nimage: {min_side: 1, min_side: 1}\n", "min_side", (2, 2)),
     ],
 )
 def test_a_key_given_twice_is_refused_with_its_lines(tmp_path, text, key, lines):
@@ -74,7 +75,7 @@ def test_a_key_given_twice_is_refused_with_its_lines(tmp_path, text, key, lines)
 
 
 def test_what_is_merged_may_be_overridden(tmp_path):
-    text = "name: a\nimage: &image {min_side: 8, max_side: 64}\nsource: {folder: x}\nlimits: {<<: {load_seconds: 5}}\n"
+    text = "name: a\nsource: {folder: x}\nlimits: {<<: {load_seconds: 5}}\n"
     recipe = load(tmp_path, f"{text}select: {{near_duplicates: {{<<: {{distance: 2}}, distance: 3}}}}\n")
     assert (recipe.select.near_duplicates.distance, recipe.limits.load_seconds) == (3, 5)
 
