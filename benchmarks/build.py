@@ -1,10 +1,11 @@
 """A build in a process of its own, watched by `benchmarks.process`; its orders come as JSON on stdin."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from benchmarks.process import mark, receive, tell
-from onegen.build.build import Options, build
+from onegen.build.build import build
+from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.shards.manifest import Manifest
 from onegen.storage import open_store
@@ -17,6 +18,9 @@ class Marking:
         self.cpu = 0.0
 
     def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def plan(self, steps: Sequence[str], shards: int) -> None:
         """Do nothing."""
 
     def begin(self, step: str, shards: int, done: int) -> None:

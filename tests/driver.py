@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Mapping
 
-from onegen.build.build import Options, build
+from onegen.build.build import build
+from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.shards.manifest import Manifest
 from onegen.storage import open_store

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from onegen.build.build import Options, Summary, build
+from onegen.build.build import Summary, build
+from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.sample import Status
 from onegen.shards.column import ColumnWriter
@@ -90,6 +91,9 @@ class Silent:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def plan(self, steps: Sequence[str], shards: int) -> None:
+        pass
 
     def begin(self, step: str, shards: int, done: int) -> None:
         pass

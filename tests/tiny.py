@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from onegen.build.build import Options, Summary, build
+from onegen.build.build import Summary, build
+from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.sample import PACKED
 from onegen.shards.dataset import Dataset, folder
@@ -72,6 +73,9 @@ class Ears:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def plan(self, steps: Sequence[str], shards: int) -> None:
+        pass
 
     def begin(self, step: str, shards: int, done: int) -> None:
         self.begun[step] = shards, done

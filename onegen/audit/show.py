@@ -1,5 +1,6 @@
 """Look at samples: every column of a few keys on one contact sheet. `onegen show DATASET [KEY...] --out sheet.png`."""
 
+import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from onegen.audit.readable import readable
 from onegen.audit.sheet import Tile, contact_sheet
-from onegen.errors import ConfigError
+from onegen.errors import ConfigError, SampleError
 from onegen.pixels.codec import decode_image
 from onegen.pixels.upright import to_rgb
 from onegen.sample import IMAGE, SELECT, Annotation, Kind
 from onegen.shards.column import ColumnReader
-from onegen.shards.dataset import Dataset
+from onegen.shards.dataset import Dataset, manifest_name
 from onegen.shards.index import Row
 from onegen.shards.views import split_name, values_of
 from onegen.tasks.conditions import pictures
@@ -34,7 +36,7 @@ def show(dataset: Dataset, keys: Sequence[str] = ()) -> Image.Image:
     """
     card = dataset.require_card()
     columns = [column for column in dataset.columns() if column not in (IMAGE, SELECT)]
-    samples = [_tiles(dataset, columns, shard, position) for shard, position in _find(dataset, keys)]
+    samples = [_sample(dataset, columns, shard, position) for shard, position in _find(dataset, keys)]
     if not samples:
         raise ConfigError(f"{dataset.store.url} must hold an image that is ok, and has none. See `onegen status`.")
     rows = [row for sample in samples for row in sample]
@@ -60,9 +62,21 @@ def _find(dataset: Dataset, keys: Sequence[str]) -> list[tuple[int, int]]:
 
 def _images(dataset: Dataset) -> Iterator[tuple[int, Row]]:
     for manifest in dataset.manifests(IMAGE):
-        for row in dataset.rows(manifest):
+        with readable(f"the index of {manifest_name(IMAGE, manifest.shard)}"):
+            rows = dataset.rows(manifest)
+        for row in rows:
             if row.status == "ok":
                 yield manifest.shard, row
+
+
+def _sample(dataset: Dataset, columns: Sequence[str], shard: int, position: int) -> list[list[Tile]]:
+    """Return the rows of tiles of a sample; raises ConfigError where what is stored of it does not decode."""
+    sample = f"sample {position} of shard {shard:06d}"
+    try:
+        with readable(sample):
+            return _tiles(dataset, columns, shard, position)
+    except SampleError as error:
+        raise ConfigError(f"{sample} must be readable: {error}") from error
 
 
 def _tiles(dataset: Dataset, columns: Sequence[str], shard: int, position: int) -> list[list[Tile]]:
@@ -161,8 +175,10 @@ def _read(dataset: Dataset, column: str, shard: int, position: int) -> _Read | N
     manifest = dataset.manifest(column, shard)
     if manifest is None:
         return None
-    reader = ColumnReader(dataset, manifest)
-    row = reader.rows[position]
-    parts = {name: data for name, data in reader.parts(row).items() if column == IMAGE or name.endswith(".png")}
-    reader.close()
-    return row, parts
+    with (
+        readable(f"shard {shard:06d} of column {column}"),
+        contextlib.closing(ColumnReader(dataset, manifest)) as reader,
+    ):
+        row = reader.rows[position]
+        parts = {name: data for name, data in reader.parts(row).items() if column == IMAGE or name.endswith(".png")}
+        return row, parts

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from onegen.audit.failures import Failure, failed_rows, first_failures
 from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.dataset import Card, Dataset
 from onegen.shards.manifest import Counts
@@ -25,13 +26,17 @@ class ColumnStatus:
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """A dataset as committed: card, columns and packed view, digest, who builds it now, and the last log line."""
+    """A dataset as committed: card, columns and packed view, digest, who builds it now, the last log line.
+
+    `failures` are the first few failed rows.
+    """
 
     card: Card
     columns: tuple[ColumnStatus, ...]
-    digest: str
+    digest: str | None
     driver: str | None
     last: dict[str, Any] | None
+    failures: tuple[Failure, ...] = ()
 
 
 def read_status(dataset: Dataset) -> DatasetStatus:
@@ -39,7 +44,8 @@ def read_status(dataset: Dataset) -> DatasetStatus:
     card = dataset.require_card()
     names = [*(name for name in (IMAGE, SELECT) if name in dataset.columns()), *dataset.columns(), PACKED]
     columns = tuple(_column(dataset, name) for name in dict.fromkeys(names) if dataset.shards(name))
-    return DatasetStatus(card, columns, dataset.digest(), holder(dataset.store), _last_line(dataset))
+    driver, last = holder(dataset.store), _last_line(dataset)
+    return DatasetStatus(card, columns, card.digest, driver, last, first_failures(dataset))
 
 
 def _column(dataset: Dataset, name: str) -> ColumnStatus:
@@ -49,8 +55,9 @@ def _column(dataset: Dataset, name: str) -> ColumnStatus:
     for manifest in dataset.manifests(name):
         shards += 1
         producer = manifest.producer.label()
-        for failure in manifest.run.failures:
-            reasons[failure.reason] = reasons.get(failure.reason, 0) + 1
+        for row in failed_rows(dataset, manifest) if name != PACKED else ():
+            reason = row.reason or "unknown"
+            reasons[reason] = reasons.get(reason, 0) + 1
     most = sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))[:REASONS_SHOWN]
     return ColumnStatus(name, shards, dataset.counts(name), tuple(most), producer)
 

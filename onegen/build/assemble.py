@@ -161,7 +161,7 @@ def _refuse_clashes(columns: list[str], stages: list[str]) -> None:
 
 def _ingest_step(recipe: Recipe, store: Store, source: Source) -> StageStep:
     image = recipe.image
-    ingest = Ingest(image.min_side, image.max_side, image.max_pixels, image.licence, image.attribution)
+    ingest = Ingest(image.min_side, image.max_side, image.max_pixels, image.licence, image.attribution, image.colour)
     feed = partial(ImageFeed, source=source, kind=recipe.kind)
     columns = (column_job(IMAGE, ingest, recipe.kind),)
     return StageStep(StageJob(IMAGE, store, columns, image.batch_size, recipe.limits, feed), image.workers)

@@ -8,23 +8,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
-from onegen.build.assemble import make_steps
+from onegen.build.card import OpenCard, describe
 from onegen.build.jobs import Permissions
-from onegen.build.pending import refuse_changed_options, unmatched_retry
+from onegen.build.pending import unmatched_retry
 from onegen.build.steps import Step, downstream, find_columns
-from onegen.config.recipe import Recipe, make_source
+from onegen.build.work import Options, Work, check_committed, prepare
+from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError, Stopped
-from onegen.executor.contract import Job, Pool, Retry, ShardResult, Task
+from onegen.executor.contract import Job, Pool, ShardResult, Task
 from onegen.executor.local import InProcessPool, LocalPool
 from onegen.executor.supervisor import Supervisor
-from onegen.sample import PACKED, SELECT
-from onegen.shards.canonical import canonical, sha256
-from onegen.shards.dataset import CARD, Card, ColumnSummary, Dataset
+from onegen.sample import PACKED
+from onegen.shards.dataset import Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest
-from onegen.shards.plan import make_plan
-from onegen.sources import Source
+from onegen.shards.plan import compare_plan, make_plan
+from onegen.shards.sweep import sweep
+from onegen.sources import passed_over
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
 
@@ -36,6 +37,10 @@ class Listener(Protocol):
 
     def note(self, text: str) -> None:
         """Hear something worth a line."""
+        ...
+
+    def plan(self, steps: Sequence[str], shards: int) -> None:
+        """Hear which steps run, in order, and how many shards each has."""
         ...
 
     def begin(self, step: str, shards: int, done: int) -> None:
@@ -56,59 +61,16 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to run a build; but for `limit`, none of it changes a byte of the output.
+class Summary:
+    """How a build ended: the dataset's digest, rows by status per column, and the columns that failed too often.
 
-    `only` names stages or columns to run; `recompute` those whose committed work may be thrown away; `retry` makes
-    failed rows with a matching reason be computed again, in all columns or those of `retry_stage`; `limit` cuts the
-    listing when the plan is made, and is pinned with it.
+    There is no digest while a column of the recipe is absent or stale.
     """
 
-    executor: Literal["local", "ray"] = "local"
-    address: str | None = None
-    workers: int | None = None
-    only: tuple[str, ...] = ()
-    recompute: tuple[str, ...] = ()
-    retry: Retry | None = None
-    retry_stage: str | None = None
-    limit: int | None = None
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How a build ended: the dataset's digest, rows by status per column, and the columns that failed too often."""
-
-    digest: str
+    digest: str | None
     counts: Mapping[str, Counts]
     packed: Counts | None
     over_limit: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Work:
-    """A build before it runs: its steps in order, and what may be thrown away or tried again on the way."""
-
-    recipe: Recipe
-    options: Options
-    dataset: Dataset
-    source: Source
-    steps: Sequence[Step]
-    permissions: Permissions
-
-
-def prepare(recipe: Recipe, store: Store, options: Options) -> Work:
-    """Return what a recipe and options ask for; raises ConfigError for anything wrong with them."""
-    source = make_source(recipe.source)
-    steps = make_steps(recipe, source, store)
-    _check_options(steps, store, options)
-    return Work(recipe, options, Dataset(store), source, steps, _permissions(steps, options))
-
-
-def check_committed(work: Work) -> None:
-    """Raise ConfigError for an output that holds something else, or work that changed options would throw away."""
-    _check_output(work)
-    settings = {column: provenance for step in work.steps for column, provenance in step.settings.items()}
-    refuse_changed_options(work.dataset, settings, work.permissions)
 
 
 def build(recipe: Recipe, store: Store, options: Options, listener: Listener) -> Summary:
@@ -128,16 +90,40 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
 
 
 def _build(work: Work, listener: Listener) -> Summary:
-    swept = work.dataset.sweep()
-    if swept:
-        listener.note(f"swept {len(swept)} file(s) that an earlier run left uncommitted")
     card = _pin_plan(work, listener)
+    _sweep(work, card, listener)
+    _drop(work, card, listener)
     _announce(work, listener)
     only = {column for name in work.options.only for column in find_columns(work.steps, name)}
-    for step in work.steps:
-        if not only or only & {*step.columns, step.name}:
-            _run_step(step, work, card.plan.shards, listener)
-    return _finish(work, card)
+    steps = [step for step in work.steps if not only or only & {*step.columns, step.name}]
+    listener.plan([step.name for step in steps], card.num_shards)
+    for step in steps:
+        _run_step(step, work, card, listener)
+    return _finish(work, card, listener)
+
+
+def _sweep(work: Work, card: OpenCard, listener: Listener) -> None:
+    swept = sweep(work.dataset)
+    if swept.orphans:
+        listener.note(f"swept {len(swept.orphans)} file(s) that an earlier run left uncommitted")
+    if swept.lost:
+        more = f" and {len(swept.lost) - 1} more" if len(swept.lost) > 1 else ""
+        listener.note(f"{swept.lost[0]}{more} gone since it was committed: the shard is made again")
+        card.reopen()
+
+
+def _drop(work: Work, card: OpenCard, listener: Listener) -> None:
+    """Delete the columns the user no longer wants, and name those the recipe no longer makes."""
+    for column in work.options.drop:
+        card.reopen()
+        work.dataset.drop(column)
+        listener.note(f"dropped column {column}")
+    left = sorted(set(work.dataset.columns()) - {column for step in work.steps for column in step.columns})
+    if left:
+        listener.note(
+            f"the recipe no longer makes {', '.join(left)}: kept on disk, out of the digest. "
+            f"Delete with --drop {left[0]}."
+        )
 
 
 def _announce(work: Work, listener: Listener) -> None:
@@ -156,95 +142,52 @@ def _announce(work: Work, listener: Listener) -> None:
         listener.note(unmatched)
 
 
-def _permissions(steps: Sequence[Step], options: Options) -> Permissions:
-    """Return what the options allow a build to throw away or try again."""
-    permitted = {column for name in options.recompute for column in find_columns(steps, name)}
-    follow = permitted | set(downstream(steps, permitted))
-    retries: dict[str, Retry] = {}
-    if options.retry is not None:
-        every = {column for step in steps for column in step.columns} - {SELECT, PACKED}
-        chosen = find_columns(steps, options.retry_stage) if options.retry_stage else every
-        retries = dict.fromkeys(sorted(chosen), options.retry)
-    return Permissions(frozenset(permitted), frozenset(follow), retries)
-
-
-def _check_output(work: Work) -> None:
-    """Raise ConfigError for an output that holds something else than this recipe's dataset."""
-    dataset, recipe, source, options = work.dataset, work.recipe, work.source, work.options
-    card = dataset.card()
-    url = dataset.store.url
-    if card is None:
-        foreign = dataset.foreign_files()
-        if foreign:
-            raise ConfigError(
-                f"output must be empty or an onegen dataset, got {url} with {foreign[0]!r}. Choose another OUT."
-            )
-        return
-    pinned: dict[str, Any] = {"name": card.name, "source": card.source, "source root": card.source_root}
-    asked: dict[str, Any] = {"name": recipe.name, "source": recipe.source, "source root": source.root}
-    for side in (pinned, asked):
-        # What only the source's own columns depend on is in their fingerprints, and may change by --recompute.
-        side["source"] = {k: v for k, v in side["source"].items() if k not in source.annotation_options}
-    pinned["samples_per_shard"] = card.recipe["samples_per_shard"]
-    asked["samples_per_shard"] = recipe.samples_per_shard
-    if options.limit is not None:
-        pinned["--limit"], asked["--limit"] = card.limit, options.limit
-    changed = [f"{key}: {pinned[key]!r} -> {asked[key]!r}" for key in pinned if pinned[key] != asked[key]]
-    if changed:
-        raise ConfigError(
-            f"output must hold this recipe's dataset, and {url} holds {card.name!r}, whose plan is pinned: "
-            f"{'; '.join(changed)}. Choose another OUT, or put the recipe back."
-        )
-
-
-def _check_options(steps: Sequence[Step], store: Store, options: Options) -> None:
-    for name in (*options.only, *options.recompute, *([options.retry_stage] if options.retry_stage else [])):
-        find_columns(steps, name)
-    if not store.is_local and options.workers != 0:
-        raise ConfigError(f"a dataset on {store.url} needs --workers 0 in this version: other processes cannot see it.")
-    if options.executor == "ray" and options.workers == 0:
-        raise ConfigError(
-            "--workers must be at least 1 with --executor ray, got 0. Use --executor local to run in this process."
-        )
-
-
-def _pin_plan(work: Work, listener: Listener) -> Card:
+def _pin_plan(work: Work, listener: Listener) -> OpenCard:
     """Return the dataset's card; make the plan first where there is none. Writing the card pins the plan."""
     recipe, dataset, source = work.recipe, work.dataset, work.source
     card = dataset.card()
     if card is not None:
-        plan, limit, columns = card.plan, card.limit, card.columns
-    else:
-        listener.note(f"listing {source.root}")
-        plan = make_plan(dataset.store, source.listing(), recipe.samples_per_shard, work.options.limit)
-        limit, columns = work.options.limit, {}
-        if plan.items == 0:
-            raise ConfigError(
-                f"source must hold at least one image, got none in {source.root}. Check the path and file types."
-            )
-        listener.note(f"planned {plan.items:,} items in {plan.shards:,} shards")
-    described = recipe.model_dump(mode="json")
-    card = Card(
-        name=recipe.name,
-        kind=recipe.kind,
-        state="building",
-        recipe=described,
-        recipe_digest=sha256(canonical(described)),
-        source=recipe.source,
-        source_root=source.root,
-        limit=limit,
-        plan=plan,
-        columns=columns,
-    )
-    dataset.store.write(CARD, card.to_json())
-    return card
+        _compare_source(work, card, listener)
+        return OpenCard(dataset, describe(recipe, source, card.plan, card.limit, card.columns))
+    listener.note(f"listing {source.root}")
+    plan = make_plan(dataset.store, source.listing(), recipe.samples_per_shard, work.options.limit)
+    if plan.items == 0:
+        raise ConfigError(
+            f"source must hold at least one image, got none in {source.root}. Check the path and file types."
+        )
+    listener.note(f"planned {plan.items:,} items in {plan.shards:,} shards")
+    for reason, count in passed_over(source).items():
+        listener.note(f"{count:,} {'file' if count == 1 else 'files'} passed over, because {reason}")
+    card_file = OpenCard(dataset, describe(recipe, source, plan, work.options.limit, {}))
+    card_file.reopen()
+    return card_file
 
 
-def _run_step(step: Step, work: Work, num_shards: int, listener: Listener) -> None:
+def _compare_source(work: Work, card: Card, listener: Listener) -> None:
+    """Say what the pinned plan does not know of its source: what --limit cut off, and what changed since."""
+    if card.limit is not None and work.options.limit is None:
+        listener.note(
+            f"planned with --limit {card.limit}: the dataset ends after {card.plan.items:,} items of "
+            f"{card.source_root}. Build into another OUT for all of them."
+        )
+    if not getattr(work.source, "is_listing_cheap", True):
+        return
+    changes = compare_plan(work.dataset.store, card.plan.shards, work.source.listing())
+    new = 0 if card.limit is not None else changes.new
+    if new or changes.changed or changes.gone:
+        listener.note(
+            f"the plan is pinned and {card.source_root} was not planned again: {new:,} new, "
+            f"{changes.changed:,} changed, {changes.gone:,} gone since. Build into another OUT to take them in."
+        )
+
+
+def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener) -> None:
+    num_shards = card.num_shards
     tasks = step.tasks(work.dataset, num_shards, work.permissions)
     listener.begin(step.name, num_shards, num_shards - len(tasks))
 
     def commit(result: ShardResult) -> None:
+        card.reopen()
         for manifest in result.manifests:
             work.dataset.commit(manifest, result.pending)
             listener.committed(step.name, manifest)
@@ -256,7 +199,19 @@ def _run_step(step: Step, work: Work, num_shards: int, listener: Listener) -> No
 
     if tasks:
         step.run(work.dataset, tasks, commit, on_workers)
+    _require_whole(step, work.dataset, num_shards)
     listener.end(step.name)
+
+
+def _require_whole(step: Step, dataset: Dataset, num_shards: int) -> None:
+    """Raise Stopped where a step ended without every shard: a worker that forked may have ended twice or never."""
+    for column in step.columns:
+        absent = sorted(set(range(num_shards)) - set(dataset.shards(column)))
+        if absent:
+            raise Stopped(
+                f"step {step.name!r} must commit every shard of {column}, and ended without {len(absent)} of "
+                f"{num_shards}, first {absent[0]:06d}. Run the same command again."
+            )
 
 
 def _num_workers(step: Step, options: Options) -> int:
@@ -303,19 +258,34 @@ def _pool(step: Step, job: Job, work: Work) -> Pool:
     return LocalPool(job, memory or 0)
 
 
-def _finish(work: Work, card: Card) -> Summary:
+def _finish(work: Work, card: OpenCard, listener: Listener) -> Summary:
     """Fold the manifests into the card, and the card into the summary."""
     dataset, recipe = work.dataset, work.recipe
-    counts = {column: dataset.counts(column) for column in dataset.columns()}
+    columns = sorted({column for step in work.steps for column in step.columns} & set(dataset.columns()))
+    counts = {column: dataset.counts(column) for column in columns}
     producers = {column: next(dataset.manifests(column)).producer.label() for column in counts if counts[column].rows}
-    columns = {c: ColumnSummary(counts=counts[c], producer=producers[c]) for c in producers}
-    digest = dataset.digest()
-    packed = dataset.counts(PACKED) if recipe.pack is not None else None
-    # After `--only` some of the recipe may not be made yet: the dataset has no version until it is.
-    wanted = {column for step in work.steps for column in step.columns}
-    if all(len(dataset.shards(column)) == card.plan.shards for column in wanted):
-        card = card.model_copy(update={"state": "complete", "digest": digest})
-    dataset.store.write(CARD, card.model_copy(update={"columns": columns}).to_json())
+    unfinished = _unfinished(work, card.num_shards)
+    if unfinished:
+        listener.note(f"not made or made from something older: {', '.join(unfinished)}. Run the build without --only.")
+    digest = None if unfinished else dataset.digest(columns)
+    card.close({c: ColumnSummary(counts=counts[c], producer=producers[c]) for c in producers}, digest)
     limit = recipe.limits.failure_rate
     over = tuple(column for column, rows in counts.items() if rows.rows and rows.failed > limit * rows.rows)
-    return Summary(digest, counts, packed, over)
+    return Summary(digest, counts, dataset.counts(PACKED) if recipe.pack is not None else None, over)
+
+
+def _unfinished(work: Work, num_shards: int) -> list[str]:
+    """Return the columns that are absent or stale somewhere: only a build of some steps alone leaves any."""
+    if not work.options.only:
+        return []
+    everything = frozenset(column for step in work.steps for column in step.columns)
+    unfinished: list[str] = []
+    for step in work.steps:
+        try:
+            tasks = step.tasks(work.dataset, num_shards, Permissions(follow=everything))
+        except ConfigError:
+            unfinished += step.columns
+            continue
+        wanted = {column for task in tasks for column in task.columns}
+        unfinished += [column for column in step.columns if column in wanted]
+    return unfinished

@@ -2,8 +2,8 @@
 
 import yaml
 
-from onegen.build.build import Options, Work, check_committed, prepare
 from onegen.build.steps import Step
+from onegen.build.work import Options, Work, check_committed, prepare
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
 from onegen.storage.store import Store

@@ -1,6 +1,6 @@
 """The image column: check, orient, resize and hash what a source read. docs/contract.md, rules 3 and 4.
 
-An upright 8-bit RGB JPEG, PNG or WebP within `max_side` keeps its original bytes. Anything else is rewritten once:
+An upright 8-bit sRGB JPEG, PNG or WebP within `max_side` keeps its original bytes. Anything else is rewritten once:
 upright RGB (see `onegen.pixels.upright`), LANCZOS to `max_side`; PNG where the source was lossless, else JPEG of
 quality 95 without chroma subsampling.
 """
@@ -9,7 +9,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,7 @@ from PIL import Image
 from onegen.errors import SampleError
 from onegen.pixels.phash import phash
 from onegen.pixels.sizes import fit
-from onegen.pixels.upright import Upright, cut, decode, open_header
+from onegen.pixels.upright import Upright, cut, decode, in_srgb, open_header
 from onegen.sample import IMAGE, Annotation, BaseAnnotator, Item, Part, Provides, Rejected
 from onegen.shards.canonical import storable
 from onegen.shards.index import IMAGE_FIELDS
@@ -31,7 +31,8 @@ class Ingest(BaseAnnotator):
     """Make the `image` column.
 
     `min_side` (pixels; smaller is filtered), `max_side` (pixels; larger is resized; None keeps), `max_pixels` (more
-    fails on its header alone), `licence` and `attribution` where the source names none.
+    fails on its header alone), `licence` and `attribution` where the source names none, `colour` (srgb converts RGB of
+    other profiles, keep leaves it in them).
     """
 
     min_side: int = 1
@@ -39,6 +40,7 @@ class Ingest(BaseAnnotator):
     max_pixels: int = 100_000_000
     licence: str | None = None
     attribution: str | None = None
+    colour: Literal["srgb", "keep"] = "srgb"
 
     name: ClassVar[str] = IMAGE
     version: ClassVar[int] = 1
@@ -74,6 +76,8 @@ class Ingest(BaseAnnotator):
             upright = cut(upright, source.panel)
             if min(upright.image.size) < self.min_side:
                 return self._too_small(*upright.image.size)
+        if self.colour == "srgb":
+            upright = in_srgb(upright)
         extension, stored, pixels = self._store(upright, str(image.format), source.data)
         return Annotation(
             values={

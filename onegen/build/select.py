@@ -15,6 +15,7 @@ from onegen.build.jobs import Permissions
 from onegen.build.steps import Commit, OnWorkers
 from onegen.config.recipe import SelectConfig
 from onegen.executor.contract import ShardResult, Task
+from onegen.pixels.phash import FLAT
 from onegen.sample import IMAGE, SELECT, Kind, Provides, Resources, Status
 from onegen.shards.canonical import sha256
 from onegen.shards.column import ColumnWriter
@@ -27,7 +28,7 @@ from onegen.storage.spill import BATCH_ROWS, Spill
 
 SELECT_PROVIDES = Provides(fields={"duplicate_of": pa.string()})
 HASH_BITS = 64
-_PRODUCER = Producer(name=SELECT, version=1)
+_PRODUCER = Producer(name=SELECT, version=2)
 _IMAGES = pa.schema(
     [
         ("ordinal", pa.int64()),
@@ -152,7 +153,7 @@ def _find_exact(spill: Spill) -> None:
     spill.execute("CREATE TABLE first AS SELECT key, min(ordinal) AS kept FROM images GROUP BY key")
     spill.execute(
         "CREATE TABLE hashes AS SELECT phash, min(ordinal) AS ordinal FROM images JOIN first USING (key) "
-        "WHERE ordinal = kept GROUP BY phash"
+        f"WHERE ordinal = kept AND phash NOT IN {FLAT} GROUP BY phash"
     )
 
 

@@ -9,10 +9,12 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
+from onegen import __version__
 from onegen.cli import build, data, models
 from onegen.cli.exit_codes import ExitCode
 from onegen.cli.sample import sample
@@ -56,19 +58,63 @@ def _leave(message: str, code: ExitCode) -> None:
     raise typer.Exit(code) from None
 
 
+def _bare_flags(params: list[Any]) -> list[Any]:
+    """Return the options of a command; those that take no value, -h among them, name no type in its help."""
+    for param in params:
+        if getattr(param, "is_bool_flag", False) and param.metavar is None:
+            param.metavar = ""
+    return params
+
+
+class Verb(TyperCommand):
+    """A command whose help shows a flag as what is typed."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return arguments and options."""
+        return _bare_flags(list(super().get_params(ctx)))
+
+
+class Verbs(TyperGroup):
+    """A group of commands, with the same help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return arguments and options."""
+        return _bare_flags(list(super().get_params(ctx)))
+
+
 app = typer.Typer(
     name="onegen",
+    cls=Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings=HELP,
     help="Make the One-Gen dataset, and train, sample and evaluate OneDiffusion from it.",
 )
-for _verb in (build.build, build.retry, data.status, data.verify, data.show, sample):
-    app.command()(guarded(_verb))
 
-models_app = typer.Typer(invoke_without_command=True, help="Pretrained weights: what is here, and fetch what is not.")
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"onegen {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+for _verb in (build.build, build.retry, data.status, data.failures, data.verify, data.show, sample):
+    app.command(cls=Verb)(guarded(_verb))
+
+models_app = typer.Typer(
+    cls=Verbs, invoke_without_command=True, help="Pretrained weights: what is here, and fetch what is not."
+)
 models_app.callback()(guarded(models.models))
-models_app.command()(guarded(models.fetch))
+models_app.command(cls=Verb)(guarded(models.fetch))
 app.add_typer(models_app, name="models")
 
 

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onegen.cli.data import DatasetArgument
+from onegen.cli.data import DatasetArgument, ReasonOption, StageOption, reading
 from onegen.cli.exit_codes import ExitCode
+from onegen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from onegen.build.build import Options
+    from onegen.build.work import Options
     from onegen.config.recipe import Recipe
     from onegen.storage.store import Store
 
@@ -57,6 +58,10 @@ def build(
             "(all of it where nothing did). May be repeated.",
         ),
     ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Delete a column that the recipe no longer makes. May be repeated."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Plan the first N items only; pinned with the plan.")] = None,
     dry_run: Annotated[
         bool,
@@ -73,13 +78,15 @@ def build(
       onegen build recipe.yaml out --executor ray --workers 8
       onegen build recipe.yaml out --dry-run
     """
-    from onegen.build.build import Options
+    from onegen.build.work import Options
     from onegen.config.recipe import load_recipe
     from onegen.config.shipped import recipe_path
-    from onegen.storage import open_store
 
-    loaded, store = load_recipe(recipe_path(recipe)), open_store(out)
-    options = Options(executor.value, address, workers, tuple(only or ()), tuple(recompute or ()), limit=limit)
+    loaded = load_recipe(recipe_path(recipe))
+    with reading(out) as opened:
+        store = opened.store
+    steps, again, unwanted = (tuple(names or ()) for names in (only, recompute, drop))
+    options = Options(executor.value, address, workers, steps, again, limit=limit, drop=unwanted)
     if dry_run:
         from onegen.build.dry_run import describe
 
@@ -90,40 +97,50 @@ def build(
 
 def retry(
     dataset: DatasetArgument,
-    stage: Annotated[
-        str | None, typer.Option(help="Only failures of this stage or column.", show_default="all")
-    ] = None,
-    reason: Annotated[
-        str, typer.Option(help="Only failures with this reason; shell patterns such as 'crash*' work.")
-    ] = "*",
+    stage: StageOption = None,
+    reason: ReasonOption = "*",
     executor: ExecutorOption = Executor.local,
     address: AddressOption = None,
     workers: WorkersOption = None,
 ) -> ExitCode:
     """Compute failed samples again, and everything that waited for them.
 
-    Samples that are not failed are copied, byte for byte. `onegen status` lists the reasons.
+    Samples that are not failed are copied, byte for byte. `onegen failures` lists them with their reasons.
     """
-    from onegen.build.build import Options
+    from onegen.build.work import Options
     from onegen.config.parse import parse
     from onegen.config.recipe import Recipe
     from onegen.executor.contract import Retry
-    from onegen.shards.dataset import Dataset
-    from onegen.storage import open_store
 
-    store = open_store(dataset)
-    loaded = parse(Recipe, Dataset(store).require_card().recipe, f"recipe of {dataset}")
+    with reading(dataset) as opened:
+        store = opened.store
+        loaded = parse(Recipe, opened.require_card().recipe, f"recipe of {dataset}")
     options = Options(executor.value, address, workers, retry=Retry(reason), retry_stage=stage)
     return _run(loaded, store, options)
 
 
 def _run(recipe: "Recipe", store: "Store", options: "Options") -> ExitCode:
     """Build with progress, print how it ended, and return its exit code."""
+    import pyarrow as pa
+
+    from onegen.audit.failures import first_failures
+    from onegen.audit.readable import brief
     from onegen.build.build import build as run_build
+    from onegen.cli.lines import command
     from onegen.cli.progress import Progress
     from onegen.cli.tables import print_summary
+    from onegen.shards.dataset import Dataset
 
-    with Progress(store) as progress:
-        summary = run_build(recipe, store, options, progress)
-    print_summary(summary, store.url, recipe)
+    try:
+        with Progress(store) as progress:
+            summary = run_build(recipe, store, options, progress)
+    except pa.ArrowException as error:
+        # Plans and indexes are read by the driver too; a worker's failure is told by the executor.
+        raise ConfigError(
+            f"{store.url} must hold tables that can be read, got {brief(error)}. "
+            f"{command('verify', store.url)} names what is damaged, and the way out."
+        ) from error
+    has_failures = any(counts.failed for counts in summary.counts.values())
+    failures = first_failures(Dataset(store)) if has_failures else ()
+    print_summary(summary, store.url, recipe, progress.seconds, failures)
     return ExitCode.FAILURES if summary.over_limit else ExitCode.DONE

@@ -1,25 +1,72 @@
-"""`onegen status`, `verify` and `show`: look at a dataset that is there, whole or in the making."""
+"""`onegen status`, `failures`, `verify` and `show`: look at a dataset that is there, whole or in the making."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onegen.cli.exit_codes import ExitCode
+from onegen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from onegen.shards.dataset import Dataset
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 DatasetArgument = Annotated[
     str, typer.Argument(metavar="DATASET", help="Folder or fsspec URL of a dataset.", show_default=False)
 ]
+
+StageOption = Annotated[str | None, typer.Option(help="Only failures of this stage or column.", show_default="all")]
+ReasonOption = Annotated[
+    str, typer.Option(help="Only failures with this reason; shell patterns such as 'crash*' work.")
+]
+
+
+@contextlib.contextmanager
+def reading(url: str) -> Iterator["Dataset"]:
+    """Give a dataset to read; what its store cannot open or read is a ConfigError of one line."""
+    from onegen.audit.readable import brief
+    from onegen.shards.dataset import Dataset
+    from onegen.storage import open_store
+
+    try:
+        yield Dataset(open_store(url))
+    except BrokenPipeError:
+        # Whoever reads what is printed had enough.
+        raise
+    except OSError as error:
+        raise ConfigError(
+            f"{url} must be a dataset that can be read, got {brief(error)}. Check it and try again."
+        ) from error
 
 
 def status(dataset: DatasetArgument) -> None:
     """Show what a dataset holds and how its build goes, also while it runs or after it died."""
     from onegen.audit.status import read_status
     from onegen.cli.tables import print_status
-    from onegen.shards.dataset import Dataset
-    from onegen.storage import open_store
 
-    print_status(read_status(Dataset(open_store(dataset))))
+    with reading(dataset) as opened:
+        print_status(read_status(opened), dataset)
+
+
+def failures(
+    dataset: DatasetArgument,
+    stage: StageOption = None,
+    reason: ReasonOption = "*",
+    csv: Annotated[bool, typer.Option("--csv", help="Print a table for programs, with a header.")] = False,
+) -> None:
+    """List the samples that failed: item, key, column, reason, attempts and message.
+
+    Mend the cause, then `onegen retry` computes them again; it takes the same --stage and --reason.
+    """
+    from onegen.audit.failures import find_failures
+    from onegen.cli.tables import print_failures
+
+    with reading(dataset) as opened:
+        print_failures(find_failures(opened, stage, reason), csv)
 
 
 def verify(
@@ -28,13 +75,12 @@ def verify(
 ) -> ExitCode:
     """Check every file, count, key and digest of a dataset; exit 1 where one is wrong, naming it and the way out."""
     from onegen.audit.verify import verify as find_defects
-    from onegen.shards.dataset import Dataset
-    from onegen.storage import open_store
 
     defects = 0
-    for defect in find_defects(Dataset(open_store(dataset)), full):
-        defects += 1
-        typer.echo(f"{dataset}/{defect}")
+    with reading(dataset) as opened:
+        for defect in find_defects(opened, full):
+            defects += 1
+            typer.echo(f"{dataset}/{defect}")
     if defects:
         typer.echo(f"{defects} defect(s)")
         return ExitCode.FAILURES
@@ -52,10 +98,14 @@ def show(
 ) -> None:
     """Draw samples with all their columns on one contact sheet."""
     from onegen.audit.show import show as draw
-    from onegen.shards.dataset import Dataset
-    from onegen.storage import open_store
 
-    sheet = draw(Dataset(open_store(dataset)), keys or ())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out)
+    if out.suffix.lower() not in PICTURES or out.is_dir():
+        raise ConfigError(f"--out must be a file that ends in {', '.join(PICTURES)}, got {out}. Write --out sheet.png.")
+    with reading(dataset) as opened:
+        sheet = draw(opened, keys or ())
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(out)
+    except OSError as error:
+        raise ConfigError(f"--out must be a file that can be written, got {out}: {error}.") from error
     typer.echo(str(out))

@@ -1,5 +1,10 @@
-"""`--device` and `--dtype`: asked of this machine before a model is loaded. Torch is imported when they are asked."""
+"""`--device` and `--dtype`: asked of this machine before a model is loaded, and what to do where they do not suffice.
 
+Torch is imported when they are asked.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onegen.errors import ConfigError
@@ -35,3 +40,20 @@ def find_device(name: str) -> "torch.device":
             f"--device {name} must be present, this machine has {available} of {device.type}. Use --device cpu."
         )
     return device
+
+
+@contextmanager
+def memory_explained(device: str) -> Iterator[None]:
+    """Turn memory that runs out inside into a ConfigError that says what takes less of it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        from onegen.model.checkpoint import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or ["no more memory"])[0]
+        raise ConfigError(
+            f"memory of {device} must hold the model and what it draws, and does not: {reason} "
+            f"Use --dtype bfloat16, a smaller --height and --width, or --num-images 1."
+        ) from error

@@ -7,15 +7,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
-from onegen.cli.lines import print_line
+from onegen.cli.lines import duration, make_console, print_line
 from onegen.sample import STATUSES
 from onegen.shards.manifest import Manifest
 from onegen.storage.store import Store
@@ -63,7 +63,10 @@ class Progress:
 
     def __init__(self, store: Store, output: TextIO | None = None) -> None:
         self._store = store
-        self._console = Console(file=output or sys.stderr)
+        self._console = make_console(output or sys.stderr)
+        self._began = time.monotonic()
+        self._planned: Sequence[str] = ()
+        self._planned_shards = 0
         self._log = f"log/{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.jsonl"
         self._steps: dict[str, StepProgress] = {}
         self._live: Live | None = None
@@ -83,6 +86,15 @@ class Progress:
         """Print a line and log it."""
         print_line(self._console, text)
         self._write("note", text=text)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the build began."""
+        return time.monotonic() - self._began
+
+    def plan(self, steps: Sequence[str], shards: int) -> None:
+        """Know how much there is to do, for the line below the table."""
+        self._planned, self._planned_shards = steps, shards * len(steps)
 
     def begin(self, step: str, shards: int, done: int) -> None:
         """Add a row to the table."""
@@ -131,7 +143,7 @@ class Progress:
             totals = " ".join(f"{status} {number:,}" for status, number in counts.items() if number)
             facts.append(totals if column == progress.name else f"{column} {totals}")
         if progress.eta_seconds is not None:
-            facts.append(f"{_duration(progress.eta_seconds)} left")
+            facts.append(f"{duration(progress.eta_seconds)} left")
         elif progress.doing:
             facts.append(progress.doing[0])
         print_line(self._console, ", ".join(facts))
@@ -144,25 +156,28 @@ class Progress:
         table.add_column("now", overflow="ellipsis", no_wrap=True)
         for step in self._steps.values():
             rate = f"{step.rate:,.1f}" if step.rows else ("as it was" if step.ended else "")
-            left = "done" if step.ended else _duration(step.eta_seconds)
+            eta = step.eta_seconds
+            left = "done" if step.ended else "" if eta is None else duration(eta)
             shards = f"{step.shards_done:,}/{step.shards:,}"
             columns = step.counts or {step.name: {}}
             for index, (column, counts) in enumerate(columns.items()):
                 name = step.name if len(columns) == 1 else f"{step.name}.{column}"
-                cells = [f"{counts[status]:,}" if counts.get(status) else "" for status in STATUSES]
-                cells[-1] = f"[red]{cells[-1]}[/]"
+                cells = [Text(f"{counts[status]:,}" if counts.get(status) else "") for status in STATUSES]
+                cells[-1].stylize("red")
                 now = step.doing[index] if index < len(step.doing) else ""
-                table.add_row(name, shards, rate, *cells, left, now)
+                table.add_row(Text(name), shards, rate, *cells, left, Text(now))
+        table.caption, table.caption_justify = Text(self._overall(), style="dim"), "left"
         return table
+
+    def _overall(self) -> str:
+        """Return how far the whole build is: time gone by, steps begun, and shards done over all steps."""
+        facts = [f"{duration(self.seconds)} elapsed"]
+        if self._planned_shards:
+            done = sum(step.shards_done for step in self._steps.values())
+            facts.append(f"stage {len(self._steps)} of {len(self._planned)}")
+            facts.append(f"{min(1, done / self._planned_shards):.0%} of all shards of all stages done")
+        return ", ".join(facts)
 
     def _write(self, event: str, **facts: Any) -> None:
         line = {"time": round(time.time(), 3), "event": event, **facts}
         self._store.append(self._log, json.dumps(line) + "\n")
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,6 +1,9 @@
 """What the command line prints when work is done: summaries and tables for people."""
 
-from collections.abc import Mapping, Sequence
+import csv
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, fields
 from itertools import groupby
 from pathlib import Path
 
@@ -8,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from onegen.audit.failures import Failure
 from onegen.audit.status import DatasetStatus
 from onegen.build.build import Summary
-from onegen.cli.lines import print_line
+from onegen.cli.lines import command, duration, make_console, print_line
 from onegen.config.recipe import Recipe
 from onegen.sample import PACKED, STATUSES
 from onegen.shards.manifest import Counts
@@ -19,22 +23,28 @@ from onegen.weights.fetch import ModelStatus, State
 STATE_STYLES: Mapping[State, str] = {"ready": "green", "missing": "", "damaged": "red"}
 
 
-def print_summary(summary: Summary, url: str, recipe: Recipe) -> None:
-    """Print how a build ended: rows by status per column, where the shards are, and what to do about failures."""
-    console = Console()
+NO_DIGEST = "none: something is absent, stale or under way"
+
+
+def print_summary(summary: Summary, url: str, recipe: Recipe, seconds: float, failures: Sequence[Failure] = ()) -> None:
+    """Print how a build ended and how long it took: rows by status per column, where the shards are, what failed.
+
+    `failures` are the first few failed rows.
+    """
+    console = make_console()
     table = _counts_table()
     rows = dict(summary.counts) | ({PACKED: summary.packed} if summary.packed else {})
     for column, counts in rows.items():
-        table.add_row(column, *_cells(counts))
+        table.add_row(Text(column), *_cells(counts))
     console.print(table)
-    print_line(console, f"digest {summary.digest}")
+    print_line(console, f"took {duration(seconds)}")
+    print_line(console, f"digest {summary.digest or NO_DIGEST}")
     if summary.packed is not None:
         print_line(console, f"shards {url}/{PACKED}/*.tar")
     failed = sum(counts.failed for column, counts in rows.items() if column != PACKED)
     if failed:
-        print_line(
-            console, f"{failed} failed row(s): see `onegen status {url}`, mend the cause, then `onegen retry {url}`"
-        )
+        retry = f"mend the cause, then {command('retry', url)}"
+        _print_failed(console, failed, failures, f"{command('failures', url)} lists them; {retry}")
     for column in summary.over_limit:
         rate, allowed = rows[column].failed / rows[column].rows, recipe.limits.failure_rate
         print_line(
@@ -43,9 +53,9 @@ def print_summary(summary: Summary, url: str, recipe: Recipe) -> None:
         )
 
 
-def print_status(status: DatasetStatus) -> None:
-    """Print what a dataset holds, who builds it, and what its workers did when last heard."""
-    console = Console()
+def print_status(status: DatasetStatus, url: str) -> None:
+    """Print what a dataset holds, what failed most, who builds it, and what its workers did when last heard."""
+    console = make_console()
     card = status.card
     size = f"{card.plan.items:,} items in {card.plan.shards:,} shards from {card.source_root}"
     print_line(console, Text.assemble((card.name, "bold"), f"  {size}"))
@@ -53,9 +63,12 @@ def print_status(status: DatasetStatus) -> None:
     for column in status.columns:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in column.reasons)
         shards = f"{column.shards:,}/{card.plan.shards:,}"
-        table.add_row(column.name, shards, *_cells(column.counts), column.producer, reasons)
+        table.add_row(Text(column.name), shards, *_cells(column.counts), Text(column.producer), Text(reasons))
     console.print(table)
-    print_line(console, f"digest {status.digest}")
+    failed = sum(column.counts.failed for column in status.columns if column.name != PACKED)
+    if failed:
+        _print_failed(console, failed, status.failures, f"{command('failures', url)} lists them with their messages")
+    print_line(console, f"digest {status.digest or NO_DIGEST}")
     if status.driver:
         print_line(console, f"being built by {status.driver}")
     elif card.state == "building":
@@ -66,9 +79,41 @@ def print_status(status: DatasetStatus) -> None:
             print_line(console, f"  worker {number}: {doing}")
 
 
+def print_failures(failures: Iterable[Failure], as_csv: bool) -> None:
+    """Print failed rows as they come, a line each, or as CSV with a header."""
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow([field.name for field in fields(Failure)])
+        writer.writerows(astuple(failure) for failure in failures)
+        return
+    console = make_console()
+    number = 0
+    for failure in failures:
+        number += 1
+        print_line(console, _told(failure))
+    print_line(console, f"{number:,} failed row(s)")
+
+
+def _print_failed(console: Console, failed: int, examples: Sequence[Failure], ways: str) -> None:
+    """Print how many rows failed, the first of them, and what to do."""
+    print_line(console, f"{failed:,} failed row(s): {ways}")
+    for failure in examples:
+        print_line(console, f"  {_told(failure)}")
+    if 0 < len(examples) < failed:
+        print_line(console, f"  and {failed - len(examples):,} more")
+
+
+def _told(failure: Failure) -> str:
+    """Return a failure as a line; further lines of its message are indented."""
+    tried = "once" if failure.attempts == 1 else f"{failure.attempts} times"
+    message = failure.message.replace("\n", "\n  ") or "no message was kept"
+    name = f"{failure.item} ({failure.key or 'no key'})"
+    return f"{name}: {failure.column} failed with {failure.reason}, tried {tried}: {message}"
+
+
 def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
     """Print the weights by package: what uses them, whether they are ready, their licences and hashes."""
-    console = Console()
+    console = make_console()
     wide = max(len(row.file) for row in rows)
     for (package, version), files in groupby(rows, lambda row: (row.package, row.version)):
         for index, row in enumerate(files):
@@ -84,16 +129,16 @@ def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
 
 def _counts_table(*before: str, after: Sequence[str] = ()) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("column")
+    table.add_column("column", overflow="fold")
     for name in (*before, "rows", *STATUSES):
         table.add_column(name, justify="right")
     for name in after:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     return table
 
 
-def _cells(counts: Counts) -> list[str]:
-    cells = [f"{getattr(counts, name):,}" for name in ("rows", *STATUSES)]
+def _cells(counts: Counts) -> list[Text]:
+    cells = [Text(f"{getattr(counts, name):,}") for name in ("rows", *STATUSES)]
     if counts.failed:
-        cells[-1] = f"[red]{cells[-1]}[/]"
+        cells[-1].stylize("red")
     return cells

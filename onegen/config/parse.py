@@ -1,7 +1,9 @@
 """Plain data to typed objects; a mistake is named with its place, and an unknown key with the nearest valid one."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from onegen.errors import ConfigError, nearest
@@ -20,23 +22,116 @@ def parse(kind: type[T], data: Any, where: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(data)
     except ValidationError as error:
-        lines = [_explain(kind, problem) for problem in error.errors()]
+        lines = [explain(kind, problem) for problem in error.errors()]
         raise ConfigError("\n".join([f"{where} must be mended:", *(f"  {line}" for line in lines)])) from error
 
 
-def _explain(kind: Any, problem: Any) -> str:
-    """Return one line for one pydantic error, with the nearest valid key for an unknown one."""
-    path = ".".join(str(step) for step in problem["loc"]) or "recipe"
-    if problem["type"] != "extra_forbidden":
-        return f"{path}: {problem['msg']}, got {problem['input']!r}"
-    return f"{path}: unknown key; {nearest(str(problem['loc'][-1]), _keys_at(kind, problem['loc'][:-1]))}"
+class _Loader(yaml.SafeLoader):
+    """YAML whose mappings have each key once: of two equal keys YAML takes the last, and the first is lost."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(
+                    f"keys must be unique, got {key.value!r} in line {lines[key.value]} and again in line {line}. "
+                    f"Leave one out."
+                )
+            lines[key.value] = line
+        return node
+
+
+def parse_yaml(text: str) -> Any:
+    """Return plain data from YAML; raises ConfigError for a key given twice, yaml.YAMLError for what is no YAML."""
+    return yaml.load(text, _Loader)
+
+
+_RULES: Mapping[str, str] = {
+    "missing": "given",
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "literal_error": "{expected}",
+    "greater_than_equal": "at least {ge:g}",
+    "greater_than": "above {gt:g}",
+    "less_than_equal": "at most {le:g}",
+    "less_than": "below {lt:g}",
+    "too_short": "at least {min_length} long",
+    "string_pattern_mismatch": "text of the form {pattern}",
+}
+"""What a value must be, by the type of pydantic's error: its own words are for programmers."""
+_OF_FORM = ("missing", "too_short", "string_pattern_mismatch")
+"""Errors for which an example helps, beside those whose type ends in `_type`."""
+_SHOWN = 200
+
+
+def explain(kind: Any, problem: Any) -> str:
+    """Return one line for one pydantic error, with an example, or the nearest valid key for an unknown one."""
+    path, error = problem["loc"], problem["type"]
+    place = ".".join(str(step) for step in path) or "recipe"
+    if error == "extra_forbidden":
+        return f"{place}: unknown key; {nearest(str(path[-1]), _keys_at(kind, path[:-1]))}"
+    context = problem.get("ctx", {})
+    if error == "value_error":
+        # Raised by a model of ours, whose message says it all.
+        return f"{place}: {context['error']}"
+    rule = f"must be {_RULES[error].format(**context)}" if error in _RULES else str(problem["msg"])
+    example = _example_at(kind, path) if error in _OF_FORM or error.endswith("_type") else None
+    such = f", such as {_flow(example)}" if example is not None else ""
+    got = "" if error == "missing" else f", got {_shown(problem['input'])}"
+    return f"{place}: {rule}{such}{got}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _flow(example: Any) -> str:
+    """Return a value as YAML writes it on a line."""
+    text: str = yaml.safe_dump(example, default_flow_style=True, width=1000, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _example_at(kind: Any, path: tuple[Any, ...]) -> Any:
+    """Return the first example of the field at a path, or of its entries; None where it has none."""
+    *way, last = path
+    if isinstance(last, int):
+        entries = _example_at(kind, tuple(way))
+        return entries[0] if isinstance(entries, list) and entries else None
+    field = getattr(_model_at(kind, tuple(way)), "model_fields", {}).get(last)
+    return field.examples[0] if field is not None and field.examples else None
 
 
 def _keys_at(kind: Any, path: tuple[Any, ...]) -> list[str]:
     """Return the field names of the model found at a path inside another."""
+    return list(getattr(_model_at(kind, path), "model_fields", ()))
+
+
+def _model_at(kind: Any, path: tuple[Any, ...]) -> Any:
+    """Return the model found at a path inside another; whatever else stands there."""
     for step in path:
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
-            kind = kind.model_fields[step].annotation
+        if isinstance(step, int):
+            # The place in a list, whose entries are what was found.
+            continue
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[step].annotation if step in kind.model_fields else None
         arguments = [a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
         kind = arguments[0] if arguments else kind
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+    return kind

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from onegen.config.parse import Config, parse
+from onegen.config.parse import Config, parse, parse_yaml
 from onegen.config.registry import available, find
 from onegen.errors import ConfigError, nearest
 from onegen.sample import IMAGE, PACKED, SELECT, Annotator, Kind
@@ -30,6 +30,9 @@ class ImageConfig(Config):
     max_pixels: int = Field(100_000_000, ge=1, description="an image with more fails on its header alone")
     licence: str | None = Field(None, description="licence of images whose source names none")
     attribution: str | None = Field(None, description="attribution of images whose source names none")
+    colour: Literal["srgb", "keep"] = Field(
+        "srgb", description="srgb: RGB of another ICC profile is converted, once; keep: it is stored in its profile"
+    )
     batch_size: int = Field(16, ge=1, description="images a worker reads before it reports again")
     workers: int | None = Field(
         None, ge=0, description="worker processes or actors; null: --workers, else one per core"
@@ -43,9 +46,12 @@ USE = "use"
 class StageConfig(Config):
     """Annotators that share one decode. Each makes the column of its name; `use` makes one under another name."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="what --only, --recompute and --stage call it")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", description="what --only, --recompute and --stage call it", examples=["look"]
+    )
     annotators: dict[str, dict[str, Any]] = Field(
         min_length=1,
+        examples=[{"scores": {}, "nsfw": {}}],
         description="annotator name to its options; each makes the column of its name. "
         "COLUMN: {use: ANNOTATOR, ...} makes a column called otherwise",
     )
@@ -95,19 +101,28 @@ class SelectConfig(Config):
     exact_duplicates: Literal["drop"] = Field(
         "drop", description="same original bytes: first in plan order wins; keys stay unique"
     )
-    near_duplicates: NearDuplicates | None = Field(None, description="null: pictures that only look alike all stay")
+    near_duplicates: NearDuplicates | None = Field(
+        None, description="null: pictures that only look alike all stay", examples=[{"distance": 4}]
+    )
     keep: dict[str, str] = Field(
-        {}, description="rule name to duckdb boolean; rows where it is not true are filtered as `rule:NAME`"
+        {},
+        examples=[{"sharp": "scores.sharpness > 10"}],
+        description="rule name to duckdb boolean; rows where it is not true are filtered as `rule:NAME`",
     )
 
 
 class PackConfig(Config):
     """The packed view: one tar a shard for any WebDataset reader."""
 
-    columns: list[str] | None = Field(None, description="columns to pack; null: all of the recipe")
-    require: list[str] = Field([IMAGE], description="columns without which a sample is left out")
+    columns: list[str] | None = Field(
+        None, description="columns to pack; null: all of the recipe", examples=[[IMAGE, "depth"]]
+    )
+    require: list[str] = Field(
+        [IMAGE], description="columns without which a sample is left out", examples=[[IMAGE, "depth"]]
+    )
     render: list[str] = Field(
         [],
+        examples=[["canny"]],
         description="conditions to store drawn: canny, pose, boxes, semantic_map, blurred, masked, low_resolution",
     )
 
@@ -127,15 +142,26 @@ class LimitsConfig(Config):
 class Recipe(Config):
     """Everything a build needs to know. docs/build.md has examples."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the dataset is called")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the dataset is called", examples=["my-dataset"]
+    )
     kind: Kind = Field("image", description="what one sample is: image, or pair (target and source)")
-    source: dict[str, Any] = Field(description="source name to its location, beside its options: {folder: ./photos}")
+    source: dict[str, Any] = Field(
+        description="source name to its location, beside its options: {folder: ./photos}",
+        examples=[{"folder": "./photos"}],
+    )
     samples_per_shard: int = Field(1000, ge=1, description="images per shard")
     image: ImageConfig = Field(ImageConfig(), description="what is accepted and how it is stored")
-    stages: list[StageConfig] = Field([], description="annotators, in the order they run")
+    stages: list[StageConfig] = Field(
+        [],
+        description="annotators, in the order they run",
+        examples=[[{"name": "look", "annotators": {"scores": {}, "nsfw": {}}}]],
+    )
     select: SelectConfig = Field(SelectConfig(), description="which images go on to the annotators")
     where: str | None = Field(None, description="duckdb boolean over columns; only rows where it is true are packed")
-    pack: PackConfig | None = Field(PackConfig(), description="the packed view; null: columns only")
+    pack: PackConfig | None = Field(
+        PackConfig(), description="the packed view; null: columns only", examples=[{"columns": [IMAGE, "depth"]}]
+    )
     limits: LimitsConfig = Field(LimitsConfig(), description="when to give up; changes no byte of the output")
 
     @model_validator(mode="after")
@@ -163,11 +189,13 @@ class Recipe(Config):
 def load_recipe(path: str | Path) -> Recipe:
     """Return the recipe in a YAML file; raises ConfigError naming file, key and the nearest valid key."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
             f"recipe must be a file, got {path}, which does not exist. The examples are in pipelines/."
         ) from None
+    except ConfigError as error:
+        raise ConfigError(f"recipe {path}: {error}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"recipe {path} must be readable YAML: {error}") from error
     if not isinstance(data, dict):
@@ -199,6 +227,12 @@ def make_source(described: dict[str, Any]) -> Any:
         first = next(iter(described), "")
         raise ConfigError(
             f"source must name one of {', '.join(known)}, got {list(described)}; {nearest(str(first), known)}"
+        )
+    location = described[named[0]]
+    if named[0] in known and isinstance(location, list):
+        raise ConfigError(
+            f"source {named[0]!r} must be one path or URL, got {location}. Put the files below one folder, or name "
+            f"tars and tables by a glob or a range: 'data/*.tar', 'data/{{000..009}}.tar'."
         )
     short = named[0].rpartition(".")[2]
     options = {short if key == named[0] else key: value for key, value in described.items()}

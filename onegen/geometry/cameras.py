@@ -13,6 +13,7 @@ Angles are in degrees, lengths in the units of the scene. Formulas: OneDiffusion
 (docs/onediffusion.md).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -57,8 +58,7 @@ class Camera:
         rotation = matrix[:3, :3]
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
             raise ConfigError("camera matrix must hold a rotation, got a scaled, skewed or mirrored one.")
-        if min(self.focal) <= 0:
-            raise ConfigError(f"focal length must be positive, got {self.focal}.")
+        check_focal(self.focal)
         object.__setattr__(self, "camera_to_world", matrix)
 
     @property
@@ -70,6 +70,15 @@ class Camera:
     def forward(self) -> np.ndarray:
         """Unit direction the camera looks in, (3,)."""
         return self.camera_to_world[:3, 2]
+
+
+def check_focal(focal: tuple[float, float]) -> None:
+    """Raise ConfigError unless a focal length (x, y), in sides of the image, is finite and positive."""
+    if not all(math.isfinite(length) and length > 0 for length in focal):
+        raise ConfigError(
+            f"focal length must be finite and positive, got {focal}. "
+            f"{DEFAULT_FOCAL} sides of the image are a field of view of 39.6 degrees."
+        )
 
 
 def change_axes(camera_to_world: np.ndarray, source: Convention, target: Convention) -> np.ndarray:
@@ -85,12 +94,14 @@ def orbit(
     """Return the camera on a sphere around the origin, looking at it, z up.
 
     More azimuth moves the camera to its own right, more elevation up. Raises ConfigError at the poles, where "right"
-    is undefined.
+    is undefined, and for numbers that are not finite.
     """
+    if not math.isfinite(azimuth):
+        raise ConfigError(f"azimuth must be a finite number of degrees, got {azimuth}.")
     if not -90 < elevation < 90:
         raise ConfigError(f"elevation must be between -90 and 90 degrees, got {elevation}.")
-    if distance <= 0:
-        raise ConfigError(f"distance must be positive, got {distance}.")
+    if not (math.isfinite(distance) and distance > 0):
+        raise ConfigError(f"distance must be finite and positive, got {distance}. Trained scenes have 1.7.")
     a, e = np.deg2rad(azimuth), np.deg2rad(elevation)
     back = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
     right = np.cross([0.0, 0.0, 1.0], back)

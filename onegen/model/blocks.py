@@ -93,5 +93,6 @@ class FinalLayer(nn.Module):
         """Return patches (L, out_width) for tokens x (L,D) and condition (V,A)."""
         scale = 1 + self.adaLN_modulation[1](condition)
         normed = functional.layer_norm(x, x.shape[-1:], eps=1e-6)
-        out: torch.Tensor = self.linear((normed * scale[view_of_token]).to(self.linear.weight.dtype))
+        # x has the dtype to compute in; that of the weight may be one it is only stored in
+        out: torch.Tensor = self.linear((normed * scale[view_of_token]).to(x.dtype))
         return out

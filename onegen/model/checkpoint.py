@@ -4,12 +4,53 @@ A network with a few freshly initialised or not-a-number weights runs and gives 
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
+from safetensors import SafetensorError
 
 from onegen.errors import ConfigError, nearest
+
+_UNREADABLE = (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError)
+"""What the libraries raise for configurations that are no JSON or of another shape, and for cut weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How the weights of a model folder are read, for every part of it; named as in diffusers.
+
+    `variant` picks the files `....VARIANT.safetensors`. `use_safetensors` True refuses pickled weights, None prefers
+    safetensors. `device_map` is the device that weights are read to, without a stay in the memory of the CPU.
+    `low_cpu_mem_usage` False makes modules with weights of their own before it reads others into them; None leaves it
+    to the library, as transformers always does.
+    """
+
+    variant: str | None = None
+    use_safetensors: bool | None = None
+    device_map: str | torch.device | None = None
+    low_cpu_mem_usage: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.device_map in ("auto", "balanced", "balanced_low_0", "sequential") or isinstance(self.device_map, dict):
+            raise ConfigError(
+                f"device_map must be one device, such as cuda or cuda:1, got {self.device_map!r}. A network that does "
+                f"not fit on it: load without device_map and call enable_model_cpu_offload()."
+            )
+
+    def arguments(self, library: Literal["diffusers", "transformers"], dtype: torch.dtype) -> dict[str, Any]:
+        """Return the arguments of that library's `from_pretrained` for weights of `dtype`; what is None is left out."""
+        options = {
+            "torch_dtype" if library == "diffusers" else "dtype": dtype,
+            "variant": self.variant,
+            "use_safetensors": self.use_safetensors,
+            "device_map": None if self.device_map is None else {"": torch.device(self.device_map)},
+            "low_cpu_mem_usage": self.low_cpu_mem_usage if library == "diffusers" else None,
+        }
+        return {name: option for name, option in options.items() if option is not None}
+
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -49,12 +90,34 @@ def load_checked(model_class: type[Model], load: Callable[..., Any], path: str, 
         if name not in known:
             raise ConfigError(f"argument of from_pretrained must be a known one, got {name!r}; {nearest(name, known)}")
     wants_info = bool(arguments.get("output_loading_info", False))
-    try:
+    with readable(f"network at {path} must be a folder or hub id in the released layout"):
         model, info = load(path, **{**arguments, "output_loading_info": True})
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"network at {path} must be a folder or hub id in the released layout: {error}") from error
     check_loaded(f"network at {path}", model, info)
     return (model, info) if wants_info else model
+
+
+@contextmanager
+def readable(rule: str) -> Iterator[None]:
+    """Turn what diffusers, transformers and safetensors raise for files they cannot read into a ConfigError.
+
+    `rule` opens the message: what must load, and from where. Memory that ran out is no fault of the files and passes.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        if is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"{rule}, and is not: {error} If the path is right, its files are incomplete or damaged: fetch them again."
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error of Python or torch, on any device, tells that memory ran out."""
+    text = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "out of memory" in text)
+    )
 
 
 def check_loaded(what: str, module: torch.nn.Module, info: Mapping[str, Any]) -> None:
@@ -88,7 +151,10 @@ def check_loaded(what: str, module: torch.nn.Module, info: Mapping[str, Any]) ->
 
 def _is_finite(tensor: torch.Tensor) -> bool:
     # a tensor on the meta device has no values yet: it was left to whoever places the parts of a large network
-    return tensor.is_meta or not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+    if tensor.is_meta or not tensor.is_floating_point():
+        return True
+    values = tensor.float() if tensor.itemsize == 1 else tensor  # of 8-bit floats torch cannot ask
+    return bool(torch.isfinite(values).all())
 
 
 def _shorten(names: Sequence[str], limit: int = 20) -> str:

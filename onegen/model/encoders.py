@@ -16,18 +16,23 @@ import importlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from onegen.errors import ConfigError, nearest
-from onegen.model.checkpoint import check_loaded
+from onegen.model.checkpoint import Loading, check_loaded, readable
 from onegen.model.codec import PixelShuffleCodec
 from onegen.model.minilm import TOKENIZER, MiniLM
 
 MAX_TOKENS = 300
 """Longest prompt the released model reads, end token included (its config says 512, its pipeline truncates here)."""
+
+DEFAULT_LOADING = Loading()
+"""The files without a variant, into the memory of the CPU."""
+
+Placed = TypeVar("Placed", bound=nn.Module)
 
 CODECS = ("sd3-vae", "pixel-shuffle")
 TEXT_ENCODERS = ("t5", "minilm")
@@ -41,19 +46,21 @@ class Posterior(Protocol):
         ...
 
 
-def load_codec(name: str, source: str = "", dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Return a codec by its name in the table, with weights of `dtype`.
+def load_codec(
+    name: str, source: str = "", dtype: torch.dtype = torch.float32, loading: Loading = DEFAULT_LOADING
+) -> nn.Module:
+    """Return a codec by its name in the table, with weights of `dtype`, read as `loading` says.
 
     `source` is a folder or hub id, with a subfolder `vae` or the codec itself; `pixel-shuffle` needs none. Raises
     ConfigError for an unknown name, a missing source, or weights that are missing, extra, misshapen or not finite.
     """
     if name == "pixel-shuffle":
-        return PixelShuffleCodec().to(dtype)
+        return place(PixelShuffleCodec(), dtype, loading)
     if name != "sd3-vae":
         raise ConfigError(f"codec {name!r} is unknown; {nearest(name, list(CODECS))}")
     from diffusers import AutoencoderKL
 
-    options: dict[str, Any] = {"torch_dtype": dtype, "output_loading_info": True}
+    options: dict[str, Any] = {**loading.arguments("diffusers", dtype), "output_loading_info": True}
     if _has_subfolder(source, "vae"):
         options["subfolder"] = "vae"
     codec, info = _load(AutoencoderKL, source, **options)
@@ -61,20 +68,27 @@ def load_codec(name: str, source: str = "", dtype: torch.dtype = torch.float32) 
     return codec.eval()
 
 
-def load_text_encoder(name: str, source: str = "", dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Any]:
-    """Return (text encoder with weights of `dtype`, its tokenizer) by its name in the table.
+def place(module: Placed, dtype: torch.dtype, loading: Loading) -> Placed:
+    """Return a module that brought its own weights in `dtype` and on the device of `loading`."""
+    return module.to(loading.device_map or "cpu", dtype)
 
-    `source` is a folder or hub id for `t5`, unused for `minilm`. Raises ConfigError as `load_codec` does.
+
+def load_text_encoder(
+    name: str, source: str = "", dtype: torch.dtype = torch.float32, loading: Loading = DEFAULT_LOADING
+) -> tuple[nn.Module, Any]:
+    """Return (text encoder with weights of `dtype`, its tokenizer) by its name in the table; see `load_codec`.
+
+    `source` is a folder or hub id for `t5`, unused for `minilm`. Raises ConfigError as `load_codec` and
+    `load_tokenizer` do.
     """
     if name == "minilm":
-        encoder = MiniLM.from_package()
-        return encoder if dtype == torch.float32 else encoder.to(dtype), minilm_tokenizer()
+        return place(MiniLM.from_package(), dtype, loading), minilm_tokenizer()
     if name != "t5":
         raise ConfigError(f"text encoder {name!r} is unknown; {nearest(name, list(TEXT_ENCODERS))}")
-    from transformers import AutoTokenizer, T5EncoderModel
+    from transformers import T5EncoderModel
 
     released = _has_subfolder(source, "text_encoder")
-    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
+    options: dict[str, Any] = {**loading.arguments("transformers", dtype), "output_loading_info": True}
     if released:
         options["subfolder"] = "text_encoder"
     encoder, info = _load(T5EncoderModel, source, **options)
@@ -84,12 +98,18 @@ def load_text_encoder(name: str, source: str = "", dtype: torch.dtype = torch.fl
         "unexpected_keys": [k for k in info["unexpected_keys"] if not k.startswith(("decoder.", "lm_head."))],
     }
     check_loaded(f"text encoder of {source}", encoder, info)
-    return encoder.eval(), _load_tokenizer(AutoTokenizer, source, {"subfolder": "tokenizer"} if released else {})
+    return encoder.eval(), load_tokenizer(source, "tokenizer" if released else "", encoder)
 
 
-def _load_tokenizer(cls: Any, source: str, options: dict[str, Any]) -> Any:
+def load_tokenizer(source: str, subfolder: str, text_encoder: nn.Module) -> Any:
+    """Return the tokenizer in a subfolder of a folder or hub id, checked against its text encoder.
+
+    Raises ConfigError when it does not load, and as `check_tokenizer` does.
+    """
+    from transformers import AutoTokenizer
+
     try:
-        return _load(cls, source, **options)
+        tokenizer = _load(AutoTokenizer, source, subfolder=subfolder)
     except ConfigError as error:
         # without these two packages transformers asks for a third one that would not help
         lacking = [name for name in ("sentencepiece", "google.protobuf") if not _is_installed(name)]
@@ -99,6 +119,33 @@ def _load_tokenizer(cls: Any, source: str, options: dict[str, Any]) -> Any:
             f"tokenizer of {source!r} must be read with sentencepiece and protobuf, and {lacking[0]} is not installed. "
             f"Run pip install sentencepiece protobuf."
         ) from error
+    check_tokenizer(tokenizer, text_encoder, str(Path(source, subfolder)))
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: Any, text_encoder: nn.Module, source: str) -> None:
+    """Raise ConfigError for a tokenizer without words or padding, or with more entries than its encoder has embeddings.
+
+    transformers makes an empty T5 of a folder without its vocabulary: every word of every prompt is then unknown, and
+    the model draws whatever it likes.
+    """
+    special = set(tokenizer.all_special_tokens)
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    if not any(letter.isalpha() for piece in vocabulary.keys() - special for letter in piece):
+        raise ConfigError(
+            f"tokenizer of {source} must have a vocabulary, got {len(vocabulary)} entries and no word among them. "
+            f"Put its tokenizer.json, or its spiece.model (T5), back into the folder."
+        )
+    if tokenizer.pad_token is None:
+        raise ConfigError(
+            f"tokenizer of {source} must have a padding token, got none. Put its tokenizer_config.json back."
+        )
+    config: Any = text_encoder.config
+    if max(vocabulary.values()) >= config.vocab_size:
+        raise ConfigError(
+            f"tokenizer of {source} must have at most the {config.vocab_size} entries of its text encoder, "
+            f"got {max(vocabulary.values()) + 1}. Use the tokenizer that the text encoder was trained with."
+        )
 
 
 def _is_installed(name: str) -> bool:
@@ -141,10 +188,8 @@ def _has_subfolder(source: str, name: str) -> bool:
 
 def _load(cls: Any, source: str, **options: Any) -> Any:
     """Return `cls.from_pretrained(source)`, network and file errors turned into ConfigError."""
-    try:
+    with readable(f"{cls.__name__} must load from {source!r}"):
         return cls.from_pretrained(source, **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"{cls.__name__} must load from {source!r}, and does not: {error}") from error
 
 
 def encode_prompts(
@@ -155,12 +200,13 @@ def encode_prompts(
     Padding to 300 instead, as the released pipeline does, changes nothing but the time it takes: padding is masked
     everywhere. Warns with the words that are lost when a prompt has more than `max_tokens`.
     """
-    encoded = tokenizer(list(prompts), return_offsets_mapping=True)
+    encoded = tokenizer(list(prompts), return_offsets_mapping=True, verbose=False)
     for prompt, ids, offsets in zip(prompts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
         if len(ids) > max_tokens:
             lost = prompt[offsets[max_tokens - 1][0] :]
             warnings.warn(
-                f"prompt must have at most {max_tokens} tokens, got {len(ids)}. These words are lost: {lost!r}",
+                f"prompt must have at most {max_tokens} tokens, got {len(ids)}. "
+                f"These words are lost: {lost!r}. Shorten it, or put them first.",
                 stacklevel=2,
             )
     batch = tokenizer(list(prompts), padding="longest", truncation=True, max_length=max_tokens, return_tensors="pt")
@@ -168,7 +214,17 @@ def encode_prompts(
     device = next(text_encoder.parameters()).device
     with torch.no_grad():
         states = text_encoder(batch["input_ids"].to(device), attention_mask=mask.to(device))[0]
+    check_finite("text states", states[mask.to(device) != 0], states.dtype)
     return states.float(), mask
+
+
+def check_finite(what: str, values: torch.Tensor, dtype: torch.dtype) -> None:
+    """Raise ConfigError for NaN or infinity among values computed in `dtype`: what follows would be a black picture."""
+    if not bool(torch.isfinite(values).all()):
+        raise ConfigError(
+            f"{what} must be finite, got NaN or infinity in {dtype}. "
+            f"Use float32, or bfloat16 (--dtype, torch_dtype=): float16 overflows where they do not."
+        )
 
 
 def text_width(text_encoder: nn.Module) -> int:
@@ -195,6 +251,10 @@ def encode_images(codec: Any, pixels: torch.Tensor) -> Posterior:
 
 
 def decode_latents(codec: Any, latents: torch.Tensor) -> torch.Tensor:
-    """Return images (n, 3, h, w) float32 in [0, 1] of scaled latents (n, channels, h, w), on the codec's device."""
+    """Return images (n, 3, h, w) float32 in [0, 1] of scaled latents (n, channels, h, w), on the codec's device.
+
+    Raises ConfigError when they are not finite.
+    """
     pixels = codec.decode((latents / codec.config.scaling_factor).to(codec.dtype)).sample
+    check_finite("decoded images", pixels, codec.dtype)
     return (pixels.float() / 2 + 0.5).clamp(0, 1)

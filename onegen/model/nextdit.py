@@ -43,6 +43,9 @@ class NextDiT(ModelMixin, ConfigMixin):  # type: ignore[misc]
     _supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]  # type: ignore[assignment]  # noqa: RUF012
     _repeated_blocks = ["Block"]  # noqa: RUF012
+    # what layerwise casting (weights stored as fp8) leaves alone: the norms' weights are read outside their forward,
+    # and the small layers around the blocks cost little and carry much
+    _skip_layerwise_casting_patterns = ["norm", "x_embedder", "t_embedder", "y_embedder", "final_layer"]  # type: ignore[assignment]  # noqa: RUF012
     _gradient_checkpointing_func: Callable[..., torch.Tensor]
 
     @register_to_config
@@ -212,10 +215,11 @@ class NextDiT(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 f"text must have one row per sample, got {len(text.lengths)} rows for {layout.num_samples} samples. "
                 f"Use TextContext.select to repeat rows."
             )
-        condition = functional.silu(self.t_embedder(times) + text.pooled[layout.sample_of_view])
+        dtype = self.dtype
+        condition = functional.silu(self.t_embedder(times, dtype) + text.pooled[layout.sample_of_view])
         turns = rotation(layout, self.head_dim, times, scale_factor=scale_factor, scale_watershed=scale_watershed)
         frame = make_frame(layout, turns, text.lengths, self.attention_backend, self.query_groups)
-        x = self.x_embedder(packed.tokens.to(self.x_embedder.weight.dtype))
+        x = self.x_embedder(packed.tokens.to(dtype))
         for i, block in enumerate(self.layers):
             block_text = (text.keys[i], text.values[i]) if text.keys else text.states
             if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -238,7 +242,7 @@ class NextDiT(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 f"Use the text encoder the network was trained with."
             )
         packed, lengths = pack_text(states, mask)
-        dtype = self.x_embedder.weight.dtype
+        dtype = self.dtype
         weights = torch.ones(states.shape[:2], device=states.device) if mask is None else (mask != 0).to(states.device)
         weights = weights.to(torch.promote_types(states.dtype, torch.float32))
         mean = torch.einsum("sm,smy->sy", weights, states.to(weights.dtype)) / weights.sum(1, keepdim=True).clamp(min=1)

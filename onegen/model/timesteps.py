@@ -21,16 +21,19 @@ class TimestepEmbedder(nn.Module):
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, timesteps: torch.Tensor) -> torch.Tensor:
-        """Return (V,A) for timesteps (V,). The argument stays in float32: in bf16 it would lose the time itself."""
+    def forward(self, timesteps: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return (V,A) for timesteps (V,), computed in `dtype`; without one, in that of the weights.
+
+        The argument stays in float32: in bf16 it would lose the time itself. A network names its dtype, as weights may
+        be stored in another (fp8, int8) until they are used.
+        """
         half = _FREQUENCIES // 2
         frequencies = torch.exp(
             -math.log(10000.0) * torch.arange(half, device=timesteps.device, dtype=torch.float32) / half
         )
         angles = timesteps.float()[:, None] * frequencies
         sinusoids = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        weight = next(self.mlp.parameters())
-        embedded: torch.Tensor = self.mlp(sinusoids.to(weight.dtype))
+        embedded: torch.Tensor = self.mlp(sinusoids.to(dtype or next(self.mlp.parameters()).dtype))
         return embedded
 
 

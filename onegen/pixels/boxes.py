@@ -45,12 +45,12 @@ def area(boxes: np.ndarray) -> np.ndarray:
     return np.clip(boxes[:, 2] - boxes[:, 0], 0, None) * np.clip(boxes[:, 3] - boxes[:, 1], 0, None)
 
 
-def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return intersection over union of each box of `one` (N,4) with each of `other` (M,4): (N,M) in [0, 1]."""
-    low = np.maximum(one[:, np.newaxis, :2], other[np.newaxis, :, :2])
-    high = np.minimum(one[:, np.newaxis, 2:], other[np.newaxis, :, 2:])
+def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return intersection over union of each of `boxes` (N,4) with each of `others` (M,4): (N,M) in [0, 1]."""
+    low = np.maximum(boxes[:, np.newaxis, :2], others[np.newaxis, :, :2])
+    high = np.minimum(boxes[:, np.newaxis, 2:], others[np.newaxis, :, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=2)
-    union = area(one)[:, np.newaxis] + area(other)[np.newaxis] - shared
+    union = area(boxes)[:, np.newaxis] + area(others)[np.newaxis] - shared
     return shared / np.maximum(union, 1e-9)
 
 

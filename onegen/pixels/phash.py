@@ -5,6 +5,8 @@ from functools import cache
 import cv2
 import numpy as np
 
+FLAT = (0, 1 << 63)
+"""Hashes of pictures of one colour, black and any other: they say nothing of what two such pictures share."""
 _SIZE = 32
 _KEPT = 8
 

@@ -52,12 +52,17 @@ def nearest_bucket(height: int, width: int, base: int = 512) -> tuple[int, int]:
 
 
 def center_crop(height: int, width: int, target_height: int, target_width: int) -> tuple[int, int, int, int]:
-    """Return (top, left, height, width) of the largest centred box with the target's aspect, fractions cut off."""
-    if height * target_width > target_height * width:
-        cut = max(1, int(width * target_height / target_width))
-        return int((height - cut) / 2), 0, cut, width
-    cut = max(1, int(height * target_width / target_height))
-    return 0, int((width - cut) / 2), height, min(cut, width)
+    """Return (top, left, height, width) of the largest centred box with the target's aspect, fractions cut off.
+
+    Corner and extent are cut to integers apart, from the fraction of the other, as the released pipeline does: half of
+    an extent already cut would put the corner of a quarter of all photos a pixel off.
+    """
+    aspect = target_width / target_height
+    if width / height > aspect:
+        extent = height * aspect
+        return 0, max(0, int((width - extent) / 2)), height, min(width, max(1, int(extent)))
+    extent = width / aspect
+    return max(0, int((height - extent) / 2)), 0, min(height, max(1, int(extent))), width
 
 
 def check_size(height: int, width: int) -> None:
@@ -65,6 +70,11 @@ def check_size(height: int, width: int) -> None:
 
     Latents are 8 times smaller than images, and a token is 2 x 2 of their pixels.
     """
-    for name, side in (("height", height), ("width", width)):
+    for name, side, nearest_side in zip(("height", "width"), (height, width), round_size(height, width), strict=True):
         if side <= 0 or side % 16:
-            raise ConfigError(f"{name} must be divisible by 16, got {side}. Use {max(16, round(side / 16) * 16)}.")
+            raise ConfigError(f"{name} must be divisible by 16, got {side}. Use {nearest_side}.")
+
+
+def round_size(height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) divisible by 16 that is nearest to a size, 16 at least."""
+    return max(16, round(height / 16) * 16), max(16, round(width / 16) * 16)

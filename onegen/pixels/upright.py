@@ -1,6 +1,7 @@
 """Any picture to upright 8-bit RGB, in one way: what ingest stores, what the sampler sees, what `onegen show` draws.
 
-First frame, EXIF orientation applied, alpha over white, 16 bits divided by 257. docs/contract.md, rule 4.
+First frame, EXIF orientation applied, alpha over white, 16 bits divided by 257, CMYK and grey through their profile.
+docs/contract.md, rule 4.
 """
 
 import io
@@ -10,13 +11,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from onegen.errors import SampleError
+from onegen.pixels.colour import to_srgb
 from onegen.sample import Panel
 
 # Pillow's own limit warns at one size and raises at another; `max_pixels` is checked here, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
+# A sound PNG may carry a workflow or a prompt of some megabytes, which Pillow takes for an attack from 1 MB on.
+PngImagePlugin.MAX_TEXT_CHUNK = 1 << 24
 
 _BROKEN = (
     OSError,
@@ -33,6 +37,11 @@ _BROKEN = (
 """What Pillow's decoders raise for malformed bytes."""
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 """What is opened. Pillow knows more: it would run Ghostscript on PostScript that calls itself photo.jpg."""
+SUFFIXES = (
+    ".avif", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx",
+    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""How the names of such files end, in lower case."""
 _LOSSLESS = {"PNG", "BMP", "GIF", "TIFF", "PPM", "TGA"}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,7 +53,9 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _KEEPS_PROFILE = ("RGB", "RGBA", "P")
-"""Modes whose colour profile still fits after the image became RGB; those of CMYK and grey do not."""
+"""Modes whose colour profile still fits after the image became RGB; CMYK and grey are converted through theirs."""
+_PNG_END = b"IEND\xae\x42\x60\x82"
+"""The last chunk of a PNG: what lacks it is read by Pillow and by few others."""
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG = 258
 
@@ -54,7 +65,7 @@ class Upright:
     """A whole image, upright RGB, and how it was stored.
 
     `is_plain` says that the original bytes are just that, so that a reader who knows nothing of orientation, alpha or
-    frames sees the same; `profile` is the ICC profile the pixels are in, None for sRGB.
+    frames sees the same; `profile` is the ICC profile that came with RGB pixels, which are still in it.
     """
 
     image: Image.Image
@@ -92,17 +103,33 @@ def decode(image: Image.Image, data: bytes) -> Upright:
         if not deep and image.mode.startswith("I"):
             # 12 bits of a TIFF look like 16 to Pillow; what the file's header does not call 16 is not scaled as such.
             raise _unsupported(image.mode)
-        upright = image if is_rgb else to_rgb(_read_16_bit(data) if deep else image)
+        profile = image.info.get("icc_profile")
+        upright = image if is_rgb else _to_rgb_through(profile, _read_16_bit(data) if deep else image)
         if orientation in _UPRIGHT:
             upright = upright.transpose(_UPRIGHT[orientation])
     except _BROKEN as error:
         raise SampleError("undecodable", f"{format_} must decode whole: {error}.") from error
     return Upright(
         upright,
-        is_plain=is_rgb and is_single and orientation == 1,
+        is_plain=is_rgb and is_single and orientation == 1 and (format_ != "PNG" or _PNG_END in data),
         is_lossless=format_ in _LOSSLESS or (format_ == "WEBP" and _is_lossless_webp(data)),
-        profile=image.info.get("icc_profile") if image.mode in _KEEPS_PROFILE and not deep else None,
+        profile=profile if image.mode in _KEEPS_PROFILE else None,
     )
+
+
+def in_srgb(upright: Upright) -> Upright:
+    """Return a picture whose RGB profile is another than sRGB in sRGB, without it; any other as it is."""
+    converted = to_srgb(upright.image, upright.profile) if upright.profile else None
+    return Upright(converted, False, upright.is_lossless) if converted is not None else upright
+
+
+def _to_rgb_through(profile: bytes | None, picture: Image.Image | np.ndarray) -> Image.Image:
+    """Return a picture as RGB, through its profile where that is of CMYK or of grey."""
+    if profile and isinstance(picture, Image.Image) and picture.mode == "CMYK":
+        return to_srgb(picture, profile) or to_rgb(picture)
+    rgb = to_rgb(picture)
+    is_grey = picture.ndim == 2 if isinstance(picture, np.ndarray) else picture.mode in ("L", "LA", "1")
+    return (to_srgb(rgb.convert("L"), profile) or rgb) if profile and is_grey else rgb
 
 
 def to_rgb(picture: Image.Image | np.ndarray) -> Image.Image:

@@ -1,6 +1,7 @@
 """From the files and angles of a command line to the views of a call; needs no torch."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,20 +47,43 @@ def arrange_views(tasks: Sequence[Task], paths: PicturePaths, predict: str) -> t
             raise ConfigError(
                 f"--{kind} of {name!r} must be given for its views {', '.join(roles)}, got {surplus[0]} too many."
             )
-    _check_predict(name, roles, views, predict)
+    _check_predict(tasks, roles, views, predict)
     return tuple(views)
 
 
-def _check_predict(name: str, roles: Sequence[str], views: Sequence[Path | None], predict: str) -> None:
+def _how_to_give(needed: Collection[str], missing: Collection[str]) -> str:
+    """Return the options that give the views of these roles, or that generate all that are missing."""
+    options = {role: f"--{role if role in ('image', 'reference') else 'condition'}" for role in sorted(needed)}
+    ways = " or ".join(f"{option} FILE ({role})" for role, option in options.items())
+    return f"Add {ways}" + (f", or --predict {','.join(sorted(missing))}." if needed == missing else ".")
+
+
+def _which_to_leave_out(roles: Sequence[str]) -> str:
+    if len(roles) > 1:
+        return "Leave --image or a --condition out."
+    return (
+        "Leave --image out; a photo goes with image_editing (--condition), subject_driven or faceid (--reference), or "
+        "a condition of it such as depth2image."
+    )
+
+
+def _check_predict(tasks: Sequence[Task], roles: Sequence[str], views: Sequence[Path | None], predict: str) -> None:
+    name = "+".join(task.name for task in tasks)
     missing = {role for role, view in zip(roles, views, strict=True) if view is None}
     wanted = {word.strip() for word in predict.split(",") if word.strip()}
     unknown = sorted(wanted - set(roles))
     if unknown:
         raise ConfigError(f"--predict of {name!r} must be of {', '.join(dict.fromkeys(roles))}, got {unknown[0]!r}.")
-    if not wanted and len(missing) > 1:
+    conditions = {role for task in tasks for role in task.views} - {role for task in tasks for role in task.generated}
+    if missing & conditions or (not wanted and len(missing) > 1):
         raise ConfigError(
             f"images of {name!r} must be given for all views but one ({', '.join(roles)}), got none for "
-            f"{', '.join(sorted(missing))}. Use --image, --condition or --reference, or name all in --predict."
+            f"{', '.join(sorted(missing))}. {_how_to_give(missing & conditions or missing, missing)}"
+        )
+    if not missing and not wanted:
+        raise ConfigError(
+            f"images of {name!r} must leave one view of {', '.join(roles)} to generate, got all of them. "
+            + _which_to_leave_out(roles)
         )
     if wanted and wanted != missing:
         raise ConfigError(
@@ -96,6 +120,10 @@ def make_rig(azimuth: str, elevation: str, distance: str, focal: float, trajecto
     from onegen.geometry.cameras import orbit
 
     azimuths = parse_numbers(azimuth, 2 if trajectory else 0, "--azimuth")
+    if trajectory and azimuth.count(",") != 1:
+        raise ConfigError(
+            f"--azimuth must be the two ends of the --trajectory, got only {azimuth!r}. Write --azimuth -45,60."
+        )
     elevations = parse_numbers(elevation, len(azimuths), "--elevation")
     distances = parse_numbers(distance, len(azimuths), "--distance")
     if trajectory:
@@ -125,6 +153,8 @@ def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"{what} must be numbers separated by commas, got {text!r}.") from None
+    if not all(math.isfinite(number) for number in numbers):
+        raise ConfigError(f"{what} must be finite numbers separated by commas, got {text!r}.")
     if count and len(numbers) not in (1, count):
         raise ConfigError(f"{what} must be one number, or one per view ({count}), got {len(numbers)}.")
     return numbers * count if count and len(numbers) == 1 else numbers

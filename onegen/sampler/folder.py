@@ -5,6 +5,7 @@ encoders are kept in the same places under their own class names.
 """
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from diffusers import __version__ as diffusers_version
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 from onegen.errors import ConfigError
-from onegen.model.checkpoint import check_loaded
+from onegen.model.checkpoint import Loading, check_loaded, readable
 from onegen.model.codec import PixelShuffleCodec
-from onegen.model.encoders import load_codec, load_text_encoder
+from onegen.model.encoders import DEFAULT_LOADING, load_codec, load_text_encoder, load_tokenizer, place
 from onegen.model.minilm import MiniLM
 from onegen.model.nextdit import NextDiT
 
@@ -52,23 +53,40 @@ def read_index(folder: Path) -> dict[str, Any]:
     missing = [name for name in ("model_index.json", *PARTS) if not (folder / name).exists()]
     if missing:
         raise ConfigError(f"model folder must have the released layout, {folder} lacks {', '.join(missing)}.")
-    index: dict[str, Any] = json.loads((folder / "model_index.json").read_text())
+    try:
+        index: Any = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"model_index.json must be readable JSON, got {folder / 'model_index.json'}: {error}. Download it again."
+        ) from error
+    if not isinstance(index, dict):
+        raise ConfigError(f"model_index.json must be an object, got {index!r:.40} in {folder}. Download it again.")
     if index.get("_class_name") != CLASS_NAME:
         raise ConfigError(f"model_index.json must be of {CLASS_NAME}, got {index.get('_class_name')!r} in {folder}.")
-    return index
+    return dict(index)
 
 
-def read_parts(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """Return the parts of a model folder, keys and values of every checkpoint checked, in eval mode."""
+def read_parts(folder: Path, dtype: torch.dtype, loading: Loading = DEFAULT_LOADING) -> dict[str, Any]:
+    """Return the parts of a model folder, keys and values of every checkpoint checked, in eval mode.
+
+    Raises ConfigError naming the part that cannot be read.
+    """
     index = read_index(folder)
-    text_encoder, tokenizer = _read_text_encoder(folder, _class_of(index, "text_encoder"), dtype)
+    text_encoder, tokenizer = _read_text_encoder(folder, _class_of(index, "text_encoder"), dtype, loading)
+    with _named(folder, "scheduler"):
+        scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
+    arguments = loading.arguments("diffusers", dtype)
     return {
-        "scheduler": FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"),
+        "scheduler": scheduler,
         "text_encoder": text_encoder,
         "tokenizer": tokenizer,
-        "transformer": NextDiT.from_pretrained(str(folder / "transformer"), torch_dtype=dtype).eval(),
-        "vae": _read_codec(folder, _class_of(index, "vae"), dtype),
+        "transformer": NextDiT.from_pretrained(str(folder / "transformer"), **arguments).eval(),
+        "vae": _read_codec(folder, _class_of(index, "vae"), dtype, loading),
     }
+
+
+def _named(folder: Path, part: str) -> AbstractContextManager[None]:
+    return readable(f"{part} of a model must be readable in {folder / part}")
 
 
 def _class_of(index: dict[str, Any], part: str) -> str:
@@ -78,24 +96,25 @@ def _class_of(index: dict[str, Any], part: str) -> str:
     return str(entry[1])
 
 
-def _read_codec(folder: Path, name: str, dtype: torch.dtype) -> Any:
+def _read_codec(folder: Path, name: str, dtype: torch.dtype, loading: Loading) -> Any:
     if name == "AutoencoderKL":
-        return load_codec("sd3-vae", str(folder), dtype)
+        return load_codec("sd3-vae", str(folder), dtype, loading)
     if name == "PixelShuffleCodec":
-        return PixelShuffleCodec.from_pretrained(folder / "vae").to(dtype)
+        with _named(folder, "vae"):
+            return place(PixelShuffleCodec.from_pretrained(folder / "vae"), dtype, loading)
     raise ConfigError(f"vae of a model must be AutoencoderKL or PixelShuffleCodec, got {name!r}.")
 
 
-def _read_text_encoder(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
+def _read_text_encoder(folder: Path, name: str, dtype: torch.dtype, loading: Loading) -> tuple[Any, Any]:
     if name == "T5EncoderModel":
-        return load_text_encoder("t5", str(folder), dtype)
+        return load_text_encoder("t5", str(folder), dtype, loading)
     if name != "MiniLM":
         raise ConfigError(f"text_encoder of a model must be T5EncoderModel or MiniLM, got {name!r}.")
-    from transformers import AutoTokenizer
-
-    loaded: Any = MiniLM.from_pretrained(folder / "text_encoder", torch_dtype=dtype, output_loading_info=True)
+    arguments = loading.arguments("diffusers", dtype)
+    with _named(folder, "text_encoder"):
+        loaded: Any = MiniLM.from_pretrained(folder / "text_encoder", output_loading_info=True, **arguments)
     check_loaded(f"text encoder of {folder}", *loaded)
-    return loaded[0].eval(), AutoTokenizer.from_pretrained(folder / "tokenizer")
+    return loaded[0].eval(), load_tokenizer(str(folder), "tokenizer", loaded[0])
 
 
 def write_parts(folder: Path, parts: dict[str, Any]) -> None:

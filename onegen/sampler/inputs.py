@@ -9,7 +9,7 @@ from PIL import Image
 
 from onegen.errors import ConfigError
 from onegen.geometry.cameras import Camera
-from onegen.pixels.sizes import check_size, nearest_bucket
+from onegen.pixels.sizes import nearest_bucket
 from onegen.sampler.images import Picture, to_image
 from onegen.tasks.prompt import Prompt, complete_prompt
 from onegen.tasks.table import Task, check_mask, find_tasks
@@ -22,7 +22,7 @@ Prompts = str | Prompt | Sequence[str | Prompt]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A checked call.
+    """A checked call, its pictures RGB images.
 
     `samples`, `prompts` and `negatives` have one entry per sample. `roles` and `mask` (1 = to be generated) have one
     per view, and hold for all samples.
@@ -64,12 +64,13 @@ def make_request(
     for what, entries in (("lists of views", samples), ("prompts", prompts)):
         if len(entries) not in (1, count):
             raise ConfigError(f"{what} must be one, or one per sample ({count}), got {len(entries)}.")
-    samples = samples * count if len(samples) == 1 else samples
-    prompts = prompts * count if len(prompts) == 1 else prompts
     mask = _shared_mask(samples)
     roles = check_mask(tasks, mask)
     for sample in samples:
         _check_kinds(sample, roles)
+    samples = [tuple(_in_rgb(view, role) for view, role in zip(sample, roles, strict=True)) for sample in samples]
+    samples = samples * count if len(samples) == 1 else samples
+    prompts = prompts * count if len(prompts) == 1 else prompts
     texts = tuple(complete_prompt(tasks, text, len(mask)) for text in prompts)
     negatives = _negatives(negative_prompt, isinstance(prompt, str | Prompt), count)
     return Request(tasks, roles, mask, tuple(samples), texts, negatives)
@@ -100,6 +101,11 @@ def _check_kinds(sample: Sequence[View], roles: Sequence[str]) -> None:
             raise ConfigError(f"view {index} ({role}) must be {wanted} or None, got {type(view).__name__}.")
 
 
+def _in_rgb(view: View, role: str) -> View:
+    # here and not where they are encoded: a picture without a meaning is refused before the text encoder runs
+    return to_image(view, role) if isinstance(view, Image.Image | np.ndarray) else view
+
+
 def _negatives(negative: str | Sequence[str] | None, single: bool, count: int) -> tuple[str, ...]:
     if negative is None:
         return ("",) * count
@@ -114,18 +120,22 @@ def _negatives(negative: str | Sequence[str] | None, single: bool, count: int) -
 def choose_size(request: Request, height: int | None, width: int | None, default: tuple[int, int]) -> tuple[int, int]:
     """Return the (height, width) in pixels of all views.
 
-    Given sizes are checked. Otherwise text-to-image takes `default`, scenes are 512 x 512 (rays were trained square),
-    and all else takes the 512-bucket nearest to the first image.
+    Given sizes stand. Otherwise text-to-image takes `default`, scenes are 512 x 512 (rays were trained square), and
+    all else takes the 512-bucket nearest to the first image of a sample. Raises ConfigError where those of the samples
+    differ.
     """
-    if (height is None) is not (width is None):
-        raise ConfigError("height and width must be given together, got one of them.")
     if height is not None and width is not None:
-        check_size(height, width)
         return height, width
     if request.tasks[0].repeats == "frame":
         return 512, 512
-    pictures = [view for view in request.samples[0] if isinstance(view, Image.Image | np.ndarray)]
-    if pictures:
-        first = to_image(pictures[0])
-        return nearest_bucket(first.height, first.width)
+    firsts = [next((view for view in sample if isinstance(view, Image.Image)), None) for sample in request.samples]
+    sizes = sorted({nearest_bucket(first.height, first.width) for first in firsts if first is not None})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{height}x{width}" for height, width in sizes)
+        raise ConfigError(
+            f"images of a call must share a size, got samples nearest to (height x width) {shown}. "
+            f"Call once for each size, or give height and width."
+        )
+    if sizes:
+        return sizes[0]
     return default if len(request.mask) == 1 else (512, 512)

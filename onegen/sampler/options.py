@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onegen.sampler.limits import check_numbers
+
 if TYPE_CHECKING:
     from onegen.sampler.inputs import Prompts, View
     from onegen.sampler.pipeline_onediffusion import Generators, OneDiffusionPipeline, OneDiffusionPipelineOutput
@@ -26,6 +28,17 @@ class SamplingOptions:
 
 DEFAULT_OPTIONS = SamplingOptions()
 """Steps and guidance the task suggests, the size of the first image."""
+
+
+def check_options(options: SamplingOptions, num_images_per_prompt: int = 1) -> None:
+    """Raise ConfigError for options that no drawing can follow, without a model: see `check_numbers`."""
+    check_numbers(
+        (options.height, options.width),
+        (options.num_inference_steps, num_images_per_prompt),
+        options.guidance_scale,
+        options.noise_scale,
+        (options.rope_scale_factor, options.rope_scale_watershed),
+    )
 
 
 def draw(

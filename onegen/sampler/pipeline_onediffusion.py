@@ -26,12 +26,21 @@ from torch import nn
 
 from onegen.errors import ConfigError
 from onegen.geometry.rays import camera_rays, latent_to_rays, rays_to_latent
-from onegen.model.encoders import codec_factor, decode_latents, encode_images, encode_prompts, text_width
+from onegen.model.checkpoint import Loading
+from onegen.model.encoders import (
+    check_finite,
+    codec_factor,
+    decode_latents,
+    encode_images,
+    encode_prompts,
+    text_width,
+)
 from onegen.model.nextdit import NextDiT
 from onegen.model.text import TextContext
 from onegen.sampler.folder import find_folder, read_parts, write_parts
 from onegen.sampler.images import prepare, to_pil
 from onegen.sampler.inputs import Prompts, Request, View, choose_size, make_request
+from onegen.sampler.limits import check_numbers
 from onegen.sampler.schedule import num_generated_tokens, set_timesteps
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
@@ -88,13 +97,21 @@ class OneDiffusionPipeline(DiffusionPipeline):
         revision: str | None = None,
         cache_dir: str | None = None,
         local_files_only: bool = False,
+        variant: str | None = None,
+        use_safetensors: bool | None = None,
+        device_map: str | torch.device | None = None,
+        low_cpu_mem_usage: bool | None = None,
     ) -> "OneDiffusionPipeline":
         """Return the pipeline in a folder of the released layout, or in a hub repository of it.
+
+        `variant`, `use_safetensors`, `device_map` and `low_cpu_mem_usage` hold for every part that has weights, and are
+        described at `onegen.model.checkpoint.Loading`.
 
         Raises ConfigError listing what is missing, extra, misshapen or not finite in the checkpoint.
         """
         folder = find_folder(str(pretrained_model_name_or_path), revision, cache_dir, local_files_only)
-        return cls(**read_parts(folder, torch_dtype))
+        loading = Loading(variant, use_safetensors, device_map, low_cpu_mem_usage)
+        return cls(**read_parts(folder, torch_dtype, loading))
 
     def save_pretrained(self, save_directory: str | Path) -> None:  # type: ignore[override]
         """Write the pipeline as a folder of the released layout."""
@@ -140,14 +157,14 @@ class OneDiffusionPipeline(DiffusionPipeline):
                 for text2image.
             width: As `height`.
             num_inference_steps: Steps of the solver, at least 1. Default: the first task's suggestion, 50 to 75.
-            guidance_scale: Weight of the prompt against the negative one; acts above 1. Default: the first task's
-                suggestion, 4.0, for editing 3.2.
+            guidance_scale: Weight of the prompt against the negative one, above 0; acts above 1. Default: the first
+                task's suggestion, 4.0, for editing 3.2.
             num_images_per_prompt: Outputs per sample, at least 1; they share the conditions and differ in the noise.
             center_crop: Crop images to the aspect of the target (True), or stretch them to it.
-            noise_scale: Multiplies the number of tokens behind a dynamic time shift: above 1 more steps go to high
-                noise. Ignored where the scheduler's shift is fixed.
+            noise_scale: Multiplies, above 0, the number of tokens behind a dynamic time shift: above 1 more steps go to
+                high noise. Ignored where the scheduler's shift is fixed.
             rope_scale_factor: Stretches positions for more or larger views than trained, 1.1 to 1.5; 1.0 does not.
-            rope_scale_watershed: Timestep, in [0, 1000], below which positions are divided by `rope_scale_factor`;
+            rope_scale_watershed: Timestep, in (0, 1000], below which positions are divided by `rope_scale_factor`;
                 above, the rotary base is multiplied by it. 100 to 400 go with a factor.
             generator: Source of the noise: one, or one per output, whose output then equals the one sampled alone.
                 Default: torch's own.
@@ -163,10 +180,18 @@ class OneDiffusionPipeline(DiffusionPipeline):
             A `OneDiffusionPipelineOutput`, or the tuple of its fields.
 
         Raises:
-            ConfigError: For input that does not fit the task or the model.
+            ConfigError: For input that does not fit the task or the model, and for text, latents or images that came
+                out with NaN or infinity: half precision overflows, and a picture of it would be black.
         """
         # 1. Check the inputs, and bring prompts and views into one form
-        _check_options(output_type, num_images_per_prompt, callback_on_step_end_tensor_inputs)
+        _check_output(output_type, callback_on_step_end_tensor_inputs)
+        check_numbers(
+            (height, width),
+            (num_inference_steps, num_images_per_prompt),
+            guidance_scale,
+            noise_scale,
+            (rope_scale_factor, rope_scale_watershed),
+        )
         request = make_request(task, views, prompt, negative_prompt)
         steps = request.tasks[0].steps if num_inference_steps is None else num_inference_steps
         guidance = request.tasks[0].guidance if guidance_scale is None else guidance_scale
@@ -209,6 +234,7 @@ class OneDiffusionPipeline(DiffusionPipeline):
                 progress.update()
 
         # 7. Decode the generated image views; rays are read, not decoded
+        check_finite(f"latents after {steps} steps", latents, self.transformer.dtype)
         ray_views = request.indices(ray=True, generated=True)
         rays = latent_to_rays(latents[:, ray_views].float().cpu().numpy()) if ray_views else None
         images = self._decode(latents[:, request.indices(ray=False, generated=True)], output_type)
@@ -250,6 +276,7 @@ class OneDiffusionPipeline(DiffusionPipeline):
                     pixels = torch.stack([prepare(sample[view], *size, crop) for view in pictures])
                     posteriors[id(sample)] = encode_images(self.vae, pixels.to(device))
                 latent = posteriors[id(sample)].sample(drawn) * self.vae.config.scaling_factor
+                check_finite("latents of the given images", latent, self.vae.dtype)
                 latents[output, pictures] = latent.to(device, dtype)
             if cameras:
                 # rays skip the codec and its scaling factor; unknown cameras are left out of the frame's choice
@@ -263,6 +290,7 @@ class OneDiffusionPipeline(DiffusionPipeline):
             return randn_tensor(shape, generator, device, dtype)
         if tuple(given.shape) != shape:
             raise ConfigError(f"latents must have the shape {shape}, got {tuple(given.shape)}.")
+        check_finite("latents given", given, given.dtype)
         return given.to(device, dtype)
 
     def _velocity(
@@ -313,11 +341,9 @@ def _check_parts(transformer: Any, vae: Any, text_encoder: nn.Module) -> None:
         )
 
 
-def _check_options(output_type: str, num_images_per_prompt: int, callback_inputs: Sequence[str]) -> None:
+def _check_output(output_type: str, callback_inputs: Sequence[str]) -> None:
     if output_type not in OUTPUT_TYPES:
         raise ConfigError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}.")
-    if num_images_per_prompt < 1:
-        raise ConfigError(f"num_images_per_prompt must be at least 1, got {num_images_per_prompt}.")
     if not set(callback_inputs) <= {"latents"}:
         raise ConfigError(f"callback_on_step_end_tensor_inputs must be of ('latents',), got {tuple(callback_inputs)}.")
 

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from onegen.errors import ConfigError
 from onegen.sample import PACKED, Kind
 from onegen.shards.index import Row, from_table
-from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record
+from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record, explain_record
 from onegen.storage.store import Store
 
 CARD = "dataset.json"
@@ -33,6 +33,8 @@ OURS = {
     "croissant.json",
 }
 _MANIFEST = re.compile(r"\d{6}\.json")
+_COLUMN_FILE = re.compile(r"\d{6}-[0-9a-f]{8,64}\.(tar|parquet)")
+_PACKED_FILE = re.compile(r"\d{6}(-[0-9a-f]{8,64})?\.(tar|parquet)")
 
 
 class PlanSummary(Record):
@@ -97,7 +99,7 @@ class Dataset:
                 ) from error
             raise ConfigError(
                 f"{self.store.url}/{CARD} must be the card of a dataset, and does not read as one "
-                f"({error.errors()[0]['msg']}). Restore it from a copy, or build into another OUT."
+                f"({explain_record(Card, error)}). Restore it from a copy, or build into another OUT."
             ) from error
 
     def require_card(self) -> Card:
@@ -130,7 +132,8 @@ class Dataset:
         except ValidationError as error:
             raise ConfigError(
                 f"{self.store.url}/{manifest_name(column, shard)} is not a manifest of schema version "
-                f"{SCHEMA_VERSION}: {error}. Delete it and run `onegen build` again: only this shard is made anew."
+                f"{SCHEMA_VERSION}: {explain_record(Manifest, error)}. Delete it and run `onegen build` again: only "
+                f"this shard is made anew."
             ) from error
 
     def require_manifest(self, column: str, shard: int) -> Manifest:
@@ -168,7 +171,9 @@ class Dataset:
         before = self.manifest(manifest.column, manifest.shard)
         self.store.write(manifest_name(manifest.column, manifest.shard), manifest.to_json())
         for name in set(before.files if before else ()) - set(manifest.files):
-            self.store.delete(f"{folder(manifest.column)}/{name}")
+            # A damaged manifest may name anything.
+            if is_own_file(manifest.column, name):
+                self.store.delete(f"{folder(manifest.column)}/{name}")
 
     def _replace_packed(self, manifest: Manifest, pending: Mapping[str, str]) -> None:
         self.store.delete(manifest_name(PACKED, manifest.shard))
@@ -176,17 +181,14 @@ class Dataset:
             self.store.rename(f"{PACKED}/{content}", f"{PACKED}/{plain}")
         self.store.write(manifest_name(PACKED, manifest.shard), manifest.to_json())
 
-    def sweep(self) -> list[str]:
-        """Delete what no manifest names and return the names; only for the holder of the lease."""
-        self.store.clear_temporary()
-        gone: list[str] = []
-        for column in [*self.columns(), PACKED]:
-            named = {name for manifest in self.manifests(column) for name in manifest.files}
-            for name in self.store.names(folder(column)):
-                if name not in named and not _MANIFEST.fullmatch(name):
-                    self.store.delete(f"{folder(column)}/{name}")
-                    gone.append(f"{folder(column)}/{name}")
-        return gone
+    def drop(self, column: str) -> None:
+        """Delete a column, manifests first; what users put beside its files stays."""
+        for shard in self.shards(column):
+            self.store.delete(manifest_name(column, shard))
+        for name in self.store.names(folder(column)):
+            if is_own_file(column, name):
+                self.store.delete(f"{folder(column)}/{name}")
+        self.store.remove_folder(folder(column))
 
     def digest(self, columns: Iterable[str] | None = None) -> str:
         """Return the dataset's version: SHA-256 over the sorted (column, shard, digest), without the packed view."""
@@ -208,6 +210,14 @@ class Dataset:
 def folder(column: str) -> str:
     """Return the folder of a column, or of the packed view."""
     return PACKED if column == PACKED else f"columns/{column}"
+
+
+def is_own_file(column: str, name: str) -> bool:
+    """Say whether a name in a column's folder is one that only onegen gives: a tar or index under a content name.
+
+    In the packed view their plain names are ours too.
+    """
+    return bool((_PACKED_FILE if column == PACKED else _COLUMN_FILE).fullmatch(name))
 
 
 def manifest_name(column: str, shard: int) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from onegen.config.parse import explain
 from onegen.sample import Kind
 from onegen.shards.canonical import canonical, sha256
 from onegen.shards.key import SEED_RULE
@@ -97,9 +98,31 @@ class Manifest(Record):
     seed_rule: str = Field(SEED_RULE, description="how what is drawn at random is seeded")
     run: Run = Field(description="how it was made; no digest covers it")
 
+    @field_validator("column")
+    @classmethod
+    def _plain_column(cls, value: str) -> str:
+        return _plain(value)
+
+    @field_validator("files")
+    @classmethod
+    def _plain_files(cls, value: dict[str, FileRecord]) -> dict[str, FileRecord]:
+        return {_plain(name): record for name, record in value.items()}
+
     def to_json(self) -> bytes:
         """Return the manifest as the bytes of its file."""
         return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+def _plain(name: str) -> str:
+    """Return a name that stays inside its folder: a manifest may come from a stranger, and is followed and swept."""
+    if name.startswith(".") or not name.isprintable() or set(name) & set("/\\") or not name:
+        raise ValueError(f"must be a plain name inside its folder, got {name!r}")
+    return name
+
+
+def explain_record(kind: type[Record], error: ValidationError) -> str:
+    """Return in one line what is wrong with a record that does not validate."""
+    return explain(kind, error.errors()[0])
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ docs/contract.md, rule 12.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from onegen.storage.store import Store
 FILES = pa.list_(pa.struct([("uri", pa.string()), ("size", pa.int64()), ("etag", pa.string())]))
 LISTING = pa.schema([("item", pa.string()), ("images", FILES), ("sidecars", FILES)])
 """What a source lists: item id, its images in order and the files beside them, each with size and etag or mtime."""
+_PLAN = re.compile(r"\d{6}\.parquet")
 PLAN = pa.schema([pa.field("position", pa.int32()), *LISTING])
 
 
@@ -69,7 +71,8 @@ def make_plan(
     them.
     """
     for name in store.names("plan"):
-        store.delete(f"plan/{name}")
+        if _PLAN.fullmatch(name):
+            store.delete(f"plan/{name}")
     total = hashlib.sha256()
     shards = items = 0
     with Spill() as spill:
@@ -83,6 +86,37 @@ def make_plan(
             shards += 1
             items += len(rows)
     return PlanSummary(shards=shards, items=items, digest=total.hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How a source differs from its plan: items that are new, changed (another size, etag or set of files), or gone."""
+
+    new: int
+    changed: int
+    gone: int
+
+
+def compare_plan(store: Store, num_shards: int, listing: Iterable[pa.RecordBatch]) -> Changes:
+    """Compare a listing made now with the pinned plan, out of core and without reading an image."""
+    plans = (batch for shard in range(num_shards) for batch in _planned(store, shard))
+    with Spill() as spill:
+        spill.store("listing", LISTING, listing)
+        spill.store("plan", LISTING, plans)
+        counts = spill.query(
+            "SELECT count(*) FILTER (plan.item IS NULL) AS new, count(*) FILTER (listing.item IS NULL) AS gone, "
+            "count(*) FILTER (plan.item = listing.item AND (plan.images <> listing.images OR "
+            "plan.sidecars <> listing.sidecars)) AS changed "
+            "FROM listing FULL JOIN plan ON plan.item = listing.item"
+        )
+        (row,) = next(counts).to_pylist()
+    return Changes(row["new"], row["changed"], row["gone"])
+
+
+def _planned(store: Store, shard: int) -> Iterator[pa.RecordBatch]:
+    with store.open(plan_name(shard)) as file:
+        table = pq.ParquetFile(file).read(columns=LISTING.names, use_threads=False)
+    yield from table.cast(LISTING).to_batches()
 
 
 def read_plan(store: Store, shard: int) -> list[PlannedItem]:

@@ -61,3 +61,20 @@ class Source(Protocol):
         where the item is gone, changed or unreadable as a whole.
         """
         ...
+
+
+@runtime_checkable
+class CountsPassedOver(Protocol):
+    """What a source may have beside its contract, so that nothing it leaves out vanishes in silence."""
+
+    def passed_over(self) -> Mapping[str, int]:
+        """Return how many files or folders the listing left out, by the reason why (`they are links to folders`).
+
+        Asked after `listing` has been read to its end.
+        """
+        ...
+
+
+def passed_over(source: Source) -> Mapping[str, int]:
+    """Return how many files or folders a source's listing left out, by reason; none where the source does not count."""
+    return source.passed_over() if isinstance(source, CountsPassedOver) else {}

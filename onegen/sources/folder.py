@@ -6,9 +6,9 @@ and those below: its first line is the licence's name, its second line, if any, 
 folders are passed over.
 """
 
-import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,13 +19,20 @@ import pyarrow as pa
 
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError
+from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
-from onegen.sources.reading.tree import FileTree, local_state, remote_state
+from onegen.sources.reading.sidecar import sidecar_facts, sidecar_text
+from onegen.sources.reading.tree import FileTree
 from onegen.storage.spill import BATCH_ROWS, Spill
 
-IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SIDECARS = (".txt", ".json")
+_TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_UNREAD = (
+    ".arw", ".bpg", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".ico", ".jxl", ".jxr", ".nef",
+    ".orf", ".pcx", ".pdf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".wmf",
+)  # fmt: skip
+"""How pictures may be called that cannot be opened."""
 _LICENCE = re.compile(r"licen[cs]e(\.txt|\.md)?", re.IGNORECASE)
 _FILES = pa.schema(
     [
@@ -37,15 +44,24 @@ _FILES = pa.schema(
     ]
 )
 _PAIRED = """
-WITH sidecars AS (
-    SELECT stem, list({'uri': path, 'size': size, 'etag': etag} ORDER BY path) AS files
-    FROM files WHERE NOT is_image GROUP BY stem)
+WITH beside AS (
+    SELECT stem, nfc_normalize(stem) AS plain, {'uri': path, 'size': size, 'etag': etag} AS file
+    FROM files WHERE NOT is_image),
+exact AS (SELECT stem AS name, list(file ORDER BY file.uri) AS files FROM beside GROUP BY stem),
+alike AS (SELECT plain AS name, list(file ORDER BY file.uri) AS files FROM beside GROUP BY plain)
 SELECT image.path AS item, [{'uri': image.path, 'size': image.size, 'etag': image.etag}] AS images,
-       list_concat(coalesce(plain.files, []), coalesce(full_name.files, [])) AS sidecars
+       list_concat(coalesce(stem.files, stem_alike.files, []), coalesce(path.files, path_alike.files, [])) AS sidecars
 FROM files AS image
-LEFT JOIN sidecars AS plain ON plain.stem = image.stem
-LEFT JOIN sidecars AS full_name ON full_name.stem = image.path
+LEFT JOIN exact AS stem ON stem.name = image.stem
+LEFT JOIN exact AS path ON path.name = image.path
+LEFT JOIN alike AS stem_alike ON stem_alike.name = nfc_normalize(image.stem)
+LEFT JOIN alike AS path_alike ON path_alike.name = nfc_normalize(image.path)
 WHERE image.is_image
+"""
+"""Names are paired as they are written; failing that as they look: macOS and its archives decompose accents."""
+_ALONE = """
+SELECT count(*) AS files FROM files WHERE NOT is_image AND nfc_normalize(stem) NOT IN (
+    SELECT nfc_normalize(stem) FROM files WHERE is_image UNION SELECT nfc_normalize(path) FROM files WHERE is_image)
 """
 
 
@@ -79,6 +95,7 @@ class Folder:
     def listing(self) -> Iterator[pa.RecordBatch]:
         """Yield what there is, unsorted, as LISTING batches; raises ConfigError for a folder that cannot be read."""
         licences: dict[str, PlannedFile] = {}
+        self._passed.clear()
         with Spill() as spill:
             spill.store("files", _FILES, self._files(licences))
             for batch in spill.query(_PAIRED):
@@ -88,6 +105,10 @@ class Folder:
                     files = [*row["sidecars"], *([licence.record()] if licence else [])]
                     row["sidecars"] = files if self.sidecars else []
                 yield pa.RecordBatch.from_pylist(rows, schema=LISTING)
+            if self.sidecars:
+                (alone,) = (row for batch in spill.query(_ALONE) for row in batch.to_pylist())
+                if alone["files"]:
+                    self._passed["they are captions or JSON beside no image"] += alone["files"]
 
     def read(self, item: PlannedItem) -> SourceItem:
         """Return an item's bytes and what stands beside it.
@@ -98,7 +119,7 @@ class Folder:
         data = self._tree.read(file)
         facts: dict[str, str] = {}
         # Weakest first: the folder's licence, then the caption file, then the item's own JSON.
-        for beside in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), file.uri.endswith(".json"))):
+        for beside in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), _is_json(file.uri))):
             facts.update(_facts(beside.uri, self._tree.read(beside)))
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
@@ -107,31 +128,42 @@ class Folder:
         """Return nothing: all a folder says goes into the image column."""
         return {}
 
+    def passed_over(self) -> Mapping[str, int]:
+        """Return how many files and folders the last listing left out, by the reason why."""
+        return dict(self._passed)
+
+    @cached_property
+    def _passed(self) -> Counter[str]:
+        return Counter()
+
     def _files(self, licences: dict[str, PlannedFile]) -> Iterator[pa.RecordBatch]:
         rows: list[dict[str, Any]] = []
-        for path, size, etag in self._walk():
-            stem, extension = os.path.splitext(path)
-            if _is_licence(path):
-                licences[os.path.dirname(path)] = PlannedFile(path, size, etag)
-            elif extension.lower() in IMAGES or extension.lower() in SIDECARS:
-                is_image = extension.lower() in IMAGES
-                rows.append({"path": path, "stem": stem, "is_image": is_image, "size": size, "etag": etag})
+        for file in self._walk():
+            stem, extension = os.path.splitext(file.uri)
+            is_image = extension.lower() in SUFFIXES
+            if _is_licence(file.uri):
+                licences[os.path.dirname(file.uri)] = file
+            elif is_image or extension.lower() in SIDECARS:
+                size, etag = file.size, file.etag
+                rows.append({"path": file.uri, "stem": stem, "is_image": is_image, "size": size, "etag": etag})
+            else:
+                self._passed[_why_passed_over(file.uri)] += 1
             if len(rows) >= BATCH_ROWS:
                 yield pa.RecordBatch.from_pylist(rows, schema=_FILES)
                 rows = []
         yield pa.RecordBatch.from_pylist(rows, schema=_FILES)
 
-    def _walk(self) -> Iterator[tuple[str, int, str]]:
-        """Yield (path relative to the root, size, etag) of every file that is not hidden."""
+    def _walk(self) -> Iterator[PlannedFile]:
+        """Yield every file that is not hidden."""
         tree = self._tree
         if not tree.fs.isdir(tree.base):
             raise ConfigError(
                 f"source folder must exist, got {tree.base}. Paths in a recipe start from where you run onegen."
             )
         try:
-            for path, size, etag in _scan(tree.base) if tree.is_local else self._scan_remote():
-                path.encode()
-                yield path, size, etag
+            for file in tree.walk(tree.base, self._passed):
+                file.uri.encode()
+                yield file
         except OSError as error:
             raise ConfigError(
                 f"source folder must be readable, got {error.filename or tree.base}: {error.strerror or error}. "
@@ -142,29 +174,15 @@ class Folder:
                 f"file names must be valid UTF-8, got {error.object!r} under {tree.base}. Rename it."
             ) from error
 
-    def _scan_remote(self) -> Iterator[tuple[str, int, str]]:
-        for path, info in self._tree.walk(self._tree.base):
-            yield self._tree.uri(path), *remote_state(info)
 
-
-def _scan(root: str) -> Iterator[tuple[str, int, str]]:
-    """Walk a local folder entry by entry: fsspec's walk would hold a folder of a million files at once."""
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        with os.scandir(os.path.join(root, folder)) as entries:
-            for entry in entries:
-                path = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(path)
-                elif entry.is_file() or entry.is_symlink():
-                    try:
-                        yield path, *local_state(entry.stat())
-                    except FileNotFoundError:
-                        # A link to nothing is planned, so that it fails by name instead of vanishing.
-                        yield path, 0, "mtime:none"
+def _why_passed_over(path: str) -> str:
+    name = os.path.basename(path).lower()
+    if name in _TABLES:
+        return f"{name} is not read: captions stand in a file beside each image, or use the source parquet"
+    extension = os.path.splitext(name)[1]
+    if extension in _UNREAD:
+        return f"{extension} cannot be opened: convert them to JPEG, PNG or WebP"
+    return "their names do not end like those of images"
 
 
 def _is_licence(path: str) -> bool:
@@ -181,22 +199,16 @@ def _nearest(licences: Mapping[str, PlannedFile], path: str) -> PlannedFile | No
 def _facts(uri: str, data: bytes) -> dict[str, str]:
     """Return the caption, licence and attribution that a file beside an image states, as far as it does.
 
-    Raises SampleError bad_sidecar where it is no text, or its JSON no object.
+    Raises SampleError bad_sidecar where it is no text, or its JSON no object whose facts are text.
     """
-    try:
-        text = data.decode("utf-8-sig")
-        if _is_licence(uri):
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
-            return dict(zip(("licence", "attribution"), lines, strict=False))
-        if uri.endswith(".txt"):
-            return {"caption": text.strip()} if text.strip() else {}
-        value = json.loads(text)
-        if not isinstance(value, dict):
-            raise ValueError("an object is needed")
-    except (ValueError, RecursionError) as error:
-        raise SampleError(
-            "bad_sidecar", f"{uri} must be UTF-8 text or a JSON object: {error}. Mend it, then build into a new OUT."
-        ) from error
-    spellings = {"license": "licence", "text": "caption"}
-    known = {spellings.get(name, name): fact for name, fact in value.items()}
-    return {name: str(known[name]) for name in ("caption", "licence", "attribution") if known.get(name)}
+    if _is_json(uri):
+        return sidecar_facts(uri, data)
+    text = sidecar_text(uri, data)
+    if _is_licence(uri):
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return dict(zip(("licence", "attribution"), lines, strict=False))
+    return {"caption": text.strip()} if text.strip() else {}
+
+
+def _is_json(path: str) -> bool:
+    return path.lower().endswith(".json")

@@ -35,8 +35,8 @@ class Pairs(TableSource):
     `target` and `source` name columns of pictures; or `image` one of pictures of both side by side, each half within
     `margin` pixels on every side, the target on the `target_side`. Further columns are named by `instruction` (text,
     or a list of paraphrases whose first is taken) or `subject`, and by `target_caption`, `source_caption`, `licence`,
-    `attribution`, `url` and `keep`; licence and attribution are of both images. With `url` or `keep` the first file
-    must be there whenever a build starts, for its types.
+    `attribution`, `url` and `keep`; licence and attribution are of both images. With `url` or `keep` the footers of
+    all files are read whenever a build starts, for their types.
     """
 
     pairs: str

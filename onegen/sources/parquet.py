@@ -10,11 +10,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from onegen.config.parse import Config
 from onegen.config.registry import register
 from onegen.sample import Kind, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem
-from onegen.sources.reading.table import Table
+from onegen.sources.reading.table import Pick, Table
 from onegen.sources.reading.table_source import TableSource
+
+
+class CaptionColumn(Config):
+    """A column of captions, several an image: {column: captions, pick: longest}."""
+
+    column: str
+    pick: Pick = "first"
 
 
 @register("sources", "parquet")
@@ -23,13 +31,14 @@ class Parquet(TableSource):
     """Images in `parquet`: a file, a glob, a folder or a range in braces, local or any fsspec URL.
 
     `image`, `caption`, `licence`, `attribution` and `url` name columns of it; `keep` those that become fields of the
-    column `metadata`, beside the url. Paths in the image column must lie below `image_root`, else below the folder of
-    their Parquet file. With `url` or `keep` the first file must be there whenever a build starts, for its types.
+    column `metadata`, beside the url. Of a list of captions the first counts; {column: captions, pick: longest} takes
+    the longest. Paths in the image column must lie below `image_root`, else below the folder of their Parquet file.
+    With `url` or `keep` the footers of all files are read whenever a build starts, for their types.
     """
 
     parquet: str
     image: str = "image"
-    caption: str | None = None
+    caption: str | CaptionColumn | None = None
     licence: str | None = None
     attribution: str | None = None
     url: str | None = None
@@ -43,11 +52,13 @@ class Parquet(TableSource):
 
     @cached_property
     def _table(self) -> Table:
+        column = self.caption if isinstance(self.caption, CaptionColumn) else CaptionColumn(column=self.caption or "")
         return Table(
             option="source parquet",
             pattern=self.parquet,
             pictures={"image": self.image},
-            texts={"caption": self.caption, "licence": self.licence, "attribution": self.attribution},
+            texts={"caption": column.column or None, "licence": self.licence, "attribution": self.attribution},
+            picks={"caption": column.pick},
             url=self.url,
             keep=self.keep,
             image_root=self.image_root,

@@ -4,13 +4,14 @@ Keys end at the first dot of the file name, as in webdataset: `a/b.c.jpg` is the
 is made from the tars' headers alone, an item is `tar#key`, and its members are read at their offsets; a tar that has
 changed since fails its rows. Nothing vanishes: img2dataset's table beside a tar (`00007.parquet`) names what could not
 be downloaded, and each such row is planned and fails as `download_failed`; a tar that breaks off adds one row that
-fails as `damaged_tar`. Files without a key (no extension, hidden) are passed over, as webdataset does.
+fails as `damaged_tar`. Files without a key (no extension, hidden) are passed over, as webdataset does, and counted.
 """
 
 import contextlib
 import dataclasses
 import itertools
-import json
+import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,18 +21,32 @@ import pyarrow as pa
 
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError, nearest
+from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
-from onegen.sources.reading.metadata import METADATA, field_name, json_types, json_value, provided
-from onegen.sources.reading.tar import DamagedTar, key_and_part, member_uri, members, split_member
+from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes, check_kept, field_name, json_value, provided
+from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_object, sidecar_text
+from onegen.sources.reading.tar import (
+    LOST,
+    PLAIN,
+    SPARSE,
+    DamagedTar,
+    TarMember,
+    key_and_part,
+    member_uri,
+    members,
+    read_sparse,
+    split_member,
+)
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill
 
-IMAGES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff")
-_SAMPLES = 32
-"""How many of the first tar's JSON members stand for all, where no table says their types."""
+IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
+_SPARSE_BYTES = 1 << 30
+"""No picture is larger; what is, is a hole that a few bytes of tar blow up to any size."""
 _SAID_ELSEWHERE = ("caption", "status", "error_message")
 """Not kept unless asked for: the caption is in the image column, the others in what became of the row."""
 _PARTS = pa.schema(
@@ -56,8 +71,8 @@ class WebDataset:
 
     `image` names the part that is the image (such as `image.jpg`; null: the one part that is jpg, png, webp, ...),
     `caption` the part that is its caption. `key.json` may say caption, licence and attribution. `keep` lists what else
-    of it becomes the column `metadata`; null keeps all. Its types are those of the table beside the first tar, else
-    those of its first samples, so the first tar must be there whenever a build starts, unless `keep` is empty.
+    of it becomes the column `metadata`; null keeps all. Its types hold what all tables beside the tars say, and all
+    samples of tars without one: every build that starts looks at them, unless `keep` is empty.
     """
 
     webdataset: str
@@ -68,6 +83,7 @@ class WebDataset:
     name: ClassVar[str] = "webdataset"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "image"
+    is_listing_cheap: ClassVar[bool] = False
     annotation_options: ClassVar[tuple[str, ...]] = ("keep",)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -109,36 +125,53 @@ class WebDataset:
 
         Raises SampleError: source_gone, source_changed or source_unreadable; download_failed or not_in_tar for a row of
         the table beside a tar; damaged_tar for the place where one breaks off; two_images or no_image for a key with
-        another number of images than one; bad_sidecar.
+        another number of images than one; lost_link, too_sparse, bad_sidecar.
         """
-        member = split_member(item.images[0].uri)
-        if member is None:
+        planned = split_member(item.images[0].uri)
+        if planned is None:
             raise self._downloads.failure(item.images[0], item.item)
-        tar, offset, name = member
-        if not name:
-            raise self._damage(item.images[0], tar, offset)
+        tar, member = planned
+        if not member.name:
+            raise self._damage(item.images[0], tar, member.offset)
         if len(item.images) > 1:
             names = ", ".join(_name(file) for file in item.images)
             raise SampleError("two_images", f"key must have one image, got {names} in {tar}. Name the one in `image`.")
-        if not self._is_image(key_and_part(name)[1]):
-            raise SampleError("no_image", f"key must have an image, got {name} and none in {tar}.")
+        if not self._is_image(key_and_part(member.name)[1]):
+            raise SampleError("no_image", f"key must have an image, got {member.name} and none in {tar}.")
         data = self._member(item.images[0])
         facts = self._facts(item)
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
 
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
-        """Return what is kept of an item's JSON, nothing where it has none; raises SampleError as `read` does."""
-        about = self._json(item) if self.provides else None
-        if about is None:
+        """Return what is kept of an item's JSON, nothing where it has none.
+
+        Raises SampleError as `read` does, and bad_metadata for a value that does not fit its field.
+        """
+        file = self._json_member(item) if self.provides else None
+        if file is None:
             return {}
+        about = sidecar_object(_name(file), self._member(file))
         known = {field_name(name): value for name, value in about.items()}
         fields = self.provides[METADATA].fields
-        return {METADATA: Annotation({name: json_value(known.get(name), kind) for name, kind in fields.items()})}
+        values = {name: json_value(known.get(name), kind) for name, kind in fields.items()}
+        for name, kind in fields.items():
+            check_kept(name, values[name], kind, item.item)
+        return {METADATA: Annotation(values)}
 
     @cached_property
     def _files(self) -> Files:
-        return Files(self.webdataset, (".tar",), "source webdataset")
+        reason = "compressed tars are not read, members are read at their offsets: unpack them to .tar"
+        return Files(self.webdataset, (".tar",), "source webdataset", dict.fromkeys(_COMPRESSED, reason))
+
+    @cached_property
+    def _keyless(self) -> Counter[str]:
+        """How many members were left out when they were last listed, by the reason why."""
+        return Counter()
+
+    def passed_over(self) -> Mapping[str, int]:
+        """Return how many files, folders and members the last listing left out, by the reason why."""
+        return dict(self._files.passed + self._keyless)
 
     @property
     def _tree(self) -> FileTree:
@@ -152,21 +185,28 @@ class WebDataset:
         return part == self.image.lower() if self.image is not None else part in IMAGES
 
     def _types(self) -> dict[str, pa.DataType]:
-        """Return names and types of what the JSON of the first tar says."""
-        first = self._files.first()
-        table = self._downloads.beside(first.uri)
-        if table is not None:
-            return self._downloads.types(table)
-        return json_types(list(itertools.islice(self._objects(first), _SAMPLES)))
+        """Return names and types of what the JSON of all tars says, by the tables beside them where there are any."""
+        types, said = KeptTypes(), JsonTypes()
+        for tar in self._files.present():
+            table = self._downloads.beside(tar.uri)
+            if table is not None:
+                for name, kind in self._downloads.types(table).items():
+                    types.add(name, kind, self._tree.path(table.uri))
+                continue
+            for about in self._objects(tar):
+                said.add(about, self._tree.path(tar.uri))
+        for name, kind in said.types().items():
+            types.add(name, kind, f"the JSON of {self.webdataset}")
+        return types.settled()
 
     def _objects(self, tar: PlannedFile) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(DamagedTar), self._open(tar) as file:
-            for member in members(file, tar.size):
-                if key_and_part(member.name)[1] == "json":
-                    end = member.offset + member.size
-                    data = self._tree.fs.cat_file(self._tree.path(tar.uri), start=member.offset, end=end)
+            for member in members(file, tar.size, Counter()):
+                if key_and_part(member.name)[1] == "json" and member.form == PLAIN:
+                    # Headers are looked up by their offsets, so the file may be read in between.
+                    file.seek(member.offset)
                     with contextlib.suppress(SampleError):
-                        yield _object(member.name, data)
+                        yield sidecar_object(member.name, file.read(member.size))
 
     def _open(self, tar: PlannedFile) -> BinaryIO:
         try:
@@ -178,17 +218,21 @@ class WebDataset:
 
     def _parts(self) -> Iterator[tuple[Any, ...]]:
         """Yield what there is of every key as rows of `_PARTS`, one tar after the other."""
+        self._keyless.clear()
         for tar in self._files.listed():
             etag = f"{tar.size}:{tar.etag}"
             try:
                 with self._open(tar) as file:
-                    for member in members(file, tar.size):
+                    for member in members(file, tar.size, self._keyless):
                         key, part = key_and_part(member.name)
-                        uri = member_uri(tar.uri, member.offset, member.name)
-                        if key:
+                        uri = member_uri(tar.uri, member)
+                        if not key:
+                            self._keyless["their names in the tar have no suffix, or are hidden"] += 1
+                        else:
                             yield tar.uri, key, part, member.offset, uri, member.size, etag
             except DamagedTar as damage:
-                yield tar.uri, "", _END, damage.offset, member_uri(tar.uri, damage.offset, ""), 0, etag
+                end = TarMember("", damage.offset, 0)
+                yield tar.uri, "", _END, end.offset, member_uri(tar.uri, end), 0, etag
             table = self._downloads.beside(tar.uri)
             if table is not None:
                 for key, uri in self._downloads.rows(table):
@@ -204,15 +248,33 @@ class WebDataset:
 
     def _member(self, file: PlannedFile) -> bytes:
         """Return the bytes of a member, if its tar is still the planned one."""
-        tar, offset, name = split_member(file.uri) or (file.uri, 0, "")
+        tar, member = split_member(file.uri, file.size) or (file.uri, TarMember("", 0, file.size))
         self._check(file, tar)
+        return self._bytes(tar, member)
+
+    def _bytes(self, tar: str, member: TarMember) -> bytes:
+        """Return the bytes of a member; raises SampleError source_unreadable, lost_link or too_sparse."""
+        path = self._tree.path(tar)
+        if member.form == LOST:
+            raise SampleError(
+                "lost_link",
+                f"{member.name} must be a hard link to a file before it in {path}, which has none. Mend it.",
+            )
+        if member.form == SPARSE and member.size > _SPARSE_BYTES:
+            raise SampleError(
+                "too_sparse", f"{member.name} must have at most {_SPARSE_BYTES:,} bytes, got {member.size:,} in {path}."
+            )
         try:
-            data = bytes(self._tree.fs.cat_file(self._tree.path(tar), start=offset, end=offset + file.size))
-        except (OSError, ValueError) as error:
-            raise unreadable(self._tree.path(tar), error) from error
-        if len(data) != file.size:
-            cut = EOFError(f"{name} must have {file.size} bytes, got {len(data)}")
-            raise unreadable(self._tree.path(tar), cut)
+            if member.form == SPARSE:
+                with self._tree.fs.open(path, "rb") as opened:
+                    data = read_sparse(opened, member.offset)
+            else:
+                end = member.offset + member.size
+                data = bytes(self._tree.fs.cat_file(path, start=member.offset, end=end))
+        except (OSError, ValueError, tarfile.TarError) as error:
+            raise unreadable(path, error) from error
+        if len(data) != member.size:
+            raise unreadable(path, EOFError(f"{member.name} must have {member.size} bytes, got {len(data)}"))
         return data
 
     def _check(self, part: PlannedFile, tar: str) -> None:
@@ -224,21 +286,18 @@ class WebDataset:
 
         JSON that cannot be read fails the image: it may hold a licence.
         """
-        about = self._json(item) or {}
-        names = {"text": "caption", "license": "licence", "caption": "caption", "licence": "licence"}
-        names["attribution"] = "attribution"
-        facts = {fact: about[name] for name, fact in names.items() if isinstance(about.get(name), str) and about[name]}
+        facts: dict[str, str] = {}
         for file in item.sidecars:
             if key_and_part(_name(file))[1] == self.caption.lower():
-                text = _text(_name(file), self._member(file))
+                text = sidecar_text(_name(file), self._member(file))
                 facts |= {"caption": text} if text.strip() else {}
+        about = self._json_member(item)
+        if about is not None:
+            facts |= sidecar_facts(_name(about), self._member(about), [fact for fact in FACTS if fact not in facts])
         return facts
 
-    def _json(self, item: PlannedItem) -> dict[str, Any] | None:
-        for file in item.sidecars:
-            if key_and_part(_name(file))[1] == "json":
-                return _object(_name(file), self._member(file))
-        return None
+    def _json_member(self, item: PlannedItem) -> PlannedFile | None:
+        return next((file for file in item.sidecars if key_and_part(_name(file))[1] == "json"), None)
 
     def _damage(self, end: PlannedFile, tar: str, offset: int) -> SampleError:
         self._check(end, tar)
@@ -266,23 +325,5 @@ def _planned(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _name(file: PlannedFile) -> str:
     """Return the name of a planned member in its tar."""
-    member = split_member(file.uri)
-    return member[2] if member else file.uri
-
-
-def _text(name: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SampleError("bad_sidecar", f"{name} must be UTF-8 text: {error}.") from error
-
-
-def _object(name: str, data: bytes) -> dict[str, Any]:
-    """Return a JSON object; NaN and infinities, which JSON does not have, are null."""
-    try:
-        value = json.loads(_text(name, data), parse_constant=lambda constant: None)
-    except (ValueError, RecursionError) as error:
-        raise SampleError("bad_sidecar", f"{name} must be a JSON object: {error}.") from error
-    if not isinstance(value, dict):
-        raise SampleError("bad_sidecar", f"{name} must be a JSON object, got {type(value).__name__}.")
-    return value
+    planned = split_member(file.uri)
+    return planned[1].name if planned else file.uri

@@ -11,7 +11,9 @@ from typing import BinaryIO, Literal
 from onegen.storage.store import Spool, Store
 
 TEMPORARY = ".tmp"
-"""Folder of half-written files; everything in it is an orphan once no driver holds the lease."""
+"""Folder of half-written files, which are orphans once no driver holds the lease."""
+_TEMPORARY_FILE = re.compile(r"[0-9a-f]{32}|journal-.+")
+"""Names of what is written there: one for a file in the making, and the notes beside it (see `shards/journal.py`)."""
 
 
 class LocalStore(Store):
@@ -27,6 +29,10 @@ class LocalStore(Store):
     def root(self) -> str:
         """The folder, absolute."""
         return self._root
+
+    def is_link(self, name: str) -> bool:
+        """Say whether a name is a symbolic link: what is behind it is not the dataset's."""
+        return os.path.islink(self._path(name))
 
     def free_bytes(self) -> int | None:
         """Return the room left on the disk of the folder; None before it is made."""
@@ -82,6 +88,11 @@ class LocalStore(Store):
         with contextlib.suppress(FileNotFoundError):
             os.remove(self._path(name))
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder that holds nothing; one that holds something, or is not there, is left as it is."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self._path(folder))
+
     def append(self, name: str, text: str) -> None:
         """Add text to the end of a log file."""
         self._change("append", name)
@@ -96,7 +107,9 @@ class LocalStore(Store):
 
     def clear_temporary(self) -> int:
         """Delete what dead workers left half written; return how many files."""
-        names = self.names(TEMPORARY)
+        if self.is_link(TEMPORARY):
+            return 0
+        names = [name for name in self.names(TEMPORARY) if _TEMPORARY_FILE.fullmatch(name)]
         for name in names:
             self.delete(f"{TEMPORARY}/{name}")
         return len(names)

@@ -33,6 +33,10 @@ class Store:
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}" if name else self._root
 
+    def is_link(self, name: str) -> bool:
+        """Say whether a name is a link to somewhere else; only a local folder has any."""
+        return False
+
     def free_bytes(self) -> int | None:
         """Return the room left where the files lie; None where the store does not know."""
         return None
@@ -112,6 +116,9 @@ class Store:
         self._fs.makedirs(self._fs._parent(self._path(name)), exist_ok=True)
         before = self._fs.cat_file(self._path(name)) if self._fs.exists(self._path(name)) else b""
         self._fs.pipe_file(self._path(name), before + text.encode())
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder that holds nothing; one that holds something, or is not there, is left as it is."""
 
     def scratch(self) -> str | None:
         """Return a folder for files that outlive their process and not the build; None where there is no such place."""

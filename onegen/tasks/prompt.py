@@ -5,12 +5,21 @@ Written and parsed here alone, for the loader (writes prompts), the sampler (che
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onegen.errors import ConfigError
 from onegen.tasks.colours import COLOURS, Entity, find_colour
 from onegen.tasks.table import TASKS, Task, find_task, find_tasks, view_roles
+
+NEGATIVE_PROMPT = (
+    "monochrome, greyscale, low-res, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, "
+    "cropped, worst quality, low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry, "
+    "artist name, poorly drawn, bad anatomy, wrong anatomy, extra limb, missing limb, floating limbs, "
+    "disconnected limbs, mutation, mutated, ugly, disgusting, blurry, amputation"
+)
+"""What the documents of the released model steer away from in all their examples, repetitions included."""
 
 _TOKEN = re.compile(r"\s*\[\[([^\[\]]*)\]\]")
 _ITEM = re.compile(r"\s*<item:\s*([^<>]*)>")
@@ -118,24 +127,42 @@ def _split_captions(text: str, names: tuple[str, ...]) -> tuple[str, ...]:
 def complete_prompt(tasks: Sequence[Task], prompt: "str | Prompt", num_views: int) -> str:
     """Return the whole prompt of a sample with `num_views` views.
 
-    `prompt` is a `Prompt`, a written prompt that opens with its tokens (checked, kept as it is written), or a bare
-    caption. The conditions of a combination repeat the target's caption (the released model asks for it); references
-    get empty captions. Raises ConfigError when a written prompt is of other tasks or captions another number of
-    views.
+    `prompt` is a `Prompt`, a written prompt that opens with its tokens (kept as it is written), or a bare caption. The
+    conditions of a combination repeat the target's caption (the released model asks for it); references get empty
+    captions. A text outside the grammar is what the released pipeline takes too: it warns, and is used as it is
+    written. Raises ConfigError when a `Prompt` is of other tasks or captions another number of views.
     """
     names = tuple(task.name for task in tasks)
     roles = view_roles(tasks, num_views)
-    numbered = any(task.numbered for task in tasks)
-    if isinstance(prompt, str) and not prompt.lstrip().startswith("[["):
-        captions = [prompt.strip() if role not in ("reference", "source") else "" for role in roles]
-        return str(Prompt(names, tuple(captions) if numbered else (prompt.strip(),)))
-    parsed = prompt if isinstance(prompt, Prompt) else Prompt.parse(prompt)
+    if isinstance(prompt, Prompt):
+        _check_prompt(prompt, names, num_views)
+        return str(prompt)
+    whole = prompt if prompt.lstrip().startswith("[[") else _with_tokens(tasks, prompt.strip(), roles)
+    try:
+        _check_prompt(Prompt.parse(whole), names, num_views)
+    except ConfigError as error:
+        # one place to warn from: Python shows a warning once per place, and a command asks before the pipeline does
+        warnings.warn(f"{error} The model was not trained on such a prompt; it is used as it is written.", stacklevel=1)
+    return whole
+
+
+def _with_tokens(tasks: Sequence[Task], caption: str, roles: Sequence[str]) -> str:
+    """Return a bare caption behind the tokens of its tasks, by view where they number them."""
+    pieces = [task.token for task in tasks]
+    if any(task.numbered for task in tasks):
+        captions = ["" if role in ("reference", "source") else caption for role in roles]
+        pieces += [f"[[img{index}]] {text}".strip() for index, text in enumerate(captions)]
+    else:
+        pieces.append(caption)
+    return " ".join(piece for piece in pieces if piece)
+
+
+def _check_prompt(parsed: Prompt, names: tuple[str, ...], num_views: int) -> None:
     if parsed.tasks != names:
         raise ConfigError(
             f"prompt must open with the tokens of {'+'.join(names)}, got those of {'+'.join(parsed.tasks)}."
         )
-    if numbered and len(parsed.captions) != num_views:
+    if any(TASKS[name].numbered for name in names) and len(parsed.captions) != num_views:
         raise ConfigError(
             f"prompt of {'+'.join(names)} must caption its {num_views} views, got {len(parsed.captions)} captions."
         )
-    return str(prompt)

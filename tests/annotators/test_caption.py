@@ -2,15 +2,7 @@ import numpy as np
 import pytest
 
 from onegen.annotators.caption import clean
-from onegen.annotators.caption.embedded import (
-    Caption,
-    article,
-    colour_name,
-    describe,
-    enumerate_,
-    plural,
-    reconcile,
-)
+from onegen.annotators.caption.embedded import Caption, article, colour_name, describe, enumerate_, plural, reconcile
 from onegen.annotators.classes import Classes
 from onegen.annotators.detection.embedded import Detection
 from onegen.errors import ConfigError

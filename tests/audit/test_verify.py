@@ -5,6 +5,7 @@ PYTHONPATH=. python -m pytest tests/audit/test_verify.py
 
 import hashlib
 import json
+import random
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,10 +18,12 @@ import pytest
 
 from onegen.audit.verify import verify
 from onegen.errors import ConfigError
-from onegen.sample import IMAGE, PACKED
+from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.column import count
 from onegen.shards.dataset import CARD, folder
 from onegen.shards.index import BASE, Row, digest, from_table, to_parquet, to_table
+from onegen.shards.manifest import inputs_digest
+from onegen.shards.plan import plan_name
 from onegen.shards.tar import BLOCK, header
 from tests.tiny import dataset, make_recipe, manifest_json, run, write_photos
 
@@ -81,9 +84,13 @@ def forget_file(out: Path, column: str, extension: str) -> None:
 def republish(out: Path, column: str, extension: str, data: bytes, **changes: Any) -> None:
     """Put other bytes into a file, and say of them in its manifest what is true."""
     path = path_of(out, column, extension)
-    path.write_bytes(data)
-    record = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    files = manifest_json(out, column, SHARD)["files"] | {path.name: record}
+    path.unlink()
+    sha256 = hashlib.sha256(data).hexdigest()
+    name = path.name if column == PACKED else f"{SHARD:06d}-{sha256[:8]}{extension}"
+    path.with_name(name).write_bytes(data)
+    files = manifest_json(out, column, SHARD)["files"]
+    del files[path.name]
+    files[name] = {"size": len(data), "sha256": sha256}
     change_manifest(out, column, files=files, **changes)
 
 
@@ -139,6 +146,60 @@ def empty_packed_shard(out: Path) -> None:
 
 def with_foreign_key(rows: list[Row]) -> list[Row]:
     return [rows[0], replace(rows[1], key="f" * 20), rows[2]]
+
+
+def change_settings(out: Path) -> None:
+    settings = manifest_json(out, "tone", SHARD)["settings"]
+    change_manifest(out, "tone", settings={**settings, "options": {**settings["options"], "gain": 2.0}})
+
+
+def change_inputs(out: Path, column: str, name: str) -> None:
+    """Let a shard be made from something else than what is committed."""
+    manifest = manifest_json(out, column, SHARD)
+    inputs = {**manifest["inputs"], name: "0" * 64}
+    change_manifest(out, column, inputs=inputs, input_digest=inputs_digest(inputs, manifest["where"]))
+
+
+def change_producer(out: Path, column: str, **changes: Any) -> None:
+    change_manifest(out, column, producer=manifest_json(out, column, SHARD)["producer"] | changes)
+
+
+def change_summary(out: Path, column: str, **changes: Any) -> None:
+    columns = json.loads((out / CARD).read_text())["columns"]
+    change_card(out, columns={**columns, column: {**columns[column], **changes}})
+
+
+def change_recipe(out: Path) -> None:
+    recipe = json.loads((out / CARD).read_text())["recipe"]
+    change_card(out, recipe={**recipe, "samples_per_shard": 4})
+
+
+def invent_failure(out: Path) -> None:
+    """Tell of a failure that no row has."""
+    run = manifest_json(out, "tone", SHARD)["run"]
+    failure = {"position": 0, "item": "00003.jpg", "reason": "crash", "message": ""}
+    change_manifest(out, "tone", run={**run, "failures": [failure]})
+
+
+def change_plan(out: Path) -> None:
+    """Put another size into the plan of a shard."""
+    path = out / plan_name(SHARD)
+    table = pq.read_table(path)
+    plan = table.to_pylist()
+    plan[0]["images"][0]["size"] += 1
+    pq.write_table(table.from_pylist(plan, schema=table.schema), path)
+
+
+def write_plan_anew(out: Path) -> None:
+    """Write the same rows as other bytes."""
+    path = out / plan_name(SHARD)
+    pq.write_table(pq.read_table(path), path, compression="none")
+
+
+def misplace(out: Path, **changes: Any) -> None:
+    """Let a manifest be another's by its own word."""
+    path = out / folder("tone") / f"{SHARD:06d}.json"
+    path.write_text(json.dumps(manifest_json(out, "tone", SHARD) | changes))
 
 
 DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
@@ -256,6 +317,105 @@ DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         r"tar must reach to the end of \w+\.tone\.png, got 532 bytes",
     ),
     "packed tar cut short": (lambda out: change_tar(out, PACKED, cut_short), r"shards/000001\.tar", "must reach to"),
+    "card unreadable": (lambda out: (out / CARD).write_text("{"), "dataset.json", "does not read as one"),
+    "plan digest": (lambda out: change_plan_summary(out, digest="0" * 64), "plan", "rows must have digest 0{64}"),
+    "plan changed": (change_plan, r"plan/000001\.parquet", "must be the one that the image column was made from"),
+    "plan written anew": (write_plan_anew, r"columns/image/000001\.json", "must be made from the plan as it is pinned"),
+    "number of shards": (lambda out: change_plan_summary(out, shards=3), "plan", "must have 3 shards, got files of 2"),
+    "fingerprint": (
+        lambda out: change_manifest(out, "tone", fingerprint="0" * 64),
+        r"columns/tone/000001\.json",
+        "fingerprint must be the digest of the settings",
+    ),
+    "settings": (change_settings, r"columns/tone/000001\.json", "fingerprint must be the digest of the settings"),
+    "where": (
+        lambda out: change_manifest(out, "tone", where="image.width > 3"),
+        r"columns/tone/000001\.json",
+        "input digest must be that of inputs and where",
+    ),
+    "input digest": (
+        lambda out: change_manifest(out, PACKED, input_digest="0" * 64),
+        r"shards/000001\.json",
+        "input digest must be that of inputs and where",
+    ),
+    "made from another image column": (
+        lambda out: change_inputs(out, "tone", IMAGE),
+        r"columns/tone/000001\.json",
+        "must be made from the committed image, .+ it is stale",
+    ),
+    "packed from another column": (
+        lambda out: change_inputs(out, PACKED, "tone"),
+        r"shards/000001\.json",
+        "must be made from the committed tone, .+ it is stale",
+    ),
+    "made from another plan": (
+        lambda out: change_inputs(out, IMAGE, "plan"),
+        r"columns/image/000001\.json",
+        "must be made from the plan as it is pinned",
+    ),
+    "selected from another dataset": (
+        lambda out: change_inputs(out, SELECT, "dataset"),
+        r"columns/select/000001\.json",
+        "must be made from what is committed",
+    ),
+    "column": (
+        lambda out: misplace(out, column="echo"),
+        r"columns/tone/000001\.json",
+        "must be that of tone, shard 1, got echo, shard 1",
+    ),
+    "shard": (lambda out: misplace(out, shard=0), r"columns/tone/000001\.json", "of tone, shard 1, got tone, shard 0"),
+    "kind": (
+        lambda out: change_manifest(out, "tone", kind="pair"),
+        r"columns/tone/000001\.json",
+        "kind must be that of the dataset, image, got pair",
+    ),
+    "seed rule": (
+        lambda out: change_manifest(out, "tone", seed_rule="dice"),
+        r"columns/tone/000001\.json",
+        "seed rule must be .*, got 'dice'",
+    ),
+    "version of the producer": (
+        lambda out: change_producer(out, "tone", version=7),
+        r"columns/tone/000001\.json",
+        "producer must have the version of the settings, 1, got 7",
+    ),
+    "weights of the producer": (
+        lambda out: change_producer(out, "tone", weights=[{"name": "a", "revision": "1", "sha256": "f" * 64}]),
+        r"columns/tone/000001\.json",
+        "producer must have the weights of the settings",
+    ),
+    "name of the producer": (
+        lambda out: change_producer(out, "tone", name="choir"),
+        COLUMN_INDEX,
+        "producer must be that of the manifest, choir@1, got tone@1",
+    ),
+    "failures": (invent_failure, r"columns/tone/000001\.json", "failures must be those of the rows, got 'crash'"),
+    "file outside its folder": (
+        lambda out: misplace(out, files={"../../dataset.json": {"size": 1, "sha256": "f" * 64}}),
+        r"columns/tone/000001\.json",
+        "plain name",
+    ),
+    "recipe": (change_recipe, "dataset.json", "its recipe must have digest"),
+    "recipe digest": (lambda out: change_card(out, recipe_digest="0" * 64), "dataset.json", "must have digest 0{64}"),
+    "name": (lambda out: change_card(out, name="other"), "dataset.json", "its name must be .* 'tiny', got 'other'"),
+    "source": (lambda out: change_card(out, source={"folder": "x"}), "dataset.json", "its source must be that"),
+    "source root": (lambda out: change_card(out, source_root="/x"), "dataset.json", "where its source lies, /.+got /x"),
+    "limit": (lambda out: change_card(out, limit=5), "dataset.json", "no more items than its limit, 5, got 6"),
+    "rows of a column in the card": (
+        lambda out: change_summary(out, "tone", counts={"rows": 6, "ok": 5, "failed": 1}),
+        "dataset.json",
+        "tone must have the rows by status .+ got .+'failed': 1}",
+    ),
+    "producer of a column in the card": (
+        lambda out: change_summary(out, "tone", producer="choir@1"),
+        "dataset.json",
+        "tone must be made by tone@1, got choir@1",
+    ),
+    "digest of a dataset in the making": (
+        lambda out: change_card(out, state="building"),
+        "dataset.json",
+        "being built must have no digest",
+    ),
     "card digest": (lambda out: change_card(out, digest="0" * 64), "dataset.json", "its digest must be that of"),
 }
 
@@ -316,7 +476,7 @@ def test_defects_of_several_files_are_all_found(out: Path) -> None:
         garble(path_of(out, column, ".tar"))
     (out / "columns/echo/000000.json").unlink()
     files = [finding.file for finding in verify(dataset(out), full=True)]
-    assert [name.rsplit("/", 1)[0] for name in files] == ["columns/image", "columns/echo", "columns/tone", "shards"]
+    assert [name.rsplit("/", 1)[0] for name in files] == ["columns/echo", "columns/image", "columns/tone", "shards"]
 
 
 def test_what_is_not_made_yet_is_no_defect(out: Path) -> None:
@@ -329,3 +489,96 @@ def test_what_is_not_made_yet_is_no_defect(out: Path) -> None:
 def test_a_folder_without_a_card_is_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must hold a dataset"):
         list(verify(dataset(tmp_path)))
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["quick", "full"])
+def test_plans_that_changed_places_are_both_named(out: Path, full: bool) -> None:
+    plans = [out / plan_name(shard) for shard in (0, 1)]
+    first, second = (path.read_bytes() for path in plans)
+    plans[0].write_bytes(second)
+    plans[1].write_bytes(first)
+    assert {finding.file for finding in verify(dataset(out), full)} >= {plan_name(0), plan_name(1)}
+
+
+def test_what_select_looked_at_through_its_rules_is_checked(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 4)
+    stages = [{"name": "look", "annotators": {"tests.plugins.tone": {}}}]
+    rules = {"keep": {"lit": "tone.mean >= 0"}}
+    run(make_recipe(tmp_path / "photos", stages, samples_per_shard=2, select=rules), tmp_path / "out")
+    assert list(verify(dataset(tmp_path / "out"), full=True)) == []
+    change_inputs(tmp_path / "out", SELECT, "dataset")
+    (finding,) = verify(dataset(tmp_path / "out"))
+    assert finding.file == "columns/select/000001.json"
+
+
+def test_a_column_that_the_card_does_not_name_may_be_stale_and_in_part(out: Path) -> None:
+    """It is left from an earlier recipe; its files are checked all the same."""
+    shutil.copytree(out / "columns/echo", out / "columns/old")
+    for path in (out / "columns/old").glob("*.json"):
+        manifest = json.loads(path.read_text())
+        inputs = dict.fromkeys(manifest["inputs"], "0" * 64)
+        changes = {"column": "old", "inputs": inputs, "input_digest": inputs_digest(inputs, None)}
+        path.write_text(json.dumps(manifest | changes))
+    (out / "columns/old/000000.json").unlink()
+    assert list(verify(dataset(out))) == []
+    path_of(out, "old", ".parquet").unlink()
+    (finding,) = verify(dataset(out))
+    assert finding.what == "file must be there, its manifest names it"
+
+
+def test_a_damaged_card_does_not_hide_other_damage(out: Path) -> None:
+    (out / CARD).write_bytes(b"\xff")
+    (out / plan_name(0)).unlink()
+    path_of(out, "tone", ".tar").unlink()
+    assert [finding.file.split("/")[0] for finding in verify(dataset(out))] == ["dataset.json", "plan", "columns"]
+
+
+def covered(path: Path) -> int:
+    """Return how many bytes of a file something vouches for: all but the run part of a manifest, its last."""
+    data = path.read_bytes()
+    return data.index(b'"run"') if path.suffix == ".json" and path.name != CARD else len(data)
+
+
+def flip(path: Path, rng: random.Random) -> str:
+    """Turn a bit of a file."""
+    data, place, bit = bytearray(path.read_bytes()), rng.randrange(covered(path)), rng.randrange(8)
+    data[place] ^= 1 << bit
+    path.write_bytes(data)
+    return f"bit {bit} of byte {place}"
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return where the single values of a JSON record are."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    return [path] if entries is None else [place for key, entry in entries for place in leaves(entry, (*path, key))]
+
+
+def edit(path: Path, rng: random.Random) -> str:
+    """Give a value of a JSON record another value of its type."""
+    record = json.loads(path.read_text())
+    places = [place for place in leaves(record) if place[0] != "run"]
+    *way, last = rng.choice(places)
+    owner = record
+    for step in way:
+        owner = owner[step]
+    old = owner[last]
+    owner[last] = f"{old}x" if isinstance(old, str) else 1 if old is None else old + 1
+    path.write_text(json.dumps(record))
+    return f"{'.'.join(map(str, (*way, last)))}: {old!r} -> {owner[last]!r}"
+
+
+def test_any_change_is_found(out: Path) -> None:
+    """In what something vouches for: the run part of manifests is not."""
+    rng = random.Random(2)
+    files = sorted(path for path in out.rglob("*") if path.is_file() and path.suffix in (".json", ".parquet", ".tar"))
+    changes = [(flip, path) for path in files] + [(flip, rng.choice(files)) for _ in range(20)]
+    changes += [(edit, rng.choice([path for path in files if path.suffix == ".json"])) for _ in range(24)]
+    missed: list[str] = []
+    for change, path in changes:
+        before = path.read_bytes()
+        where = change(path, rng)
+        if not list(verify(dataset(out), full=True)):
+            missed.append(f"{path.relative_to(out)}: {where}")
+        path.write_bytes(before)
+    assert len(changes) > 60
+    assert missed == []

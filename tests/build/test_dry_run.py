@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from onegen.build.build import Options
 from onegen.build.dry_run import describe
+from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
 from onegen.storage.local import LocalStore

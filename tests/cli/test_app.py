@@ -5,8 +5,11 @@ PYTHONPATH=. python -m pytest tests/cli/test_app.py
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,9 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from onegen.build.build import Options, Summary
+import onegen
+from onegen.build.build import Summary
+from onegen.build.work import Options
 from onegen.cli.app import TORCH_PACKAGES, app
 from onegen.config.recipe import Recipe
 from onegen.errors import Breaker, ConfigError, LeaseHeld, SampleError, Stopped
@@ -78,6 +83,12 @@ def status_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], 
         (ConfigError("width must be even, got 3. Add 1."), 2, "error: width must be even, got 3. Add 1.\n"),
         (Stopped("the disk is full"), 3, "stopped: the disk is full\n"),
         (Breaker("most rows failed"), 3, "stopped: most rows failed\n"),
+        (
+            OSError(5, "Input/output error"),
+            2,
+            "error: {dataset} must be a dataset that can be read, got [Errno 5] Input/output error. "
+            "Check it and try again.\n",
+        ),
         (LeaseHeld("it is being built"), 3, "stopped: it is being built\n"),
         *(
             (
@@ -95,7 +106,7 @@ def test_a_known_way_to_end_is_a_message_and_a_code(
 ) -> None:
     status_raises(error)
     result = invoke("status", tmp_path)
-    assert (result.exit_code, result.stderr, result.stdout) == (code, message, "")
+    assert (result.exit_code, result.stderr, result.stdout) == (code, message.format(dataset=tmp_path), "")
 
 
 def test_torch_is_among_the_packages_that_may_be_missing() -> None:
@@ -118,7 +129,6 @@ def test_ctrl_c_says_how_to_go_on(
         ModuleNotFoundError("No module named 'onegen.nothing'", name="onegen.nothing"),
         ImportError("cannot import name", name="torch"),
         ValueError("a bug"),
-        OSError(5, "Input/output error"),
         SampleError("lost", "a sample's fault, outside a build"),
     ],
     ids=lambda error: type(error).__name__,
@@ -134,9 +144,33 @@ def test_anything_else_is_a_bug_with_its_traceback(
 
 def test_every_verb_is_listed_and_without_one_the_list_is_shown() -> None:
     listed = invoke("--help").output
-    for verb in ("build", "retry", "status", "verify", "show", "sample", "models"):
+    for verb in ("build", "retry", "status", "failures", "verify", "show", "sample", "models"):
         assert re.search(rf"^\W*{verb}\s", listed, re.MULTILINE), verb
     assert invoke().output.strip() == listed.strip()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    for words in (["--version"], ["build", "--help"]):
+        assert invoke(*words).exit_code == 0
+    assert invoke("--version").stdout == f"onegen {onegen.__version__}\n"
+    program = [sys.executable, "-m", "onegen", "--version"]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert done.stdout == f"onegen {onegen.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), *((verb,) for verb in ("build", "retry", "status", "failures", "verify", "show", "sample", "models"))],
+    ids=str,
+)
+def test_flags_are_shown_as_what_is_typed(words: tuple[str, ...]) -> None:
+    text = invoke(*words, "--help").output
+    assert "--help" in text
+    assert "bool" not in text.lower()
+
+
+def test_types_are_told_to_who_imports_the_package() -> None:
+    assert (resources.files("onegen") / "py.typed").is_file()
 
 
 def test_a_wrong_option_is_wrong_usage(out: Path) -> None:
@@ -254,6 +288,76 @@ def test_show_draws_the_keys_it_is_given(out: Path, tmp_path: Path) -> None:
     assert invoke("show", out, "--out", every).exit_code == 0
     assert Image.open(few).height < Image.open(every).height
     assert invoke("show", out, "zz", "--out", few).exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["sheet", "sheet.txt", "folder.png", "recipe.yaml/sheet.png"])
+def test_a_sheet_is_written_to_a_picture_file(out: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    result = invoke("show", out, "--out", tmp_path / name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: --out must be a file that ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_failures_name_item_and_message(poisoned: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    build = invoke("build", poisoned, out, "--workers", 0)
+    assert f"`onegen failures {out}` lists them" in build.stdout
+    assert f"`onegen failures {out}` lists them" in invoke("status", out).stdout
+    listed = invoke("failures", out)
+    assert listed.exit_code == 0
+    assert listed.stdout.startswith("00001.jpg (")
+    assert "poison failed with bad_sample, tried once: " in listed.stdout
+    assert invoke("failures", out, "--stage", "risk", "--reason", "bad*").stdout == listed.stdout
+    assert invoke("failures", out, "--reason", "crash").stdout == "0 failed row(s)\n"
+    assert invoke("failures", out, "--csv").stdout.startswith("item,key,column,")
+    wrong = invoke("failures", out, "--stage", "risky")
+    assert (wrong.exit_code, wrong.stderr) == (
+        2,
+        "error: --stage must be a stage or a column of the dataset, got 'risky'; did you mean 'risk'?\n",
+    )
+
+
+def damage(path: Path) -> None:
+    """Cut a file short."""
+    path.write_bytes(path.read_bytes()[:100])
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "card": lambda out: damage(out / "dataset.json"),
+    "plan": lambda out: damage(out / "plan/000000.parquet"),
+    "plan gone": lambda out: shutil.rmtree(out / "plan"),
+    "manifest": lambda out: damage(out / "columns/image/000000.json"),
+    "index": lambda out: damage(next((out / "columns/image").glob("*.parquet"))),
+    "image tar gone": lambda out: next((out / "columns/image").glob("*.tar")).unlink(),
+    "image tar": lambda out: damage(next((out / "columns/image").glob("*.tar"))),
+    "map tar": lambda out: damage(next((out / "columns/tone").glob("*.tar"))),
+}
+
+
+@pytest.mark.parametrize("verb", ["status", "failures", "verify", "show", "retry"])
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_told_in_one_line(out: Path, tmp_path: Path, name: str, verb: str) -> None:
+    DAMAGES[name](out)
+    words = {"show": ["--out", tmp_path / "sheet.png"], "retry": ["--workers", 0]}.get(verb, [])
+    result = invoke(verb, out, *words)
+    assert result.exit_code == (1 if verb == "verify" else result.exit_code)
+    if result.exit_code == 2:
+        *_, line = result.stderr.splitlines()
+        assert line.startswith("error: ")
+        assert "onegen verify" in line or "Restore it from a copy" in line or "made anew" in line
+
+
+URLS = ["foo://x", "s3://bucket/x", "gs://bucket/x", "zip://x", "ftp://localhost:1/x", "http://127.0.0.1:9/x"]
+
+
+@pytest.mark.parametrize("verb", ["status", "failures", "verify", "show", "retry"])
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_that_cannot_be_opened_is_told_in_one_line(url: str, verb: str) -> None:
+    result = invoke(verb, url)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_models_lists_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

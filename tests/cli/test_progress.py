@@ -201,6 +201,7 @@ def test_on_a_terminal_there_is_one_table(clock: Clock, store: Store, monkeypatc
     monkeypatch.setenv("COLUMNS", "150")
     screen = Screen(True)
     with Progress(store, screen) as progress:
+        progress.plan(["image", "look", "pack"], 2)
         progress.begin("image", 2, 2)
         progress.end("image")
         progress.begin("look", 2, 0)
@@ -210,11 +211,12 @@ def test_on_a_terminal_there_is_one_table(clock: Clock, store: Store, monkeypatc
         progress.waiting("look", {1: "on hed", 2: "idle"})
         assert not any("/2 shards" in line for line in screen.lines()), "no plain lines beside the table"
     rows = [" ".join(line.split()) for line in io.StringIO(plain(screen.getvalue()))]
-    assert [row for row in rows if row][-4:] == [
+    assert [row for row in rows if row][-5:] == [
         "stage shards rows/s ok skipped filtered failed left now",
         "image 2/2 as it was done",
         "look.hed 1/2 2.0 8 0:04 on hed",
         "look.depth 1/2 2.0 6 2 0:04 idle",
+        "0:04 elapsed, stage 2 of 3, 50% of all shards of all stages done",
     ]
 
 

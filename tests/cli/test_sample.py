@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from onegen.cli.app import app
-from onegen.errors import ConfigError
+from onegen.errors import ConfigError, SampleError
 from onegen.geometry.cameras import from_nerfstudio
+from onegen.tasks.prompt import NEGATIVE_PROMPT
 from onegen.tasks.table import TASKS
 
 pytestmark = pytest.mark.torch
@@ -139,6 +141,7 @@ def test_one_seed_is_one_image(run, tmp_path):
         ("--dtype int8", "--dtype must be one of"),
         ("--model nowhere", "must be a folder or a hub id"),
         ("--height 33", "height must be divisible by 16, got 33"),
+        ("--model nowhere/at/all", "must be a folder or a hub id"),
     ],
 )
 def test_what_is_refused(run, arguments, says):
@@ -172,3 +175,171 @@ def test_the_small_model_is_written_once(tmp_path):
         main(tmp_path / "model")
     with pytest.raises(ConfigError, match="released or embedded"):
         main(tmp_path / "other", encoders="big")
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """A model that must not be asked for: what is wrong with the words is said before it is loaded."""
+    from onegen.sampler import OneDiffusionPipeline
+
+    def load(*_, **__):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(OneDiffusionPipeline, "from_pretrained", load)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What the last drawing was asked for."""
+    import onegen.cli.sample as command
+
+    last, draw = SimpleNamespace(), command.draw
+
+    def spy(pipe, task, views, prompt, negative, options, count=1):
+        last.views, last.negative, last.options = views, negative, options
+        return draw(pipe, task, views, prompt, negative, options, count)
+
+    monkeypatch.setattr(command, "draw", spy)
+    return last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--out folder.png", "--out must be a file, got the folder folder.png"),
+        ("--out a.png/out.png", "--out must be in a folder that exists"),
+        (f"--out {'x' * 300}.png", "--out must be writable, got x+.png: File name too long"),
+        ("--out numbered.png --num-images 2", "--out must be a file, got the folder numbered-01.png"),
+        ("--height 33 --width 32", "height must be divisible by 16, got 33. Use 32"),
+        ("--steps 0", "number of steps must be at least 1, got 0"),
+        ("--num-images 0", "must be at least 1, got 0"),
+        ("--seed -1", "--seed must be between 0 and"),
+        ("--seed 18446744073709551616", "--seed must be between 0 and"),
+        ("--guidance nan", "guidance_scale must be finite and above 0, got nan"),
+        ("--guidance 0", "guidance_scale must be finite and above 0, got 0.0. 1.0 is without"),
+        ("--noise-scale -1", "noise_scale must be finite"),
+        ("--rope-scale-factor inf", "rope_scale_factor must be finite"),
+        ("--image a.png", "Leave --image out"),
+        ("--task faceid --prompt x", "Add --reference FILE"),
+        ("--task faceid --reference a.png --caption b --caption c", "at most 1 times"),
+        ("--task deblurring --image a.png", r"Add --condition FILE \(blurred\)"),
+        ("--task multiview --azimuth 0,nan", "--azimuth must be finite numbers"),
+        ("--task multiview --image a.png --azimuth 30 --trajectory 5", "two ends of the --trajectory, got only '30'"),
+        ("--task multiview --image a.png --image b.png --predict ray --focal nan --out p.json", "focal length must be"),
+        ("--size large", "--size must be input, got 'large'"),
+        ("--size input --height 32 --width 32", "--size must be left out"),
+        ("--size input", "must have a picture to take its size from, got none"),
+        ("--mask a.png", "--mask must go with image_inpainting"),
+        ("--task multiview --azimuth 0,20 --mask a.png", "--mask must go with image_inpainting"),
+        ("--task image_inpainting --image a.png --mask dark.png", "must be white where to paint, got none"),
+        ("--task image_inpainting --image a.png --mask small.png", "must have the size of its photo, 96x80, got 8x8"),
+    ],
+)
+def test_what_is_refused_before_the_model_is_loaded(
+    model_folder, photos, tmp_path, monkeypatch, no_model, arguments, says
+):
+    monkeypatch.chdir(tmp_path)
+    for name, photo in zip("ab", photos, strict=False):
+        photo.save(f"{name}.png")
+    Image.new("RGB", (96, 80)).save("dark.png")
+    Image.new("RGB", (8, 8), "white").save("small.png")
+    for name in ("folder.png", "numbered-01.png"):
+        (tmp_path / name).mkdir()
+    before = sorted(tmp_path.iterdir())
+    result = onegen_sample("--model", str(model_folder), "--out", "out.png", *arguments.split())
+    assert result.exit_code == 2, result.output
+    assert re.search(says, result.stderr), result.stderr
+    assert sorted(tmp_path.iterdir()) == before  # trying whether a file can be written leaves none
+
+
+def test_a_file_that_is_there_is_not_touched_by_a_command_that_fails(run, tmp_path):
+    (tmp_path / "out.png").write_bytes(b"yesterday's picture")
+    assert run("--model", "nowhere").exit_code == 2
+    assert (tmp_path / "out.png").read_bytes() == b"yesterday's picture"
+
+
+def test_the_size_of_the_input_is_kept_to_multiples_of_16_and_nothing_cropped(run, drawn, model_folder, tmp_path):
+    Image.new("RGB", (100, 45), "white").save(tmp_path / "wide.png")
+    arguments = "--task depth2image --image wide.png --size input --steps 1 --out out.png"
+    result = onegen_sample("--model", str(model_folder), *arguments.split())
+    assert result.exit_code == 0, result.output
+    assert Image.open(tmp_path / "out.png").size == (96, 48)
+    assert drawn.options.center_crop is False
+
+
+def test_a_mask_paints_holes_into_its_photo(run, drawn, tmp_path):
+    mask = Image.new("L", (96, 80))
+    mask.paste(255, (10, 20, 30, 40))
+    mask.save(tmp_path / "mask.png")
+    for photo in ("--condition", "--image"):
+        assert run(*f"--task image_inpainting {photo} a.png --mask mask.png".split()).exit_code == 0
+        holes = np.asarray(drawn.views[1])
+        assert drawn.views[0] is None
+        assert not holes[20:40, 10:30].any()
+        untouched = np.asarray(mask) == 0
+        np.testing.assert_array_equal(holes[untouched], np.asarray(Image.open("a.png"))[untouched])
+
+
+@pytest.mark.parametrize("option", ["--negative", "--negative-prompt"])
+def test_the_default_negative_prompt_is_the_released_one(run, drawn, option):
+    assert run("--prompt", "x", option, "default").exit_code == 0
+    assert drawn.negative == NEGATIVE_PROMPT
+    assert run("--prompt", "x", option, "blurry").exit_code == 0
+    assert drawn.negative == "blurry"
+
+
+def test_warnings_are_lines_and_each_is_said_once(run):
+    result = run("--task", "text2image", "--prompt", "[[text2img]] a bay")
+    assert result.exit_code == 0
+    lines = [line for line in result.stderr.splitlines() if line.startswith("warning:")]
+    assert len(lines) == 1
+    assert "did you mean 'text2image'" in lines[0]
+    long = run("--prompt", "word " * 80)
+    assert re.search(r"^warning: prompt must have at most 300 tokens.* Shorten it", long.stderr, re.MULTILINE)
+
+
+def test_ctrl_c_says_what_was_written(run, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("onegen.cli.sample.draw", interrupt)
+    result = run("--prompt", "x")
+    assert result.exit_code == 130
+    assert "stopped; only the files named above were written" in result.stderr
+    assert "shards" not in result.stderr
+
+
+def memory_errors():
+    import torch
+
+    return [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nSee documentation."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ]
+
+
+@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("place", ["onegen.cli.sample.draw", "onegen.model.nextdit.ModelMixin.from_pretrained"])
+def test_memory_that_runs_out_says_what_takes_less(run, monkeypatch, index, place):
+    error = memory_errors()[index]
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(place, fail)
+    result = run("--prompt", "x")
+    assert result.exit_code == 2, result.output
+    assert re.search("memory of cpu must hold the model .* Use --dtype bfloat16", result.stderr)
+    assert "See documentation" not in result.stderr
+
+
+def test_rays_without_cameras_are_a_message(run, monkeypatch):
+    def fail(*_):
+        raise SampleError("rays_parallel", "rays must spread from a point, got parallel ones in view 0.")
+
+    monkeypatch.setattr("onegen.sampler.pose.rays_to_cameras", fail)
+    arguments = "--task multiview --image a.png --image b.png --predict ray"
+    result = run(*arguments.split(), out="p.json")
+    assert result.exit_code == 2
+    assert "got parallel ones in view 0. The photos gave no cameras: try another --seed" in result.stderr

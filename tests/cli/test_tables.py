@@ -3,14 +3,18 @@
 PYTHONPATH=. python -m pytest tests/cli/test_tables.py
 """
 
+import csv
+import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from onegen.audit.failures import Failure
 from onegen.audit.status import ColumnStatus, DatasetStatus
 from onegen.build.build import Summary
-from onegen.cli.tables import print_models, print_status, print_summary
+from onegen.cli.tables import print_failures, print_models, print_status, print_summary
 from onegen.shards.manifest import Counts
 from onegen.weights.fetch import ModelStatus, State
 from tests.fabricated import TINY_CARD
@@ -22,25 +26,25 @@ URL = "a/very/long/" + 20 * "path/" + "of [/red] brackets"
 
 
 @pytest.fixture
-def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
     """Return what was printed, a line an entry, runs of spaces as one."""
-    monkeypatch.setenv("COLUMNS", "150")
     return lambda: [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
 
 def test_a_summary_of_a_good_build(printed: Any) -> None:
     counts = {"image": Counts(rows=1234, ok=1230, filtered=4), "hed": Counts(rows=1234, ok=1230, skipped=4)}
-    print_summary(Summary("d" * 64, counts, None), URL, RECIPE)
+    print_summary(Summary("d" * 64, counts, None), URL, RECIPE, 65.4)
     assert printed() == [
         "column rows ok skipped filtered failed",
         "image 1,234 1,230 0 4 0",
         "hed 1,234 1,230 4 0 0",
+        "took 1:05",
         f"digest {'d' * 64}",
     ]
 
 
 def test_a_summary_names_the_shards(printed: Any) -> None:
-    print_summary(Summary("d" * 64, {"image": Counts(rows=2, ok=2)}, Counts(rows=2, ok=2)), URL, RECIPE)
+    print_summary(Summary("d" * 64, {"image": Counts(rows=2, ok=2)}, Counts(rows=2, ok=2)), URL, RECIPE, 65.4)
     lines = printed()
     assert lines[2] == "shards 2 2 0 0 0"
     assert lines[-1] == f"shards {URL}/shards/*.tar"
@@ -49,10 +53,10 @@ def test_a_summary_names_the_shards(printed: Any) -> None:
 def test_a_summary_says_what_to_do_about_failures(printed: Any) -> None:
     packed = Counts(rows=10, ok=7, failed=3)
     counts = {"image": Counts(rows=10, ok=9, failed=1), "hed": Counts(rows=10, ok=8, failed=2)}
-    print_summary(Summary("d" * 64, counts, packed, ("hed",)), URL, RECIPE)
+    print_summary(Summary("d" * 64, counts, packed, ("hed",)), URL, RECIPE, 65.4)
     # The packed view fails no row of its own.
     assert printed()[-2:] == [
-        f"3 failed row(s): see `onegen status {URL}`, mend the cause, then `onegen retry {URL}`",
+        f"3 failed row(s): `onegen failures '{URL}'` lists them; mend the cause, then `onegen retry '{URL}'`",
         "hed: 20.0% of rows failed, limits.failure_rate allows 5.0%",
     ]
 
@@ -68,19 +72,20 @@ STATUS_LINES = [
     f"[tiny] 12,000 items in 1,200 shards from {URL}",
     "column shards rows ok skipped filtered failed made by why failed",
     "hed 3/1,200 30 24 0 0 6 hed@2+abcdef12 crash 5, no_edges 1",
+    f"6 failed row(s): `onegen failures '{URL}'` lists them with their messages",
     f"digest {'d' * 64}",
 ]
 
 
 def test_the_status_of_a_complete_dataset(printed: Any) -> None:
-    print_status(status(last={"event": "end", "step": "pack"}))
+    print_status(status(last={"event": "end", "step": "pack"}), URL)
     assert printed() == STATUS_LINES
 
 
 def test_the_status_while_it_is_built(printed: Any) -> None:
     workers = {"1": "on hed of shard 000003, rows 0-7 for 2 s", "2": "loading for 9 s"}
     last = {"event": "waiting", "step": "edges", "workers": workers}
-    print_status(status("building", "process 7 on host since today", last))
+    print_status(status("building", "process 7 on host since today", last), URL)
     assert printed() == [
         *STATUS_LINES,
         "being built by process 7 on host since today",
@@ -91,12 +96,66 @@ def test_the_status_while_it_is_built(printed: Any) -> None:
 
 
 def test_the_status_after_the_driver_died(printed: Any) -> None:
-    print_status(status("building", None, {"event": "note", "text": "listing"}))
+    print_status(status("building", None, {"event": "note", "text": "listing"}), URL)
     assert printed() == [
         *STATUS_LINES,
         "no driver at work: the last build did not finish. Run `onegen build` again to go on.",
         "last heard: note",
     ]
+
+
+FAILURES = [
+    Failure("a [b].jpg", None, "image", 0, 3, "empty_file", "file must hold bytes, got none.\nPut it back.", 1),
+    Failure("c.jpg", "0123456789abcdef0123", "hed", 1, 0, "crash", "", 3),
+]
+
+
+def test_failures_are_told_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_failures(FAILURES, as_csv=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "a [b].jpg (no key): image failed with empty_file, tried once: file must hold bytes, got none.",
+        "  Put it back.",
+        "c.jpg (0123456789abcdef0123): hed failed with crash, tried 3 times: no message was kept",
+        "2 failed row(s)",
+    ]
+    print_failures([], as_csv=False)
+    assert capsys.readouterr().out == "0 failed row(s)\n"
+
+
+def test_a_summary_and_a_status_tell_the_first_failures(printed: Any) -> None:
+    counts = {"image": Counts(rows=10, ok=7, failed=3)}
+    print_summary(Summary("d" * 64, counts, None), URL, RECIPE, 1, FAILURES)
+    told = [
+        "a [b].jpg (no key): image failed with empty_file, tried once: file must hold bytes, got none.",
+        "Put it back.",
+        "c.jpg (0123456789abcdef0123): hed failed with crash, tried 3 times: no message was kept",
+    ]
+    assert printed()[-4:] == [*told, "and 1 more"]
+    print_status(dataclasses.replace(status(), failures=tuple(FAILURES)), URL)
+    assert printed()[4:8] == [*told, "and 4 more"]
+
+
+def test_failures_for_programs_are_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    print_failures(FAILURES, as_csv=True)
+    first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert first == {
+        "item": "a [b].jpg",
+        "key": "",
+        "column": "image",
+        "shard": "0",
+        "position": "3",
+        "reason": "empty_file",
+        "message": FAILURES[0].message,
+        "attempts": "1",
+    }
+    assert (second["item"], second["attempts"]) == ("c.jpg", "3")
+
+
+def test_what_is_no_terminal_is_not_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    print_status(status(), URL)
+    row = " ".join(capsys.readouterr().out.splitlines()[2].split())
+    assert row == "hed 3/1,200 30 24 0 0 6 hed@2+abcdef12 crash 5, no_edges 1"
 
 
 def test_models_stand_under_their_package(printed: Any) -> None:

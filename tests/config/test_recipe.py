@@ -1,9 +1,13 @@
 """PYTHONPATH=. python -m pytest tests/config/test_recipe.py"""
 
+import re
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import yaml
 
-from onegen.config.parse import parse
+from onegen.config.parse import Config, parse
 from onegen.config.recipe import RESERVED, ImageConfig, Recipe, load_recipe, make_annotator, make_source
 from onegen.config.shipped import recipe_path, shipped_folder
 from onegen.errors import ConfigError
@@ -55,6 +59,27 @@ def test_a_full_recipe_is_read_as_it_says(tmp_path):
     assert recipe.pack.columns == ["image", "hed"]
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "lines"),
+    [
+        ("name: a\nsource: {folder: x}\nname: b\n", "name", (1, 3)),
+        ("name: a\nsource:\n  folder: x\n  sidecars: true\n  folder: y\n", "folder", (3, 5)),
+        ("name: a\nimage: {min_side: 1,\n  min_side: 2}\n", "min_side", (2, 3)),
+        ("name: a\nimage: {min_side: 1, min_side: 1}\n", "min_side", (2, 2)),
+    ],
+)
+def test_a_key_given_twice_is_refused_with_its_lines(tmp_path, text, key, lines):
+    message = rf"recipe.yaml: keys must be unique, got '{key}' in line {lines[0]} and again in line {lines[1]}\."
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, text)
+
+
+def test_what_is_merged_may_be_overridden(tmp_path):
+    text = "name: a\nsource: {folder: x}\nlimits: {<<: {load_seconds: 5}}\n"
+    recipe = load(tmp_path, f"{text}select: {{near_duplicates: {{<<: {{distance: 2}}, distance: 3}}}}\n")
+    assert (recipe.select.near_duplicates.distance, recipe.limits.load_seconds) == (3, 5)
+
+
 def test_what_is_printed_can_be_built(tmp_path):
     recipe = load(tmp_path, FULL)
     assert load(tmp_path, yaml.safe_dump(recipe.model_dump(mode="json"))) == recipe
@@ -79,16 +104,40 @@ def test_recipes_that_ship_are_valid():
         ({"select": {"near_duplicates": {"distanc": 5}}}, "unknown key; did you mean 'distance'?"),
         ({"stages": [{"name": "a", "annotators": {"hed": {}}, "batchsize": 1}]}, "did you mean 'batch_size'?"),
         ({"zzz": 5}, "zzz: unknown key; choose from image, kind, limits"),
-        ({"name": "a b"}, "name: "),
-        ({"name": None}, "name: "),
-        ({"samples_per_shard": 0}, "samples_per_shard: Input should be greater than or equal to 1, got 0"),
-        ({"samples_per_shard": "many"}, "got 'many'"),
-        ({"image": {"max_side": 4}}, "image.max_side: "),
-        ({"select": {"near_duplicates": {"distance": 17}}}, "select.near_duplicates.distance: "),
-        ({"select": {"exact_duplicates": "keep"}}, "select.exact_duplicates: Input should be 'drop', got 'keep'"),
-        ({"limits": {"failure_rate": 1.5}}, "limits.failure_rate: "),
-        ({"stages": [{"name": "A", "annotators": {"hed": {}}}]}, "stages.0.name: "),
-        ({"stages": [{"name": "a", "annotators": {}}]}, "stages.0.annotators: "),
+        ({"name": "my dataset"}, "such as my-dataset, got 'my dataset'"),
+        ({"name": None}, "name: must be text, such as my-dataset, got None"),
+        ({"source": "./photos"}, "source: must be a mapping, such as {folder: ./photos}, got './photos'"),
+        (
+            {"source": ["a.tar", "b.tar"]},
+            "source: must be a mapping, such as {folder: ./photos}, got ['a.tar', 'b.tar']",
+        ),
+        ({"samples_per_shard": 0}, "samples_per_shard: must be at least 1, got 0"),
+        ({"samples_per_shard": "many"}, "samples_per_shard: must be a whole number, got 'many'"),
+        ({"image": {"max_side": 4}}, "image.max_side: must be at least 16, got 4"),
+        ({"image": {"max_side": 64.5}}, "image.max_side: must be a whole number, got 64.5"),
+        ({"image": 5}, "image: must be a mapping, got 5"),
+        (
+            {"select": {"near_duplicates": {"distance": 17}}},
+            "select.near_duplicates.distance: must be at most 8, got 17",
+        ),
+        ({"select": {"near_duplicates": 4}}, "near_duplicates: must be a mapping, such as {distance: 4}, got 4"),
+        ({"select": {"exact_duplicates": "keep"}}, "select.exact_duplicates: must be 'drop', got 'keep'"),
+        ({"select": {"keep": "scores.sharpness > 10"}}, "a mapping, such as {sharp: scores.sharpness > 10}, got "),
+        ({"pack": {"columns": "image"}}, "pack.columns: must be a list, such as [image, depth], got 'image'"),
+        ({"limits": {"failure_rate": 1.5}}, "limits.failure_rate: must be at most 1, got 1.5"),
+        ({"limits": {"batch_seconds": 0}}, "limits.batch_seconds: must be above 0, got 0"),
+        ({"stages": [{"name": "A", "annotators": {"hed": {}}}]}, "stages.0.name: must be text of the form ^[a-z]"),
+        (
+            {"stages": [{"name": "a", "annotators": {}}]},
+            "annotators: must be at least 1 long, such as {scores: {}, nsfw: {}}",
+        ),
+        ({"stages": [{"name": "a", "annotators": ["x", "y"]}]}, "such as {scores: {}, nsfw: {}}, got ['x', 'y']"),
+        ({"stages": [{"name": "a", "annotators": {"x": True}}]}, "stages.0.annotators.x: must be a mapping, got True"),
+        (
+            {"stages": ["scores"]},
+            "stages.0: must be a mapping, such as {name: look, annotators: {scores: {}, nsfw: {}}}",
+        ),
+        ({"stages": {"name": "a"}}, "stages: must be a list, such as [{name: look, "),
         ({"kind": "scene"}, "kind must be 'image' or 'pair' in this version, got 'scene'"),
         ({"kind": "pair", "select": {"near_duplicates": {}}}, "near_duplicates must be null for kind 'pair'"),
         ({"kind": "film"}, "kind: "),
@@ -96,6 +145,35 @@ def test_recipes_that_ship_are_valid():
 )
 def test_a_mistake_names_its_place_and_the_way_out(change, message):
     assert message in refused({**SMALL, **change})
+
+
+WRONG = ("x y", 5, 5.5, None, True, [], ["a"], {}, {"a": "b"}, "\x00", float("nan"))
+"""Values of every kind that YAML gives."""
+
+
+def places(kind: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield where the fields of a model and of the models in it are."""
+    for name, field in kind.model_fields.items():
+        yield (*path, name)
+        for inner in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(inner, type) and issubclass(inner, Config) and "annotators" not in inner.model_fields:
+                yield from places(inner, (*path, name))
+
+
+@pytest.mark.parametrize("path", [*places(Recipe), ("stages", "name"), ("stages", "annotators")], ids=".".join)
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_no_word_of_the_library_reaches_a_user(path, wrong):
+    data: Any = wrong
+    for name in reversed(path):
+        data = {name: data}
+    if path[0] == "stages" and len(path) > 1:
+        data = {"stages": [{"name": "look", "annotators": {"hed": {}}, **data["stages"]}]}
+    message = ""
+    try:
+        parse(Recipe, {**SMALL, **data}, "recipe.yaml")
+    except ConfigError as error:
+        message = str(error)
+    assert not re.search("Input|should|dictionary|string|Value error|pydantic|instance", message)
 
 
 def test_every_mistake_is_told_at_once():
@@ -159,6 +237,7 @@ def test_a_source_is_named_by_its_key():
         ({"folder": "x", "sidecar": False}, "source 'folder' has no option 'sidecar'; did you mean 'sidecars'"),
         ({"folder": "x", "sidecars": "perhaps"}, "options of 'folder' must be mended:\n  sidecars: "),
         ({"folder": None}, "options of 'folder' must be mended:\n  folder: "),
+        ({"webdataset": ["a.tar", "b.tar"]}, r"must be one path or URL, got \['a.tar', 'b.tar'\]. .*'data/\*.tar'"),
         ({"nowhere.module": "x"}, "'nowhere.module' is unknown"),
     ],
 )

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import onegen.annotators.depth
-from onegen.build.build import Options, build
+from onegen.build.build import build
+from onegen.build.work import Options
 from onegen.config import registry
 from onegen.config.recipe import Recipe
 from onegen.config.registry import available, backends, find, register

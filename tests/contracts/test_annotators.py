@@ -91,20 +91,20 @@ def stored(annotator: Annotator, answer: Annotation | Rejected) -> Annotation:
 
 
 @functools.cache
-def said(column: str) -> tuple[Annotation, ...]:
+def column_of(column: str) -> tuple[Annotation, ...]:
     """Return what a column says of each picture, as a later annotator sees it."""
     annotator = make(column)
-    found = [stored(annotator, answer) for answer in answers(column)]
+    annotations = [stored(annotator, answer) for answer in answers(column)]
     if column == "detection":
         crowd = list(pictures()).index(CROWD)
-        found[crowd] = two_hundred(pictures()[CROWD])
-    return tuple(found)
+        annotations[crowd] = two_hundred(pictures()[CROWD])
+    return tuple(annotations)
 
 
 @functools.cache
 def items(name: str) -> tuple[Item, ...]:
     """Return the pictures as items for an annotator, with what its required columns say of them."""
-    columns = {column: said(column) for column in make(name).requires if column in NAMES}
+    columns = {column: column_of(column) for column in make(name).requires if column in NAMES}
     return tuple(
         Item(
             key=f"{index:020x}",
@@ -218,7 +218,7 @@ def test_on_the_base_an_annotator_says_only_what_is_its_own():
 
 def test_the_pictures_hold_nobody_and_a_crowd():
     """What the other tests cover: no detection at all, and two hundred people."""
-    counts = [answer.values["num_objects"] for answer in said("detection")]
+    counts = [answer.values["num_objects"] for answer in column_of("detection")]
     assert counts.count(0) >= 5
     assert max(counts) == 200
 
@@ -319,5 +319,5 @@ def test_another_process_gives_the_same_bytes_without_torch_or_ray(name):
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    said, tolerant = done.stdout.split()[-2:]
-    assert tolerant == "True" or said == digest(answers(name))
+    printed, tolerant = done.stdout.split()[-2:]
+    assert tolerant == "True" or printed == digest(answers(name))

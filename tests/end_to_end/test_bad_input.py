@@ -225,9 +225,10 @@ def test_a_stored_file_cut_short_is_named(recipe: Recipe, out: Path, built: Path
     shutil.rmtree(out / "columns" / "tone")
     with pytest.raises(Stopped, match=rf"columns/image/{tar.name} must hold \d+ bytes at \d+, got .*onegen verify"):
         run(recipe, out)
+    # A tar that is gone is made again; one that lies about its bytes is for the user to judge.
     tar.unlink()
-    with pytest.raises(Stopped, match=rf"{tar.name}"):
-        run(recipe, out)
+    run(recipe, out)
+    assert tar.is_file()
 
 
 @pytest.fixture

@@ -216,3 +216,29 @@ def test_a_table_without_the_mapped_column_changes_nothing(tmp_path):
     with pytest.raises(ConfigError, match="got 'image'; it has file, text, score"):
         run(wrong, tmp_path / "out")
     assert not (tmp_path / "out/dataset.json").exists()
+
+
+def test_what_is_passed_over_is_said_after_planning(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(jpeg(1))
+    for name in ("b.heic", "c.heic", "d.mp4"):
+        (folder / name).write_bytes(b"1")
+    ears = Ears()
+    run(make_recipe(folder, []), tmp_path / "out", ears)
+    assert {note for note in ears.notes if "passed over" in note} == {
+        "2 files passed over, because .heic cannot be opened: convert them to JPEG, PNG or WebP",
+        "1 file passed over, because their names do not end like those of images",
+    }
+
+
+@pytest.mark.parametrize("kind", ["paths", "tars"])
+def test_an_output_inside_its_source_is_not_read_again(tmp_path, kind):
+    made = KINDS[kind](tmp_path / "in")
+    (name,) = (name for name in ("parquet", "webdataset") if name in made.source)
+    inside = made.model_copy(update={"source": {**made.source, name: str(tmp_path / "in")}})
+    out = tmp_path / "in/out"
+    digest = run(inside, out).digest
+    assert run(inside, out).digest == digest
+    assert run(inside, tmp_path / "in/other").digest == digest
+    assert len(rows(tmp_path / "in/other", IMAGE)) == COUNT

@@ -53,6 +53,13 @@ def test_an_orbit_without_a_right_or_a_radius_is_refused(elevation, distance):
         orbit(0, elevation, distance)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["azimuth", "elevation", "distance", "focal"])
+def test_an_orbit_of_numbers_that_are_not_finite_is_refused_by_name(name, number):
+    with pytest.raises(ConfigError, match=name):
+        orbit(**{"azimuth": 0.0, name: number})
+
+
 def test_camera_centres_in_the_first_frame():
     # printed vectors of the spec, in the first camera's PyTorch3D frame (x left, y up, z forward)
     centres = [camera.center * [-1, -1, 1] for camera in relative_to_first(RIG)]

@@ -201,6 +201,29 @@ def test_a_sentencepiece_tokenizer_without_sentencepiece_names_the_package(t5, m
         load_text_encoder("t5", str(t5))
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "spiece.model"])
+def test_a_tokenizer_without_its_vocabulary_is_refused(t5, name):
+    # what transformers makes of such a folder has four entries, and reads every prompt as unknown words
+    (t5 / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(ConfigError, match=rf"tokenizer must have a vocabulary, got 4 entries .* Put its .*{name}"):
+        load_text_encoder("t5", str(t5))
+
+
+def test_special_tokens_alone_are_no_vocabulary(t5):
+    T5Tokenizer(extra_ids=50).save_pretrained(t5 / "tokenizer")
+    with pytest.raises(ConfigError, match="and no word among them"):
+        load_text_encoder("t5", str(t5))
+
+
+def test_a_tokenizer_of_a_larger_model_is_refused(t5):
+    letters = [(chr(code), -2.0) for code in range(97, 197)]
+    T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *letters], extra_ids=0).save_pretrained(
+        t5 / "tokenizer"
+    )
+    with pytest.raises(ConfigError, match="at most the 64 entries of its text encoder, got 103"):
+        load_text_encoder("t5", str(t5))
+
+
 def test_a_full_t5_may_bring_its_decoder(t5):
     file = t5 / "text_encoder" / "model.safetensors"
     save_file({**load_file(file), "decoder.final_layer_norm.weight": torch.zeros(24)}, file, metadata={"format": "pt"})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onegen.pixels.phash import phash
+from onegen.pixels.phash import FLAT, phash
 from tests.packaged import photo
 
 PHOTOS = ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"]
@@ -51,6 +51,7 @@ def test_a_flat_picture_has_a_steady_hash():
     # All frequencies but the mean are zero: rounding must not let noise decide their bits.
     hashes = {phash(np.full((40, 60, 3), level, np.uint8)) for level in range(1, 256, 5)}
     assert hashes == {1 << 63}
+    assert {*hashes, phash(np.zeros((40, 60, 3), np.uint8))} == set(FLAT)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 2)])

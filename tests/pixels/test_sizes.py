@@ -1,6 +1,8 @@
 """Sizes: what fits, the training table of buckets, the choice of a bucket, and the crop into it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onegen.errors import ConfigError
 from onegen.pixels.sizes import BASES, bucket_table, center_crop, check_size, fit, nearest_bucket
@@ -77,7 +79,11 @@ def test_unknown_bases_are_refused():
 @pytest.mark.parametrize(
     ("size", "target", "box"),
     [
-        ((480, 640), (416, 576), (9, 0, 462, 640)),  # int(640 * 416 / 576) = 462 rows
+        # 640 / (576 / 416) = 462.22 rows; half of the 17.78 that go is 8, half of 480 - 462 would be 9
+        ((480, 640), (416, 576), (8, 0, 462, 640)),
+        ((3000, 4000), (416, 576), (55, 0, 2888, 4000)),
+        # 1365 * (608 / 416) is 1995 on paper and just below it in floats
+        ((1365, 2048), (416, 608), (0, 26, 1365, 1994)),
         ((480, 640), (512, 512), (0, 80, 480, 480)),
         ((641, 480), (512, 512), (80, 0, 480, 480)),
         ((512, 512), (512, 512), (0, 0, 512, 512)),
@@ -86,6 +92,14 @@ def test_unknown_bases_are_refused():
 )
 def test_the_crop_is_centred_and_cuts_fractions(size, target, box):
     assert center_crop(*size, *target) == box
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from(sorted(bucket_table(512).values())))
+def test_the_crop_lies_inside_the_picture(height, width, target):
+    top, left, rows, columns = center_crop(height, width, *target)
+    assert top >= 0 <= left
+    assert 1 <= rows <= height - top
+    assert 1 <= columns <= width - left
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from onegen.sampler.arrange import (
     arrange_frames,
     arrange_views,
     make_prompt,
+    make_rig,
     parse_entity,
     parse_numbers,
     spread,
@@ -59,6 +60,20 @@ def test_pictures_find_their_views(task, paths, predict, views):
         ("faceid", PicturePaths(references=(A, B, C, D, A)), "", "must be 2 to 5"),
         ("faceid", PicturePaths(), "", "must be given for all views but one"),
         ("image_inpainting+faceid", PicturePaths(references=(A,)), "", "must be given for all views but one"),
+        # and the message names the option that is missing
+        ("text2image", PicturePaths(images=(A,)), "", "Leave --image out; a photo goes with image_editing"),
+        ("depth2image", PicturePaths(images=(A,), conditions=(B,)), "", "got all of them. Leave --image or a --cond"),
+        ("faceid", PicturePaths(), "", r"Add --reference FILE \(reference\)\."),
+        ("faceid", PicturePaths(), "image,reference", r"Add --reference FILE"),
+        ("deblurring", PicturePaths(), "", r"Add --condition FILE \(blurred\)\."),
+        ("deblurring", PicturePaths(images=(A,)), "", r"got none for blurred. Add --condition FILE \(blurred\)"),
+        ("image_inpainting+faceid", PicturePaths(references=(A,)), "", r"Add --condition FILE \(masked\)\."),
+        (
+            "depth2image",
+            PicturePaths(),
+            "",
+            r"Add --condition FILE \(depth\) or --image FILE \(image\), or --predict depth,image\.",
+        ),
     ],
 )
 def test_a_wrong_number_of_pictures_is_refused(task, paths, predict, says):
@@ -112,9 +127,22 @@ def test_numbers():
     assert parse_numbers("1.5", 3, "--distance") == (1.5, 1.5, 1.5)
     assert spread(-45, 60, 4) == (-45, -10, 25, 60)
     assert parse_entity("Red : a cat").colour == "red"
-    for text in ("1,2", "one"):
+    for text in ("1,2", "one", "", "1,nan,2", "inf"):
         with pytest.raises(ConfigError, match="--distance must be"):
             parse_numbers(text, 3, "--distance")
+
+
+def test_a_trajectory_goes_between_two_azimuths():
+    assert len(make_rig("-45,60", "0", "1.7", 1.4, 5)) == 5
+    with pytest.raises(ConfigError, match="--azimuth must be the two ends of the --trajectory, got only '30'"):
+        make_rig("30", "0", "1.7", 1.4, 5)
+
+
+def test_angles_that_are_no_numbers_are_refused_by_option():
+    with pytest.raises(ConfigError, match="--azimuth must be finite numbers separated by commas, got '0,nan'"):
+        make_rig("0,nan", "0", "1.7", 1.4, 0)
+    with pytest.raises(ConfigError, match="focal length must be finite and positive"):
+        make_rig("0,20", "0", "1.7", float("nan"), 0)
 
 
 def test_the_command_is_imported_without_torch():

@@ -81,6 +81,68 @@ def test_damaged_weights_are_refused_by_name(copy, part, damage):
         OneDiffusionPipeline.from_pretrained(str(copy))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "text_encoder/model.safetensors",
+        "tokenizer/tokenizer.json",
+        "tokenizer/tokenizer_config.json",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+    ],
+)
+@pytest.mark.parametrize("content", ["", "[]", "no JSON"])
+def test_a_broken_file_is_a_message_and_what_to_do(copy, name, content):
+    (copy / name).write_text(content)
+    with pytest.raises(ConfigError, match=r"fetch them again|Download it again"):
+        OneDiffusionPipeline.from_pretrained(str(copy))
+
+
+def test_a_tokenizer_without_padding_is_refused(copy):
+    (copy / "tokenizer" / "tokenizer_config.json").unlink()
+    with pytest.raises(ConfigError, match="must have a padding token, got none"):
+        OneDiffusionPipeline.from_pretrained(str(copy))
+
+
+def test_a_variant_is_read_from_its_files(copy, pipe):
+    with pytest.raises(ConfigError, match="variant"):
+        OneDiffusionPipeline.from_pretrained(str(copy), variant="fp16")
+    for part, name in WEIGHTS.items():
+        file = copy / part / name
+        file.rename(file.with_name(name.replace(".safetensors", ".fp16.safetensors")))
+    loaded = OneDiffusionPipeline.from_pretrained(str(copy), variant="fp16", use_safetensors=True)
+    assert torch.equal(loaded.transformer.x_embedder.weight, pipe.transformer.x_embedder.weight)
+
+
+def test_pickled_weights_are_read_only_where_they_are_not_refused(copy):
+    file = copy / "transformer" / WEIGHTS["transformer"]
+    torch.save(load_file(file), file.with_suffix(".bin"))
+    file.unlink()
+    OneDiffusionPipeline.from_pretrained(str(copy), use_safetensors=None)
+    with pytest.raises(ConfigError, match="safetensors"):
+        OneDiffusionPipeline.from_pretrained(str(copy), use_safetensors=True)
+
+
+@pytest.mark.parametrize("options", [{"device_map": "cpu"}, {"low_cpu_mem_usage": False}, {"low_cpu_mem_usage": True}])
+def test_ways_to_load_give_the_same_weights(copy, pipe, options):
+    loaded = OneDiffusionPipeline.from_pretrained(str(copy), torch_dtype=torch.bfloat16, **options)
+    for part in WEIGHTS:
+        expected = getattr(pipe, part).state_dict()
+        for name, tensor in getattr(loaded, part).state_dict().items():
+            assert torch.equal(tensor, expected[name].to(torch.bfloat16))
+
+
+def test_a_device_map_over_several_devices_is_refused(model_folder):
+    for device_map in ("balanced", {"transformer": "cuda"}):
+        with pytest.raises(ConfigError, match=r"must be one device, .* enable_model_cpu_offload"):
+            OneDiffusionPipeline.from_pretrained(str(model_folder), device_map=device_map)
+
+
 @pytest.mark.parametrize("name", ["model_index.json", "vae", "tokenizer"])
 def test_a_missing_part_is_named(copy, name):
     path = copy / name

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from onegen.errors import ConfigError
-from onegen.sampler.images import prepare, read_image, to_image, to_pil
+from onegen.sampler.images import paint_holes, prepare, read_image, to_image, to_pil
 
 pytestmark = pytest.mark.torch
 
@@ -51,6 +51,45 @@ def test_pixels_without_a_range_are_refused():
 def test_arrays_of_another_kind_are_refused(array):
     with pytest.raises(ConfigError, match=r"uint8 \(H, W, 3\)"):
         to_image(array)
+
+
+def test_the_refusal_of_floats_says_how_to_scale_them():
+    with pytest.raises(ConfigError, match=r"got float32 \(4, 4, 3\). Bring its values to 0 .. 255"):
+        to_image(np.zeros((4, 4, 3), np.float32))
+
+
+def test_transparent_holes_are_black_where_inpainting_fills_them_and_white_elsewhere(tmp_path):
+    photo = Image.new("RGBA", (4, 2), (10, 200, 30, 255))
+    photo.putpixel((1, 0), (90, 90, 90, 0))
+    exif = photo.getexif()
+    exif[0x0112] = 6  # turn by a quarter: the hole goes where the pixel goes
+    photo.save(tmp_path / "holes.png", exif=exif)
+    assert to_image(photo).getpixel((1, 0)) == (255, 255, 255)
+    assert to_image(photo, "masked").getpixel((1, 0)) == (0, 0, 0)
+    assert to_image(photo, "masked").getpixel((0, 0)) == (10, 200, 30)
+    upright = read_image(tmp_path / "holes.png", "masked")
+    assert upright.size == (2, 4)
+    assert upright.getpixel((1, 1)) == (0, 0, 0)
+    assert read_image(tmp_path / "holes.png").getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_a_palette_with_a_transparent_colour_has_holes_too():
+    image = Image.new("P", (2, 1), 0)
+    image.putpalette([9, 9, 9, 50, 60, 70])
+    image.putpixel((1, 0), 1)
+    image.info["transparency"] = 0
+    assert [to_image(image, "masked").getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (50, 60, 70)]
+
+
+def test_a_mask_is_black_on_its_photo_where_it_is_white():
+    photo, mask = Image.new("RGB", (3, 1), (5, 6, 7)), Image.new("RGB", (3, 1))
+    mask.putpixel((1, 0), (128, 128, 128))
+    mask.putpixel((2, 0), (127, 127, 127))
+    assert [paint_holes(photo, mask).getpixel((x, 0)) for x in range(3)] == [(5, 6, 7), (0, 0, 0), (5, 6, 7)]
+    with pytest.raises(ConfigError, match="got none of it. Invert it"):
+        paint_holes(photo, Image.new("RGB", (3, 1)))
+    with pytest.raises(ConfigError, match="size of its photo, 3x1, got 1x3. Resize"):
+        paint_holes(photo, mask.transpose(Image.Transpose.ROTATE_90))
 
 
 def test_files_are_read_upright(tmp_path):

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from diffusers.hooks import apply_layerwise_casting
 from PIL import Image
 
 from onegen.errors import ConfigError
@@ -45,7 +46,7 @@ def text_states(pipe, texts):
 
 @torch.no_grad()
 def plain_sampler(pipe, prompt, negative, mask, fixed, steps, guidance, generator):
-    """Spec section 6.4 for one sample: `fixed` maps a view to its pixels (3,H,W) or its latent (16,h,w)."""
+    """Sample as docs/onediffusion.md, section 6.4 says: `fixed` maps a view to pixels (3,H,W) or latent (16,h,w)."""
     size = (16, 8, 8)
     pixels = [fixed[view] for view in sorted(fixed) if fixed[view].shape[0] == 3]
     if pixels:
@@ -233,6 +234,56 @@ def test_given_noise_is_used(pipe, photos):
         pipe("depth2image", [None, photos[0]], latents=noise[:, 0], **SMALL)
 
 
+def test_latents_that_are_not_finite_are_refused_and_never_a_black_picture(pipe):
+    forward = pipe.transformer.forward
+    pipe.transformer.forward = lambda *views, **options: forward(*views, **options) * torch.inf
+    for output_type in ("pil", "latent"):
+        with pytest.raises(ConfigError, match=r"latents after 3 steps must be finite, got NaN .* in torch.float32"):
+            pipe("text2image", prompt="x", output_type=output_type, **SMALL)
+
+
+def test_the_part_that_overflows_is_named(pipe, photos):
+    half = {"encode": pipe.vae.encode, "decode": pipe.vae.decode}
+
+    def overflow(name):
+        def spy(tensor):
+            output = half[name](tensor)
+            if name == "decode":
+                output.sample.mul_(torch.nan)
+            else:
+                output.latent_dist.mean.mul_(torch.nan)
+            return output
+
+        return spy
+
+    pipe.vae.decode = overflow("decode")
+    with pytest.raises(ConfigError, match="decoded images must be finite"):
+        pipe("text2image", prompt="x", **SMALL)
+    pipe.vae.encode = overflow("encode")
+    with pytest.raises(ConfigError, match="latents of the given images must be finite"):
+        pipe("depth2image", [photos[0], None], **SMALL)
+    with pytest.raises(ConfigError, match="latents given must be finite"):
+        pipe("text2image", prompt="x", latents=torch.full((1, 1, 16, 8, 8), torch.nan), **SMALL)
+    pipe.text_encoder.shared.weight.data.fill_(torch.inf)
+    with pytest.raises(ConfigError, match="text states must be finite"):
+        pipe("text2image", prompt="x", **SMALL)
+
+
+def test_samples_of_different_shapes_are_refused_unless_a_size_is_given(pipe, photos):
+    views = [[photos[0], None], [photos[1].rotate(90, expand=True), None]]
+    with pytest.raises(ConfigError, match=r"must share a size, got .* 448x544, 544x448"):
+        pipe("depth2image", views, num_inference_steps=1)
+    assert len(pipe("depth2image", views, **SMALL).images) == 2
+
+
+def test_holes_of_an_inpainting_are_black(pipe):
+    photo = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+    seen, encode = [], pipe.vae.encode
+    pipe.vae.encode = lambda pixels: seen.append(pixels) or encode(pixels)
+    pipe("image_inpainting", [None, photo], **SMALL)
+    assert seen[0].unique().tolist() == [-1.0]
+
+
 def test_a_bright_image_is_normalised_once(pipe):
     # the released pipeline takes an image without a pixel below mid-grey for one that still needs (x - 0.5) / 0.5
     bright = Image.new("RGB", (64, 64), (153, 204, 255))
@@ -392,8 +443,8 @@ def test_parts_that_do_not_fit_are_refused():
         (("depth2image", [None, 0], "a", ["one"]), "negative prompt must be of the type"),
         (("depth2image", [[None, 0]] * 2, ["a"] * 3), "lists of views must be one, or one per sample"),
         (
-            ("semanticmap2image", [None, 0], "[[semanticmap2image]] <#123456 mauve mask: cat> x"),
-            "colour must be one of",
+            ("depth2image", [None, 0], Prompt(("hed2img",))),
+            "must open with the tokens of depth2image, got those of hed",
         ),
     ],
 )
@@ -416,6 +467,8 @@ def test_calls_that_are_refused(pipe, photos, arguments, says):
         ({"height": 64}, "height and width must be given together"),
         ({"num_inference_steps": 0}, "steps must be at least 1"),
         ({"num_images_per_prompt": 0}, "at least 1"),
+        ({"guidance_scale": float("nan")}, "guidance_scale must be finite and above 0, got nan"),
+        ({"rope_scale_factor": 0.0}, "rope_scale_factor must be finite and above 0"),
         ({"output_type": "jpeg"}, "must be one of pil, np, pt, latent"),
         ({"generator": [torch.Generator()] * 3}, r"one per output \(1\), got 3"),
         ({"callback_on_step_end_tensor_inputs": ("prompt_embeds",)}, "must be of"),
@@ -439,3 +492,39 @@ def test_a_long_prompt_warns_with_its_lost_words(pipe):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         pipe("text2image", prompt="short", height=32, width=32, num_inference_steps=1)
+
+
+def relative_change(pipe):
+    """How far the latents are from those of the same network in plain float32."""
+    options = {"prompt": "a bay", "output_type": "latent", **SMALL}
+    plain = random_pipeline()
+    plain.set_progress_bar_config(disable=True)
+    pipe.set_progress_bar_config(disable=True)
+    wanted = plain("text2image", generator=seeded(), **options).latents
+    latents = pipe("text2image", generator=seeded(), **options).latents
+    return float((latents.float() - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("storage", [torch.float8_e4m3fn, torch.bfloat16])
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("skip", ["auto", "norms"])  # the network's own choice of layers, and all linear ones
+def test_weights_stored_in_fewer_bits_run(storage, compute, skip):
+    pipe = random_pipeline()
+    pipe.to(compute)
+    if skip == "auto":
+        pipe.transformer.enable_layerwise_casting(storage_dtype=storage, compute_dtype=compute)
+    else:
+        apply_layerwise_casting(pipe.transformer, storage, compute, skip_modules_pattern=("norm", "y_embedder.0"))
+    assert pipe.transformer.layers[0].attention.wq.weight.dtype == storage
+    assert pipe.transformer.final_layer.linear.weight.dtype == (compute if skip == "auto" else storage)
+    assert 0 <= relative_change(pipe) < (0.1 if storage == torch.float8_e4m3fn else 0.02)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_linear_layers_quantised_to_int8_run():
+    # such layers have no weights left that could tell a dtype
+    pipe = random_pipeline()
+    for part in ("transformer", "text_encoder"):
+        quantised = torch.ao.quantization.quantize_dynamic(getattr(pipe, part), {torch.nn.Linear}, dtype=torch.qint8)
+        setattr(pipe, part, quantised)
+    assert 0 < relative_change(pipe) < 0.1

@@ -124,17 +124,6 @@ def test_a_packed_commit_gives_plain_names(store: Store):
         assert store.read("shards/000000.tar") == text
 
 
-def test_a_sweep_takes_what_no_manifest_names(store: Store):
-    dataset = Dataset(store)
-    kept = write_column(store, "image", 0, lines("a"))
-    orphans = ["columns/image/000000-00000000.tar", "columns/hed/000001-11111111.parquet", "shards/000000.tar"]
-    for name in orphans:
-        store.write(name, b"orphan")
-    assert sorted(dataset.sweep()) == sorted(orphans)
-    assert dataset.sweep() == []
-    assert set(store.names("columns/image")) == {"000000.json", *kept.files}
-
-
 def test_the_digest_is_of_columns_in_any_order_of_making(store: Store):
     dataset = Dataset(store)
     write_column(store, "image", 0, lines("a"))

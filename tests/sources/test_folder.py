@@ -2,12 +2,16 @@
 
 import json
 import os
+import unicodedata
 
 import pytest
 
 from onegen.errors import ConfigError, SampleError
+from onegen.pixels.upright import SUFFIXES
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
-from onegen.sources.folder import IMAGES, Folder
+from onegen.sources import passed_over
+from onegen.sources.folder import Folder
+from onegen.sources.reading.sidecar import sidecar_facts
 from tests.fabricated import memory_store
 from tests.pictures import png
 
@@ -36,8 +40,8 @@ def test_images_are_found_at_any_depth_and_others_are_not(tmp_path):
 
 
 def test_every_extension_is_an_image(tmp_path):
-    write(tmp_path, **{f"x{extension}": b"1" for extension in IMAGES})
-    assert sorted(plan(tmp_path)) == sorted(f"x{extension}" for extension in IMAGES)
+    write(tmp_path, **{f"x{extension}": b"1" for extension in SUFFIXES})
+    assert sorted(plan(tmp_path)) == sorted(f"x{extension}" for extension in SUFFIXES)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,43 @@ def test_any_name_is_listed_and_read(tmp_path, name):
 def test_hidden_files_and_folders_are_passed_over(tmp_path):
     write(tmp_path, **{".hidden.jpg": b"1", ".git/a.jpg": b"2", "b/._a.jpg": b"3", "b/a.jpg": b"4"})
     assert sorted(plan(tmp_path)) == ["b/a.jpg"]
+
+
+def test_what_is_passed_over_is_counted_by_reason(tmp_path):
+    names = [
+        "a.jpg",
+        "a.txt",
+        "b.heic",
+        "c.HEIC",
+        "d.jxl",
+        "movie.mp4",
+        "none",
+        "x.txt",
+        "y.json",
+        ".hidden",
+        "LICENCE",
+    ]
+    write(tmp_path / "in", **dict.fromkeys([*names, "metadata.jsonl", "out/plan/000000.parquet", "out/a.jpg"], b"1"))
+    (tmp_path / "in/link").symlink_to(tmp_path)
+    (tmp_path / "in/link.jpg").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "in/pipe.jpg")
+    source = Folder(str(tmp_path / "in"))
+    for _ in range(2):
+        assert [row["item"] for batch in source.listing() for row in batch.to_pylist()] == ["a.jpg"]
+        assert passed_over(source) == {
+            ".heic cannot be opened: convert them to JPEG, PNG or WebP": 2,
+            ".jxl cannot be opened: convert them to JPEG, PNG or WebP": 1,
+            "metadata.jsonl is not read: captions stand in a file beside each image, or use the source parquet": 1,
+            "their names do not end like those of images": 2,
+            "they are captions or JSON beside no image": 2,
+            "they are links to folders, which are not followed": 2,
+            "they are neither files nor folders": 1,
+            "they are onegen datasets of their own": 1,
+        }
+
+
+def test_a_source_that_does_not_count_passes_nothing_over():
+    assert passed_over(object()) == {}
 
 
 def test_an_empty_folder_lists_nothing(tmp_path):
@@ -115,9 +156,42 @@ def test_a_sidecar_goes_to_every_image_of_its_stem(tmp_path):
 )
 def test_a_broken_sidecar_names_its_file(tmp_path, name, data):
     write(tmp_path, **{"a.jpg": b"1", name: data})
-    with pytest.raises(SampleError, match=rf"{name} must be UTF-8 text or a JSON object") as caught:
+    with pytest.raises(SampleError, match=rf"{name} must be (UTF-8 text|a JSON object)") as caught:
         facts(tmp_path, "a.jpg")
     assert caught.value.reason == "bad_sidecar"
+
+
+@pytest.mark.parametrize("field", ["caption", "text", "licence", "license", "attribution"])
+def test_what_json_says_of_an_image_is_text_or_absent(field):
+    for value in ("NaN", "-Infinity", "0", "0.5", "true", "false", "[]", '["a"]', "{}", '{"a": 1}'):
+        with pytest.raises(SampleError, match=rf"^{field} must be text or null, got .* in a\.json") as caught:
+            sidecar_facts("a.json", f'{{"{field}": {value}}}'.encode())
+        assert caught.value.reason == "bad_sidecar"
+
+
+def test_null_and_empty_text_say_nothing(tmp_path):
+    said = {"caption": None, "text": "other", "licence": "", "attribution": None}
+    write(tmp_path, **{"a.jpg": b"1", "a.json": json.dumps(said)})
+    assert facts(tmp_path, "a.jpg") == ("other", None, None)
+
+
+def test_suffixes_may_be_in_upper_case(tmp_path):
+    write(
+        tmp_path, **{"A.JPG": b"1", "A.TXT": "text", "B.jpg": b"2", "B.JPG.Json": "{}", "B.Json": '{"caption": "json"}'}
+    )
+    assert facts(tmp_path, "A.JPG")[0] == "text"
+    assert facts(tmp_path, "B.jpg")[0] == "json"
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jpg.txt"])
+def test_names_that_look_alike_are_paired_and_those_written_alike_first(tmp_path, suffix):
+    composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    write(tmp_path / "one", **{f"{composed}.jpg": b"1", f"{apart}{suffix}": "apart"})
+    write(tmp_path / "other", **{f"{apart}.jpg": b"1", f"{composed}{suffix}": "composed"})
+    write(tmp_path / "both", **{f"{name}{end}": name for name in (composed, apart) for end in (".jpg", suffix)})
+    assert facts(tmp_path / "one", f"{composed}.jpg")[0] == "apart"
+    assert facts(tmp_path / "other", f"{apart}.jpg")[0] == "composed"
+    assert [facts(tmp_path / "both", f"{name}.jpg")[0] for name in (composed, apart)] == [composed, apart]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_caption(tmp_path):

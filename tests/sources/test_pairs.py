@@ -285,7 +285,7 @@ def test_rights_are_of_both_and_captions_of_each(tmp_path):
         ({"target": "t", "source": "s", "subject": "j", "margin": 8}, "margin and target_side must stand beside image"),
         ({"target": "t", "source": "s", "subject": "j", "target_side": "left"}, "must stand beside image"),
         ({"target": "t", "source": "t", "subject": "j"}, "target and source must be two columns, got 't' twice."),
-        ({"image": "p", "subject": "j", "target_side": "top"}, "Input should be 'left' or 'right'"),
+        ({"image": "p", "subject": "j", "target_side": "top"}, "must be 'left' or 'right'"),
         ({"image": "p", "subject": "j", "targets": "t"}, "source 'pairs' has no option 'targets'; did you mean"),
     ],
 )

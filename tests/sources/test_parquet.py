@@ -105,6 +105,24 @@ def test_texts_come_from_the_columns_the_recipe_names(tmp_path):
     assert (second.images[0].caption, second.images[0].licence, second.images[0].attribution) == (None, None, "Bo")
 
 
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("captions", ["one", "b", None, None]),
+        ({"column": "captions"}, ["one", "b", None, None]),
+        ({"column": "captions", "pick": "longest"}, ["three", "b", None, None]),
+        ({"column": "text", "pick": "longest"}, ["plain", None, None, None]),
+    ],
+)
+def test_one_of_a_list_of_captions_is_picked(tmp_path, caption, expected):
+    captions = [["one", "three", "seven"], [None, " ", "b"], [], None]
+    write(tmp_path / "a.parquet", image=PICTURES[:4], captions=captions, text=["plain", None, None, ""])
+    source = make_source({"parquet": str(tmp_path), "caption": caption})
+    assert [source.read(item).images[0].caption for item in plan(source)] == expected
+    again = pickle.loads(pickle.dumps(source))
+    assert again == source
+
+
 def test_a_caption_of_100_kb_is_kept_in_full(tmp_path):
     long = "é" * 100_000
     source = Parquet(write(tmp_path / "a.parquet", image=PICTURES[:1], text=[long]), caption="text")
@@ -172,6 +190,29 @@ def test_a_folder_whose_name_begins_like_the_root_is_outside(tmp_path, image_roo
         assert f"must lie below {tmp_path}/in, got {path}" in message
 
 
+def test_a_link_that_leads_outside_is_not_followed(tmp_path):
+    for name in ("secret/a.jpg", "in/real/a.jpg", "in-evil/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    links = {"file.jpg": "secret/a.jpg", "folder": "secret", "evil": "in-evil", "inside": "in/real", "gone": "nowhere"}
+    for name, target in links.items():
+        (tmp_path / "in" / name).symlink_to(tmp_path / target)
+    (tmp_path / "door").symlink_to(tmp_path / "in")
+    paths = ["file.jpg", "folder/a.jpg", "evil/a.jpg", "inside/a.jpg", "real/a.jpg", "gone"]
+    write(tmp_path / "in/t.parquet", image=paths)
+    for folder in ("in", "door"):
+        source = Parquet(str(tmp_path / folder / "t.parquet"))
+        *outside, inside, real, gone = plan(source)
+        for item in (*outside, gone):
+            reason, message = failed(source, item)
+            assert reason == "outside_root"
+            assert f"a link to {tmp_path}/" in message
+        assert [source.read(item).images[0].data for item in (inside, real)] == [b"in/real/a.jpg"] * 2
+    wider = Parquet(str(tmp_path / "in/t.parquet"), image_root=str(tmp_path))
+    write(tmp_path / "in/t.parquet", image=["in/file.jpg"])
+    assert wider.read(plan(wider)[0]).images[0].data == b"secret/a.jpg"
+
+
 def test_a_path_to_nothing_fails_by_its_name(tmp_path):
     source = Parquet(write(tmp_path / "t.parquet", image=["gone.jpg", "folder"]))
     (tmp_path / "folder").mkdir()
@@ -216,7 +257,8 @@ def test_columns_of_no_use_are_refused(tmp_path):
     assert "image column must hold bytes, paths or {bytes, path} structs, got int64" in refused(
         Parquet(path, image="number")
     )
-    assert "caption column must hold text, got list" in refused(Parquet(path, caption="texts"))
+    assert "caption column must hold text or lists of it, got int64" in refused(Parquet(path, caption="number"))
+    assert "licence column must hold text, got list" in refused(Parquet(path, licence="texts"))
     with pytest.raises(ConfigError, match="kept columns must hold text, numbers.*got binary in 'raw'"):
         Parquet(path, keep=("raw",)).provides  # noqa: B018
 
@@ -313,6 +355,48 @@ def test_what_is_kept_has_types_the_index_can_hold(tmp_path):
         "box": {"x": 1, "at": "2024-01-02T00:00:00"}, "key_": "k0",
     }  # fmt: skip
     assert source.annotations(items[1])["metadata"].values["box"] is None
+
+
+def test_the_footers_of_all_files_say_the_types(tmp_path):
+    for number, (n, x, t) in enumerate([([None], [5], [[]]), ([2], [5.5], [["a"]]), ([3], [None], [None])]):
+        types = {"n": pa.null() if n == [None] else pa.int64()}
+        write(tmp_path / f"{number}.parquet", image=PICTURES[:1], n=n, x=x, t=t, types=types)
+    source = Parquet(str(tmp_path), keep=("n", "x", "t"))
+    fields = {name: str(kind) for name, kind in source.provides["metadata"].fields.items()}
+    assert fields == {"n": "int64", "x": "double", "t": "list<item: string>"}
+    values = [source.annotations(item)["metadata"].values for item in plan(source)]
+    assert values == [{"n": None, "x": 5, "t": []}, {"n": 2, "x": 5.5, "t": ["a"]}, {"n": 3, "x": None, "t": None}]
+
+
+def test_files_that_do_not_go_together_are_refused(tmp_path):
+    write(tmp_path / "0.parquet", image=PICTURES[:1], s=["a"])
+    write(tmp_path / "1.parquet", image=PICTURES[:1], s=[3])
+    with pytest.raises(ConfigError, match=r"got string of 's' in .*/0\.parquet and int64 in .*/1\.parquet"):
+        Parquet(str(tmp_path), keep=("s",)).provides  # noqa: B018
+
+
+def test_a_number_a_double_cannot_hold_fails_its_row(tmp_path):
+    write(tmp_path / "0.parquet", image=PICTURES[:2], n=[2**53 + 1, 2**53])
+    write(tmp_path / "1.parquet", image=PICTURES[:1], n=[0.5])
+    source = Parquet(str(tmp_path), keep=("n",))
+    first, second, third = plan(source)
+    with pytest.raises(SampleError, match="n must fit its type double, got 9007199254740993 in 0.parquet#") as caught:
+        source.annotations(first)
+    assert caught.value.reason == "bad_metadata"
+    assert [source.annotations(item)["metadata"].values["n"] for item in (second, third)] == [2**53, 0.5]
+
+
+def test_types_travel_to_workers_when_files_are_gone(tmp_path):
+    write(tmp_path / "0.parquet", image=PICTURES[:1], n=[0.5])
+    write(tmp_path / "1.parquet", image=PICTURES[:1], n=[2])
+    source = Parquet(str(tmp_path / "{0..1}.parquet"), keep=("n",))
+    items = plan(source)
+    assert str(source.provides["metadata"].fields["n"]) == "double"
+    (tmp_path / "0.parquet").unlink()
+    again = pickle.loads(pickle.dumps(source))
+    assert again.provides == source.provides
+    assert again.annotations(items[1])["metadata"].values == {"n": 2}
+    assert Parquet(str(tmp_path / "{0..1}.parquet"), keep=("n",)).provides, "one of two files is enough to go on"
 
 
 def test_the_url_is_kept_and_nothing_is_by_default(tmp_path):

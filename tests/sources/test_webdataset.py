@@ -5,8 +5,10 @@ import io
 import json
 import os
 import pickle
+import subprocess
 import tarfile
 import tracemalloc
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -174,7 +176,7 @@ def test_the_recipe_may_say_which_part_is_the_image_and_which_the_caption(tmp_pa
         (" \n", {"caption": "from json"}, ("from json", None, None)),
         (None, {"text": "t", "license": "CC0-1.0", "attribution": "Ann"}, ("t", "CC0-1.0", "Ann")),
         ("of its own", {"caption": "from json", "licence": "a", "license": "b"}, ("of its own", "a", None)),
-        (None, {"caption": ["no", "text"], "licence": None}, (None, None, None)),
+        ("of its own", {"caption": ["no", "text"], "licence": None}, ("of its own", None, None)),
     ],
 )
 def test_captions_and_rights_are_read_in_full(tmp_path, caption, about, expected):
@@ -193,6 +195,8 @@ def test_captions_and_rights_are_read_in_full(tmp_path, caption, about, expected
         ("k.json", b"\xff"),
         ("k.json", b"[" * 100_000),
         ("k.json", b""),
+        ("k.json", b'{"caption": ["no", "text"]}'),
+        ("k.json", b'{"licence": NaN}'),
     ],
 )
 def test_a_part_beside_the_image_that_cannot_be_read_fails_the_row(tmp_path, name, data):
@@ -256,13 +260,85 @@ def test_names_that_are_not_utf_8_are_kept_apart(tmp_path):
     assert images(WebDataset(str(tmp_path))) == {"a.tar#\\xff": b"\xff.jpg", "a.tar#\\xfe": b"\xfe.jpg"}
 
 
-def test_links_and_folders_are_no_samples(tmp_path):
+def info(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname = kind, target
+    return made
+
+
+def test_folders_are_no_samples_and_symbolic_links_are_counted(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for kind, name in ((tarfile.DIRTYPE, "d.jpg"), (tarfile.SYMTYPE, "s.jpg"), (tarfile.LNKTYPE, "l.jpg")):
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, "/etc/passwd"
-            tar.addfile(info)
-    assert plan(WebDataset(str(tmp_path))) == {}
+        tar.addfile(info("d.jpg", tarfile.DIRTYPE))
+        tar.addfile(info("s.jpg", tarfile.SYMTYPE, "/etc/passwd"))
+        tar.addfile(info("noext", tarfile.REGTYPE))
+    source = WebDataset(str(tmp_path))
+    assert plan(source) == {}
+    assert source.passed_over() == {
+        "they are symbolic links or devices in a tar": 1,
+        "their names in the tar have no suffix, or are hidden": 1,
+    }
+
+
+def test_a_hard_link_is_the_member_it_leads_to_and_one_to_nothing_fails_alone(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, data in (("a.jpg", b"first"), ("link.jpg", None), ("a.jpg", b"second"), ("b.jpg", b"b")):
+            made = info(name, tarfile.REGTYPE if data else tarfile.LNKTYPE, "" if data else "a.jpg")
+            made.size = len(data or b"")
+            tar.addfile(made, io.BytesIO(data or b""))
+        tar.addfile(info("chain.jpg", tarfile.LNKTYPE, "link.jpg"))
+        tar.addfile(info("passwd.jpg", tarfile.LNKTYPE, "/etc/passwd"))
+        tar.addfile(info("itself.jpg", tarfile.LNKTYPE, "itself.jpg"))
+        tar.addfile(info("late.jpg", tarfile.LNKTYPE, "later.jpg"))
+        tar.addfile(info("later.jpg", tarfile.LNKTYPE, "a.jpg"))
+    assert images(WebDataset(str(tmp_path))) == {
+        "a.tar#a": "two_images", "a.tar#b": b"b", "a.tar#chain": b"first", "a.tar#itself": "lost_link",
+        "a.tar#late": "lost_link", "a.tar#later": b"second", "a.tar#link": b"first", "a.tar#passwd": "lost_link",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["posix", "gnu", "oldgnu", "0.0", "0.1"])
+def test_sparse_members_are_put_together(tmp_path, form):
+    data = bytes(1 << 20) + b"x" * 5000 + bytes(1 << 20) + b"end"
+    (tmp_path / "in").mkdir()
+    with open(tmp_path / "in/s.jpg", "wb") as file:
+        for start in (1 << 20, len(data) - 3):
+            file.seek(start)
+            file.write(data[start:].rstrip(b"\0")[:5000] if start == 1 << 20 else b"end")
+    (tmp_path / "in/z.jpg").write_bytes(b"z")
+    kind = [f"--format={form}"] if form.isalpha() else ["--format=posix", f"--sparse-version={form}"]
+    command = ["tar", "--sparse", *kind, "-cf", "../a.tar", "s.jpg", "z.jpg"]
+    subprocess.run(command, cwd=tmp_path / "in", check=True)
+    assert os.stat(tmp_path / "a.tar").st_size < 100_000, "tar has left the holes out"
+    assert images(WebDataset(str(tmp_path / "a.tar"))) == {"a.tar#s": data, "a.tar#z": b"z"}
+
+
+def test_a_sparse_member_of_any_size_costs_no_memory(tmp_path):
+    with open(tmp_path / "s.jpg", "wb") as file:
+        file.truncate(2 << 30)
+    subprocess.run(["tar", "--sparse", "-cf", "a.tar", "s.jpg"], cwd=tmp_path, check=True)
+    assert images(WebDataset(str(tmp_path / "a.tar"))) == {"a.tar#s": "too_sparse"}
+
+
+def test_tars_behind_tars_are_read_on(tmp_path):
+    parts = [tar_bytes([(f"{name}.jpg", name.encode())]) for name in "abc"]
+    (tmp_path / "a.tar").write_bytes(parts[0] + parts[1][: 1024 + 512] + parts[2] + bytes(1 << 21))
+    whole = {f"a.tar#{name}": name.encode() for name in "abc"}
+    assert images(WebDataset(str(tmp_path))) == whole
+    with open(tmp_path / "a.tar", "ab") as file:
+        file.write(b"no header")
+    assert images(WebDataset(str(tmp_path))) == {"a.tar": "damaged_tar", **whole}
+    (tmp_path / "a.tar").write_bytes(parts[0] + parts[1][:1024])
+    assert images(WebDataset(str(tmp_path))) == {"a.tar": "damaged_tar", "a.tar#a": b"a", "a.tar#b": b"b"}
+
+
+def test_compressed_tars_are_passed_over_and_said(tmp_path):
+    (tmp_path / "b.tar.gz").write_bytes(gzip.compress(tar_bytes(TAR)))
+    with pytest.raises(ConfigError, match=r"means none. 1 passed over, because compressed tars are not read"):
+        plan(WebDataset(str(tmp_path)))
+    source = write(tmp_path, ("k.jpg", b"1"))
+    source = WebDataset(str(tmp_path))
+    assert list(plan(source)) == ["a.tar#k"]
+    assert [(count, "unpack them to .tar" in reason) for reason, count in source.passed_over().items()] == [(1, True)]
 
 
 def test_ranges_in_braces_name_tars(tmp_path):
@@ -273,7 +349,7 @@ def test_ranges_in_braces_name_tars(tmp_path):
         plan(WebDataset(str(tmp_path / "{00009..00012}.tar")))
 
 
-def test_the_types_of_metadata_come_from_the_table_beside_the_first_tar(tmp_path):
+def test_the_types_of_metadata_come_from_the_tables_beside_the_tars(tmp_path):
     write_downloads(tmp_path)
     source = WebDataset(str(tmp_path))
     fields = {name: str(kind) for name, kind in source.provides["metadata"].fields.items()}
@@ -288,7 +364,7 @@ def test_the_types_of_metadata_come_from_the_table_beside_the_first_tar(tmp_path
     }  # fmt: skip
 
 
-def test_without_a_table_the_first_samples_say_the_types(tmp_path):
+def test_without_a_table_all_samples_say_the_types(tmp_path):
     objects = [
         {"n": 1, "x": 1, "flag": True, "mixed": 1, "deep": {"b": [1, "é"], "a": None}, "never": None},
         {"n": 2, "x": 0.5, "flag": False, "mixed": "two", "status": "success", "caption": "c"},
@@ -305,6 +381,22 @@ def test_without_a_table_the_first_samples_say_the_types(tmp_path):
     assert first == {
         "n": 1, "x": 1, "flag": True, "mixed": "1", "deep": '{"a":null,"b":[1,"é"]}', "never": None,
     }  # fmt: skip
+
+
+def test_types_hold_what_late_samples_of_late_tars_say(tmp_path):
+    for tar, values in enumerate([[5] * 40 + [5.9], [2**53 + 1]]):
+        parts = [(f"{i}.json", json.dumps({"n": n, "big": 2**70, "late": n}).encode()) for i, n in enumerate(values)]
+        parts += [(f"{i}.jpg", b"1") for i in range(len(values))]
+        (tmp_path / f"{tar}.tar").write_bytes(tar_bytes(parts))
+    source = WebDataset(str(tmp_path))
+    fields = {name: str(kind) for name, kind in source.provides["metadata"].fields.items()}
+    assert fields == {"n": "double", "big": "string", "late": "double"}
+    items = plan(source)
+    late = source.annotations(items["0.tar#40"])["metadata"].values
+    assert late == {"n": 5.9, "big": str(2**70), "late": 5.9}
+    with pytest.raises(SampleError, match="n must fit its type double, got 9007199254740993") as caught:
+        source.annotations(items["1.tar#0"])
+    assert caught.value.reason == "bad_metadata"
 
 
 def test_numbers_json_does_not_have_are_null(tmp_path):
@@ -358,14 +450,14 @@ def test_planning_reads_headers_only(tmp_path):
         file.seek(header.size + 512 + 1024 - 1)
         file.write(b"\0")
     with Counting(tmp_path / "a.tar") as file:
-        (member,) = members(file, os.stat(tmp_path / "a.tar").st_size)
+        (member,) = members(file, os.stat(tmp_path / "a.tar").st_size, Counter())
         assert (member.name, member.offset, member.size) == ("a.jpg", 512, 4 << 30)
         assert file.read_bytes < 10_000
 
 
 def test_damage_is_told_after_the_members_before_it():
     data = tar_bytes(TAR)[: 1024 * 3]
-    names = members(io.BytesIO(data), len(data))
+    names = members(io.BytesIO(data), len(data), Counter())
     assert [next(names).name for _ in range(3)] == ["a.jpg", "a.txt", "b.jpg"]
     with pytest.raises(DamagedTar) as caught:
         next(names)

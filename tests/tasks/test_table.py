@@ -3,6 +3,7 @@
 import colorsys
 import subprocess
 import sys
+import warnings
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from onegen.errors import ConfigError
 from onegen.tasks.colours import COLOURS, Entity, assign_colours
-from onegen.tasks.prompt import Prompt, complete_prompt
+from onegen.tasks.prompt import NEGATIVE_PROMPT, Prompt, complete_prompt
 from onegen.tasks.table import TASKS, check_mask, find_task, find_tasks, view_roles
 
 CAT = (Entity("cat", "red"), Entity("sofa", "teal"))
@@ -208,10 +209,43 @@ def test_the_caption_is_the_targets_and_not_the_sources():
 def test_a_written_prompt_is_kept_to_the_letter_but_checked():
     written = "[[semanticmap2image]] <#00ffff Cyan mask: mouse> a  mouse"
     assert complete_prompt(find_tasks("semanticmap2image"), written, 2) == written
-    with pytest.raises(ConfigError, match=r"got those of .*semanticmap2image"):
-        complete_prompt(find_tasks("depth2image"), written, 2)
+
+
+@pytest.mark.parametrize(
+    ("task", "num_views", "written", "warning"),
+    [
+        ("depth2image", 2, "[[semanticmap2image]] a mouse", r"got those of .*semanticmap2image"),
+        ("faceid", 3, "[[faceid]] [[img0]] a [[img1]] b", "must caption its 3 views, got 2"),
+        ("faceid", 2, "[[img0]] a [[img1]] b", "must open with a task token"),
+        ("semanticmap2image", 2, "[[semanticmap2image]] <#FF0000 yellow mask: cup> x", "must have the hex"),
+        ("text2image", 1, "[[text2img]] a bay", "did you mean 'text2image'"),
+    ],
+)
+def test_what_the_released_pipeline_takes_is_warned_about_and_kept(task, num_views, written, warning):
+    with pytest.warns(UserWarning, match=warning):
+        assert complete_prompt(find_tasks(task), written, num_views) == written
+
+
+def test_a_bare_caption_with_tags_is_completed_and_one_with_brackets_warned_about():
+    semantic, image = find_tasks("semanticmap2image"), find_tasks("text2image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tagged = complete_prompt(semantic, "<#FF0000 red mask: cat> a cat", 2)
+    assert tagged == "[[semanticmap2image]] <#FF0000 red mask: cat> a cat"
+    with pytest.warns(UserWarning, match="must be plain text"):
+        assert complete_prompt(image, "a sign [[exit]]", 1) == "[[text2image]] a sign [[exit]]"
+
+
+def test_a_prompt_put_together_for_another_task_is_refused():
+    with pytest.raises(ConfigError, match="got those of text2image"):
+        complete_prompt(find_tasks("depth2image"), Prompt(("text2image",), ("x",)), 2)
     with pytest.raises(ConfigError, match="must caption its 3 views, got 2"):
-        complete_prompt(find_tasks("faceid"), "[[faceid]] [[img0]] a [[img1]] b", 3)
+        complete_prompt(find_tasks("faceid"), Prompt(("faceid",), ("a", "b")), 3)
+
+
+def test_the_default_negative_prompt_is_that_of_the_released_documents():
+    words = NEGATIVE_PROMPT.split(", ")
+    assert (words[0], words[-1], len(words)) == ("monochrome", "amputation", 33)
 
 
 _words = st.text("abc de,.'", max_size=20).map(lambda text: " ".join(text.split()))

@@ -43,7 +43,7 @@ class Downloads:
                     number += 1
 
     def types(self, table: PlannedFile) -> dict[str, pa.DataType]:
-        """Return the names a table has, each with the type it can be kept with."""
+        """Return the names a table has, each with the type it can be kept with, null where it says nothing."""
         schema, _ = open_footer(self._tree, table)
         types = {field.name: kept_type(field.type) for field in schema}
         return {name: kind for name, kind in types.items() if kind is not None}

@@ -5,11 +5,12 @@ folder (or from `image_root`). The plan is made from the footers alone: an item 
 with the size and etag of its file.
 """
 
+import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import fsspec
 import pyarrow as pa
@@ -19,18 +20,23 @@ from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.columns import column_names, column_type, column_value, is_picture, is_text, is_texts
 from onegen.sources.reading.files import Files
-from onegen.sources.reading.metadata import METADATA, field_name, kept, kept_type, provided
+from onegen.sources.reading.metadata import METADATA, KeptTypes, check_kept, field_name, kept, kept_type, provided
 from onegen.sources.reading.rows import RowReader, open_footer, row_uri, split_row
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS
+
+Pick = Literal["first", "longest"]
+"""Which entry of a list of texts counts: the first that is not blank, or the one of most characters."""
+_OTHER_TABLES = (".arrow", ".csv", ".feather", ".jsonl", ".parquet.gz", ".tsv")
 
 
 @dataclass(frozen=True)
 class Table:
     """Parquet files and their mapped columns, each by the option of the recipe that names it.
 
-    `pictures` hold images, `texts` text, `phrases` text or lists of it whose first entry counts; a column that is None
-    is not asked for. `url` and `keep` become fields of the column `metadata`. `option` names the files in messages.
+    `pictures` hold images, `texts` text, or lists of it where `picks` says which entry counts, `phrases` text or lists
+    of it whose first entry counts; a column that is None is not asked for. `url` and `keep` become fields of the column
+    `metadata`. `option` names the files in messages.
     """
 
     option: str
@@ -38,6 +44,7 @@ class Table:
     pictures: Mapping[str, str]
     texts: Mapping[str, str | None]
     phrases: Mapping[str, str | None] = field(default_factory=dict)
+    picks: Mapping[str, Pick] = field(default_factory=dict)
     url: str | None = None
     keep: tuple[str, ...] = ()
     image_root: str | None = None
@@ -47,19 +54,44 @@ class Table:
         """Where the uris of the plan start from, absolute."""
         return self._tree.root
 
-    @cached_property
     def provides(self) -> Mapping[str, Provides]:
-        """What is kept: the column `metadata` with `url` and the columns of `keep`; raises ConfigError."""
+        """What is kept: the column `metadata` with `url` and the columns of `keep`, by the footers of all files.
+
+        Raises ConfigError for a column that is nowhere or cannot be kept, and where two files do not go together.
+        """
         if not self._kept:
             return {}
-        first = self._files.first()
-        schema, _ = open_footer(self._tree, first)
-        return provided({name: self._kept_type(schema, column, first) for name, column in self._kept.items()})
+        types = KeptTypes()
+        amiss: list[ConfigError] = []
+        files = self._files.present()
+        for file in files:
+            try:
+                schema, _ = self._footer(file)
+                stored = {name: self._kept_type(schema, column, file) for name, column in self._kept.items()}
+            except ConfigError as error:
+                # Told by the listing; after it the rows of such a file fail by themselves.
+                amiss.append(error)
+                continue
+            for name, kind in stored.items():
+                types.add(name, kind, self._tree.path(file.uri))
+        if len(amiss) == len(files):
+            raise amiss[0]
+        return provided(types.settled())
+
+    def _footer(self, file: PlannedFile) -> tuple[pa.Schema, int]:
+        """Return schema and number of rows of a file, read once; raises ConfigError."""
+        if file not in self._footers:
+            self._footers[file] = open_footer(self._tree, file)
+        return self._footers[file]
+
+    @cached_property
+    def _footers(self) -> dict[PlannedFile, tuple[pa.Schema, int]]:
+        return {}
 
     def listing(self, num_images: int) -> Iterator[pa.RecordBatch]:
         """Yield every row of every file as LISTING batches, its file once an image; raises ConfigError."""
         for file in self._files.listed():
-            schema, rows = open_footer(self._tree, file)
+            schema, rows = self._footer(file)
             self._check(schema, file)
             for start in range(0, rows, BATCH_ROWS):
                 uris = [row_uri(file.uri, number) for number in range(start, min(start + BATCH_ROWS, rows))]
@@ -68,23 +100,29 @@ class Table:
                     {"item": uris, "images": images, "sidecars": [[]] * len(uris)}, schema=LISTING
                 )
 
+    def passed_over(self) -> Mapping[str, int]:
+        """Return how many files and folders the last listing left out, by the reason why."""
+        return dict(self._files.passed)
+
     def read(self, item: PlannedItem) -> "TableRow":
         """Return an item's row; raises SampleError source_gone, source_changed or source_unreadable."""
         return TableRow(self, item.images[0], self._rows.row(item.images[0]))
 
-    def metadata(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
-        """Return what is kept of an item's row; raises SampleError as `read` does."""
+    def metadata(self, item: PlannedItem, provides: Mapping[str, Provides]) -> Mapping[str, Annotation | SampleError]:
+        """Return what is kept of an item's row, in the types provided.
+
+        Raises SampleError as `read` does, and bad_metadata for a value that does not fit its field.
+        """
         if not self._kept:
             return {}
         row = self._kept_rows.row(item.images[0])
-        return {
-            METADATA: Annotation(
-                {field_name(name): kept(column_value(row, column)) for name, column in self._kept.items()}
-            )
-        }
+        values = {field_name(name): kept(column_value(row, column)) for name, column in self._kept.items()}
+        for name, kind in provides[METADATA].fields.items():
+            check_kept(name, values[name], kind, item.item)
+        return {METADATA: Annotation(values)}
 
     def fetch(self, uri: str, row: PlannedFile, option: str) -> bytes:
-        """Return the bytes a path in the table names; nothing above the root is read.
+        """Return the bytes a path in the table names; nothing above the root is read, nor what a link there leads to.
 
         Raises SampleError outside_root, source_gone or source_unreadable, naming the option.
         """
@@ -97,6 +135,14 @@ class Table:
                 f"{option} path must lie below {base or '/'}, got {uri[:300]}. Set image_root to the folder paths "
                 f"start from; lists of URLs are downloaded by img2dataset first.",
             )
+        if "local" in fs.protocol:
+            real, inside = os.path.realpath(path), os.path.realpath(base or "/")
+            if not real.startswith(f"{inside.rstrip('/')}/"):
+                raise SampleError(
+                    "outside_root",
+                    f"{option} path must lie below {base or '/'}, got {uri[:300]}, a link to {real}. Put the file "
+                    f"itself there, or set image_root to a folder that holds both.",
+                )
         try:
             return bytes(fs.cat_file(path))
         except FileNotFoundError:
@@ -109,7 +155,9 @@ class Table:
 
     @cached_property
     def _files(self) -> Files:
-        return Files(self.pattern, (".parquet", ".pq"), self.option)
+        return Files(
+            self.pattern, (".parquet", ".pq"), self.option, dict.fromkeys(_OTHER_TABLES, "they are no Parquet")
+        )
 
     @property
     def _tree(self) -> FileTree:
@@ -142,8 +190,9 @@ class Table:
                 )
         for option, named in {**self.texts, **self.phrases, "url": self.url}.items():
             kind = self._column(schema, option, named, file) if named is not None else pa.string()
-            if not is_text(kind) and not (option in self.phrases and is_texts(kind)):
-                also = " or lists of it" if option in self.phrases else ""
+            may_be_list = option in self.phrases or option in self.picks
+            if not is_text(kind) and not (may_be_list and is_texts(kind)):
+                also = " or lists of it" if may_be_list else ""
                 raise ConfigError(f"{option} column must hold text{also}, got {kind} in {named!r} of {place}.")
         for column in self._kept.values():
             self._kept_type(schema, column, file)
@@ -194,9 +243,17 @@ class TableRow:
         return picture if isinstance(picture, bytes) else self.table.fetch(str(picture), self.file, option)
 
     def text(self, option: str) -> str | None:
-        """Return a text; None where it is null, empty or not asked for."""
+        """Return a text, the one picked of a list; None where it is null, empty or not asked for."""
         column = self.table.texts[option]
-        return (column_value(self.values, column) or None) if column is not None else None
+        text = column_value(self.values, column) if column is not None else None
+        if isinstance(text, list):
+            entries = [entry for entry in text if entry and entry.strip()]
+            text = (
+                max(entries, key=len, default=None)
+                if self.table.picks[option] == "longest"
+                else next(iter(entries), None)
+            )
+        return text or None
 
     def phrase(self, option: str) -> str | None:
         """Return a text, the first of a list; None where not asked for.

@@ -6,6 +6,7 @@ A source says which columns are which (`_table`) and reads a row.
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -23,8 +24,10 @@ class TableSource(ABC):
     annotation_options: ClassVar[tuple[str, ...]] = ("url", "keep")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what travels to a worker: the options, not the files held open."""
-        return {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}  # type: ignore[arg-type]
+        """Return what travels to a worker: the options and what is provided, not the files held open."""
+        known = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
+        options = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return options | known
 
     @property
     @abstractmethod
@@ -35,18 +38,22 @@ class TableSource(ABC):
         """Where the uris of the plan start from, absolute."""
         return self._table.root
 
-    @property
+    @cached_property
     def provides(self) -> Mapping[str, Provides]:
         """What is kept of the table: the column `metadata` with `url` and the columns of `keep`.
 
         Raises ConfigError for a column that is not there or cannot be kept.
         """
-        return self._table.provides
+        return self._table.provides()
 
     def listing(self) -> Iterator[pa.RecordBatch]:
         """Yield every row of every file, as LISTING batches; raises ConfigError for a file or a column amiss."""
         return self._table.listing(self.num_images)
 
+    def passed_over(self) -> Mapping[str, int]:
+        """Return how many files and folders the last listing left out, by the reason why."""
+        return self._table.passed_over()
+
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
-        """Return what is kept of an item's row; raises SampleError as `read` does of the file."""
-        return self._table.metadata(item)
+        """Return what is kept of an item's row; raises SampleError as `read` does of the file, or bad_metadata."""
+        return self._table.metadata(item, self.provides)

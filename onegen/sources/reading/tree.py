@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,12 @@ from typing import Any
 import fsspec
 
 from onegen.errors import SampleError
-from onegen.shards.plan import PlannedFile
+from onegen.shards.plan import PlannedFile, plan_name
+
+_FIRST_PLAN = plan_name(0)
+DATASETS = "they are onegen datasets of their own"
+_LINKS = "they are links to folders, which are not followed"
+_NO_FILES = "they are neither files nor folders"
 
 
 @dataclass(frozen=True)
@@ -48,17 +54,55 @@ class FileTree:
         path = self.path(uri)
         return local_state(os.stat(path)) if self.is_local else remote_state(self.fs.info(path))
 
-    def walk(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield path and facts, as the file system has them, of the files below a folder that are not hidden.
+    def walk(self, folder: str, passed: Counter[str]) -> Iterator[PlannedFile]:
+        """Yield the files below a folder that are not hidden; what else is left out is counted by its reason.
 
         Raises OSError where a folder cannot be listed.
         """
-        for path, folders, files in self.fs.walk(folder, detail=True, on_error="raise"):
+        yield from self._walk_local(folder, passed) if self.is_local else self._walk_remote(folder, passed)
+
+    def holds_dataset(self, folder: str) -> bool:
+        """Say whether a folder is an onegen dataset, finished or begun: another build's output, or this one's."""
+        return bool(self.fs.isfile(f"{folder}/{_FIRST_PLAN}"))
+
+    def _walk_local(self, top: str, passed: Counter[str]) -> Iterator[PlannedFile]:
+        """Walk a folder of this machine entry by entry: fsspec would hold a folder of a million files at once."""
+        pending = [top]
+        while pending:
+            folder = pending.pop()
+            uri = self.uri(folder)
+            prefix = "" if uri == "." else f"{uri}/"
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        if self.holds_dataset(entry.path):
+                            passed[DATASETS] += 1
+                        else:
+                            pending.append(entry.path)
+                    elif entry.is_dir():
+                        passed[_LINKS] += 1
+                    elif entry.is_file() or entry.is_symlink():
+                        try:
+                            yield PlannedFile(prefix + entry.name, *local_state(entry.stat()))
+                        except FileNotFoundError:
+                            # A link to nothing is planned, so that it fails by name instead of vanishing.
+                            yield PlannedFile(prefix + entry.name, 0, "mtime:none")
+                    else:
+                        passed[_NO_FILES] += 1
+
+    def _walk_remote(self, top: str, passed: Counter[str]) -> Iterator[PlannedFile]:
+        for path, folders, files in self.fs.walk(top, detail=True, on_error="raise"):
+            if path != top and posixpath.dirname(_FIRST_PLAN) in folders and self.holds_dataset(path):
+                passed[DATASETS] += 1
+                folders.clear()
+                continue
             for name in [name for name in folders if name.startswith(".")]:
                 del folders[name]
             for name, info in files.items():
                 if not name.startswith("."):
-                    yield f"{path}/{name}", info
+                    yield PlannedFile(self.uri(f"{path}/{name}"), *remote_state(info))
 
     def check(self, file: PlannedFile) -> None:
         """Raise SampleError source_gone, source_changed or source_unreadable where a file is not as the plan saw it."""

@@ -4,9 +4,9 @@
 
 Two tests, neither trained on: the stereo motorcycle of scikit-image (500x741, Middlebury 2014, true disparity), and 60
 made-up scenes of seeds, textures, meshes and a cut-out that were held out (64x64; the builders of furniture, figures
-and vehicles and the backdrops are those of training). Spearman's rank correlation; AbsRel is the mean
-of |found - true| / true after the affine map from found to true inverse depth that fits best by least squares, over
-pixels whose true inverse depth is at least 5 % of the picture's largest.
+and vehicles and the backdrops are those of training). Spearman's rank correlation; AbsRel is the mean of
+|predicted - true| / true after the affine map from predicted to true inverse depth that fits best by least squares,
+over pixels whose true inverse depth is at least 5 % of the picture's largest.
 """
 
 import io
@@ -27,9 +27,9 @@ HELD_OUT_SEED = 1_000_000
 """Seeds from here on are never trained on."""
 
 
-def spearman(found: np.ndarray, truth: np.ndarray) -> float:
+def spearman(predicted: np.ndarray, truth: np.ndarray) -> float:
     """Return the rank correlation of two arrays of one shape; equal values share the mean of their ranks."""
-    return float(np.corrcoef(_ranks(found.ravel()), _ranks(truth.ravel()))[0, 1])
+    return float(np.corrcoef(_ranks(predicted.ravel()), _ranks(truth.ravel()))[0, 1])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -37,20 +37,20 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
-def aligned_abs_rel(found: np.ndarray, truth: np.ndarray) -> float:
-    """Return the mean of |a found + b - true| / true with a and b by least squares; `truth` is above zero."""
-    columns = np.stack([found.ravel(), np.ones(found.size)], axis=1)
+def aligned_abs_rel(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Return the mean of |a predicted + b - true| / true with a and b by least squares; `truth` is above zero."""
+    columns = np.stack([predicted.ravel(), np.ones(predicted.size)], axis=1)
     fit, *_ = np.linalg.lstsq(columns, truth.ravel(), rcond=None)
     return float((np.abs(columns @ fit - truth.ravel()) / truth.ravel()).mean())
 
 
-def compared(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def compared(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return Spearman and AbsRel of a map, then both of the row number, where the truth is known and not too far."""
     rows = np.broadcast_to(np.arange(truth.shape[0], dtype=np.float64)[:, np.newaxis], truth.shape)
     known = np.isfinite(truth) & (truth > 0)
     known &= truth >= 0.05 * truth[known].max()
     return np.array(
-        [measure(map_[known], truth[known]) for map_ in (found, rows) for measure in (spearman, aligned_abs_rel)]
+        [measure(map_[known], truth[known]) for map_ in (predicted, rows) for measure in (spearman, aligned_abs_rel)]
     )
 
 
@@ -66,13 +66,14 @@ def motorcycle() -> tuple[np.ndarray, np.ndarray]:
 
 def held_out(count: int) -> np.ndarray:
     """Return the mean figures of `compared` over made-up scenes that were not trained on."""
-    made = materials(held_out=True)
+    material = materials(held_out=True)
     figures = []
     for seed in range(HELD_OUT_SEED, HELD_OUT_SEED + count):
-        one = scene(seed, made)
-        if one.inverse_depth.std() > 1e-3 and (one.inverse_depth > 0.05 * one.inverse_depth.max()).sum() > 400:
-            found = cv2.resize(inverse_depth(one.picture), one.inverse_depth.shape[::-1], interpolation=cv2.INTER_AREA)
-            figures.append(compared(found, one.inverse_depth.astype(np.float64)))
+        view = scene(seed, material)
+        truth = view.inverse_depth
+        if truth.std() > 1e-3 and (truth > 0.05 * truth.max()).sum() > 400:
+            predicted = cv2.resize(inverse_depth(view.picture), truth.shape[::-1], interpolation=cv2.INTER_AREA)
+            figures.append(compared(predicted, truth.astype(np.float64)))
     return np.mean(figures, axis=0)
 
 

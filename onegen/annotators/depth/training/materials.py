@@ -123,8 +123,8 @@ def _cut_out(photo: np.ndarray) -> np.ndarray:
     cv2.setRNGSeed(0)
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(pixels[:, :, ::-1].copy(), labels, (0, 0, width, height), *models, 5, cv2.GC_INIT_WITH_MASK)
-    found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(found)
+    subject = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(subject)
     x, y, w, h, _ = stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()]
     alpha = (parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.float32)
     return np.dstack([photo, alpha])[y : y + h, x : x + w]

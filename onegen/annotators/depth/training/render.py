@@ -124,7 +124,7 @@ class Canvas:
 def _lookup(skin: np.ndarray, uv: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     """Return the colours (N,3) of a repeating texture at `uv`, smoothed to `footprint` (as a share of the texture)."""
     level = np.clip(np.rint(np.log2(np.maximum(footprint * skin.shape[0], 1.0))), 0, 8).astype(int)
-    found = np.zeros((len(uv), 3), np.float32)
+    colours = np.zeros((len(uv), 3), np.float32)
     for step in np.unique(level):
         side = max(1, skin.shape[0] >> step), max(1, skin.shape[1] >> step)
         small = cv2.resize(skin, side[::-1], interpolation=cv2.INTER_AREA)
@@ -133,8 +133,8 @@ def _lookup(skin: np.ndarray, uv: np.ndarray, footprint: np.ndarray) -> np.ndarr
         folded = 1.0 - np.abs((uv[chosen] + 1.0) / 2.0 % 2.0 - 1.0)
         columns = np.minimum((folded[:, 0] * side[1]).astype(int), side[1] - 1)
         rows = np.minimum(((1 - folded[:, 1]) * side[0]).astype(int), side[0] - 1)
-        found[chosen] = small[rows, columns]
-    return found
+        colours[chosen] = small[rows, columns]
+    return colours
 
 
 Hit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -142,8 +142,8 @@ Hit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 def _box(origin: np.ndarray, rays: np.ndarray, solid: Solid) -> Hit:
     with np.errstate(divide="ignore", invalid="ignore"):
-        one, other = (-1 - origin) / rays, (1 - origin) / rays
-    near, far = np.minimum(one, other), np.maximum(one, other)
+        low, high = (-1 - origin) / rays, (1 - origin) / rays
+    near, far = np.minimum(low, high), np.maximum(low, high)
     z, axis = near.max(axis=1), near.argmax(axis=1)
     at = origin + rays * np.where(np.isfinite(z), z, 0)[:, None]
     normal = np.zeros_like(rays)

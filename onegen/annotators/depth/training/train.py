@@ -29,17 +29,17 @@ _CHUNK, _BATCH, _RATE = 25, 16, 2e-3
 
 def make_chunks(folder: Path, scenes: int, first: int, step: int) -> None:
     """Write the tokens and inverse depths of every `step`-th chunk of scenes that is not there, from `first` on."""
-    made = materials(held_out=False)
+    material = materials(held_out=False)
     for chunk in range(first, math.ceil(scenes / _CHUNK), step):
         path = folder / f"{chunk:04d}.npz"
         if path.exists():
             continue
-        some = [scene(seed, made) for seed in range(chunk * _CHUNK, (chunk + 1) * _CHUNK)]
-        tokens = np.concatenate([head_input(one.picture) for one in some]).astype(np.float16)
+        views = [scene(seed, material) for seed in range(chunk * _CHUNK, (chunk + 1) * _CHUNK)]
+        tokens = np.concatenate([head_input(view.picture) for view in views]).astype(np.float16)
         part = folder / f"{chunk:04d}.part.npz"
-        np.savez(part, tokens=tokens, inverse_depth=np.stack([one.inverse_depth for one in some]))
+        np.savez(part, tokens=tokens, inverse_depth=np.stack([view.inverse_depth for view in views]))
         part.rename(path)
-        print(f"{path.name}: {len(some)} scenes", flush=True)
+        print(f"{path.name}: {len(views)} scenes", flush=True)
 
 
 def train(work: Path, scenes: int, epochs: int) -> bytes:
@@ -76,7 +76,7 @@ def train(work: Path, scenes: int, epochs: int) -> bytes:
     return to_onnx(head)
 
 
-def _loss(found: "torch.Tensor", truth: "torch.Tensor") -> "torch.Tensor":
+def _loss(predicted: "torch.Tensor", truth: "torch.Tensor") -> "torch.Tensor":
     """Return the scale- and shift-free error of maps (B,64,64) and of their gradients, as MiDaS trains (2019)."""
     import torch
 
@@ -85,7 +85,7 @@ def _loss(found: "torch.Tensor", truth: "torch.Tensor") -> "torch.Tensor":
         centred = flat - flat.median(dim=1, keepdim=True).values
         return (centred / centred.abs().mean(dim=1, keepdim=True).clamp_min(1e-4)).view_as(map_)
 
-    error = standard(found) - standard(truth)
+    error = standard(predicted) - standard(truth)
     loss = error.abs().clamp_max(4.0).mean()
     for step in (1, 2, 4):
         coarse = error[:, ::step, ::step]

@@ -1,0 +1,124 @@
+"""What a command asks a build to do, checked before anything is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from onegen.build.assemble import make_steps
+from onegen.build.jobs import Permissions
+from onegen.build.pending import refuse_changed_options
+from onegen.build.steps import Step, downstream, find_columns
+from onegen.config.recipe import Recipe, make_source
+from onegen.errors import ConfigError, nearest
+from onegen.executor.contract import Retry
+from onegen.sample import PACKED, SELECT
+from onegen.shards.dataset import Dataset
+from onegen.sources import Source
+from onegen.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a build; but for `limit`, none of it changes a byte of the output.
+
+    `only` names stages or columns to run; `recompute` those whose committed work may be thrown away; `retry` makes
+    failed rows with a matching reason be computed again, in all columns or those of `retry_stage`; `limit` cuts the
+    listing when the plan is made, and is pinned with it; `drop` names columns to delete that the recipe does not make.
+    """
+
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = None
+    workers: int | None = None
+    only: tuple[str, ...] = ()
+    recompute: tuple[str, ...] = ()
+    retry: Retry | None = None
+    retry_stage: str | None = None
+    limit: int | None = None
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """A build before it runs: its steps in order, and what may be thrown away or tried again on the way."""
+
+    recipe: Recipe
+    options: Options
+    dataset: Dataset
+    source: Source
+    steps: Sequence[Step]
+    permissions: Permissions
+
+
+def prepare(recipe: Recipe, store: Store, options: Options) -> Work:
+    """Return what a recipe and options ask for; raises ConfigError for anything wrong with them."""
+    source = make_source(recipe.source)
+    steps = make_steps(recipe, source, store)
+    dataset = Dataset(store)
+    _check_options(steps, dataset, options)
+    return Work(recipe, options, dataset, source, steps, _permissions(steps, options))
+
+
+def check_committed(work: Work) -> None:
+    """Raise ConfigError for an output that holds something else, or work that changed options would throw away."""
+    _check_output(work)
+    settings = {column: provenance for step in work.steps for column, provenance in step.settings.items()}
+    refuse_changed_options(work.dataset, settings, work.permissions)
+
+
+def _permissions(steps: Sequence[Step], options: Options) -> Permissions:
+    """Return what the options allow a build to throw away or try again."""
+    permitted = {column for name in options.recompute for column in find_columns(steps, name)}
+    follow = permitted | set(downstream(steps, permitted))
+    retries: dict[str, Retry] = {}
+    if options.retry is not None:
+        every = {column for step in steps for column in step.columns} - {SELECT, PACKED}
+        chosen = find_columns(steps, options.retry_stage) if options.retry_stage else every
+        retries = dict.fromkeys(sorted(chosen), options.retry)
+    return Permissions(frozenset(permitted), frozenset(follow), retries)
+
+
+def _check_output(work: Work) -> None:
+    """Raise ConfigError for an output that holds something else than this recipe's dataset."""
+    dataset, recipe, source, options = work.dataset, work.recipe, work.source, work.options
+    card = dataset.card()
+    url = dataset.store.url
+    if card is None:
+        foreign = dataset.foreign_files()
+        if foreign:
+            raise ConfigError(
+                f"output must be empty or an onegen dataset, got {url} with {foreign[0]!r}. Choose another OUT."
+            )
+        return
+    pinned: dict[str, Any] = {"name": card.name, "source": card.source, "source root": card.source_root}
+    asked: dict[str, Any] = {"name": recipe.name, "source": recipe.source, "source root": source.root}
+    for side in (pinned, asked):
+        # What only the source's own columns depend on is in their fingerprints, and may change by --recompute.
+        side["source"] = {k: v for k, v in side["source"].items() if k not in source.annotation_options}
+    pinned["samples_per_shard"] = card.recipe["samples_per_shard"]
+    asked["samples_per_shard"] = recipe.samples_per_shard
+    if options.limit is not None:
+        pinned["--limit"], asked["--limit"] = card.limit, options.limit
+    changed = [f"{key}: {pinned[key]!r} -> {asked[key]!r}" for key in pinned if pinned[key] != asked[key]]
+    if changed:
+        raise ConfigError(
+            f"output must hold this recipe's dataset, and {url} holds {card.name!r}, whose plan is pinned: "
+            f"{'; '.join(changed)}. Choose another OUT, or put the recipe back."
+        )
+
+
+def _check_options(steps: Sequence[Step], dataset: Dataset, options: Options) -> None:
+    store, made = dataset.store, {column for step in steps for column in step.columns}
+    for column in options.drop:
+        if column in made:
+            raise ConfigError(f"--drop must name a column the recipe does not make, got {column!r}. Take it out first.")
+        if column not in dataset.columns():
+            known = nearest(column, dataset.columns())
+            raise ConfigError(f"--drop must name a column of {store.url}, got {column!r}; {known}")
+    for name in (*options.only, *options.recompute, *([options.retry_stage] if options.retry_stage else [])):
+        find_columns(steps, name)
+    if not store.is_local and options.workers != 0:
+        raise ConfigError(f"a dataset on {store.url} needs --workers 0 in this version: other processes cannot see it.")
+    if options.executor == "ray" and options.workers == 0:
+        raise ConfigError(
+            "--workers must be at least 1 with --executor ray, got 0. Use --executor local to run in this process."
+        )
