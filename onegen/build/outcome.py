@@ -61,7 +61,7 @@ def is_code(reason: object) -> bool:
 
 def describe(error: BaseException) -> str:
     """Return an exception's message, also where asking for it raises another."""
-    return str(traceback.TracebackException(type(error), error, None))
+    return str(traceback.TracebackException(type(error), error, None, lookup_lines=False))
 
 
 def _plain(text: str) -> str:

@@ -62,7 +62,7 @@ class LocalPool:
         """Start a worker and return its number; Loaded follows."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_main, args=(theirs, self._job), daemon=True)
-        with _environment(THREAD_SETTINGS):
+        with _environment(THREAD_SETTINGS), _interrupts_held_back():
             process.start()
         theirs.close()
         assert process.pid is not None
@@ -256,6 +256,7 @@ def _main(pipe: Connection, job: Job) -> None:
     """Run a worker process until its pipe closes."""
     # Ctrl-C reaches the whole process group; the driver decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _die_with_parent()
 
     with contextlib.suppress(EOFError, BrokenPipeError), contextlib.ExitStack() as last:
@@ -305,6 +306,16 @@ def _how(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         return f"killed by {signal.Signals(-exit_code).name}"
     return f"exited with code {exit_code}"
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back for the block, and in a process started in it until that says what it makes of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -198,3 +198,22 @@ def test_ctrl_c_in_this_process_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(Interrupt):
         Supervisor(pool, LimitsConfig(), 1, lambda result: None).run([Task(0, ("naps",))])
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_reaches_no_worker_at_any_time(tmp_path: Path) -> None:
+    """While it imports what it needs, Python would end it with a traceback on the user's terminal."""
+    pool = LocalPool(NappingJob(LocalStore(str(tmp_path)), 0.1))
+    worker = pool.start()
+    process = pool._workers[worker].process
+    assert process.pid is not None
+    for _ in range(20):
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(0.02)
+    heard: list[object] = []
+    while not heard:
+        heard = [message for _, message in pool.wait(1)]
+    os.kill(process.pid, signal.SIGINT)
+    assert heard == [Loaded()]
+    assert process.is_alive()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    pool.close()
