@@ -135,7 +135,7 @@ def answer(job: ColumnJob, items: Sequence[Item]) -> list[Outcome]:
         return answer(job, items[:half]) + answer(job, items[half:])
 
 
-_FALLING = {"open files": resource.RLIMIT_NOFILE, "the size of a file": resource.RLIMIT_FSIZE}
+_WATCHED_LIMITS = {"open files": resource.RLIMIT_NOFILE, "the size of a file": resource.RLIMIT_FSIZE}
 """Limits of the process that would end it later, over another row, when an annotator lowers them."""
 
 
@@ -155,7 +155,7 @@ def _annotate(job: ColumnJob, items: Sequence[Item]) -> list[Annotation | Reject
 
 def _limits() -> dict[str, float]:
     """Return the limits of this process that must not fall."""
-    soft = {name: resource.getrlimit(number)[0] for name, number in _FALLING.items()}
+    soft = {name: resource.getrlimit(number)[0] for name, number in _WATCHED_LIMITS.items()}
     return {name: math.inf if limit == resource.RLIM_INFINITY else limit for name, limit in soft.items()}
 
 

@@ -212,7 +212,7 @@ class InProcessPool:
         """Perform the task that was given, if any."""
         if self._task is not None:
             task, self._task = self._task, None
-            with _told_apart_interrupts():
+            with _marked_interrupts():
                 self._perform(task)
         messages, self._messages = self._messages, []
         return [(0, message) for message in messages]
@@ -235,7 +235,7 @@ class InProcessPool:
 
 
 @contextlib.contextmanager
-def _told_apart_interrupts() -> Iterator[None]:
+def _marked_interrupts() -> Iterator[None]:
     """Raise Ctrl-C as Interrupt for the block, so that it is no KeyboardInterrupt of an annotator's own."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 LONGEST_SAMPLE_SECONDS = 5.0
 """A driver that looks away for longer may have been stopped itself, and its workers with it."""
-_HELD = frozenset("TtD")
+_HALTED = frozenset("TtD")
 """Stopped, traced, or held by the kernel."""
 
 
@@ -39,7 +39,7 @@ class OwnClock:
         starved = max((wait - self._waits.get(thread, 0) for thread, wait in waits.items()), default=0) / 1e9
         self._waits = waits
         # A wait is told when it ends, so that it may be longer than this sample.
-        self.seconds = (self.seconds or 0.0) + (0.0 if state in _HELD else passed - starved)
+        self.seconds = (self.seconds or 0.0) + (0.0 if state in _HALTED else passed - starved)
 
     def _state(self) -> str | None:
         try:
