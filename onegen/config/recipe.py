@@ -138,7 +138,7 @@ class LimitsConfig(Config):
     breaker_count: int = Field(
         20,
         ge=1,
-        description="failures of one unexpected exception type in a shard (all rows of a smaller one) that stop the stage...",
+        description="failures of one exception type in a shard (all rows of a smaller one) that stop the stage...",
     )
     breaker_rate: float = Field(0.2, ge=0, le=1, description="...when they are also more than this share of its rows")
 
