@@ -181,7 +181,7 @@ def test_an_annotator_that_always_raises_stops_the_stage_and_commits_nothing(tmp
     recipe = poisoned_recipe(tmp_path, dict.fromkeys(range(12), "raise"), 12, breaker_count=4)
     run(recipe, tmp_path / "out", only=("image", "select"))
     with pytest.raises(
-        Stopped, match=r"stage look .*poison with runtime_error: RuntimeError: poison raised"
+        Stopped, match=r"column poison must .* failed with runtime_error: RuntimeError: poison raised"
     ) as stopped:
         run(recipe, tmp_path / "out", workers=workers)
     assert "fresh worker" in str(stopped.value)
