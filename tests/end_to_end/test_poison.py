@@ -181,10 +181,11 @@ def test_an_annotator_that_always_raises_stops_the_stage_and_commits_nothing(tmp
     recipe = poisoned_recipe(tmp_path, dict.fromkeys(range(12), "raise"), 12, breaker_count=4)
     run(recipe, tmp_path / "out", only=("image", "select"))
     with pytest.raises(
-        Stopped, match=r"column poison must .* failed with runtime_error: RuntimeError: poison raised"
+        Stopped, match=r"column poison must not .* failed with runtime_error: RuntimeError: poison raised"
     ) as stopped:
         run(recipe, tmp_path / "out", workers=workers)
-    assert "fresh worker" in str(stopped.value)
+    # In this process there is no fresh worker to try it on.
+    assert ("fresh worker" in str(stopped.value)) == (workers > 0)
     assert dataset(tmp_path / "out").shards("poison") == []
     assert dataset(tmp_path / "out").shards("tone") == []
     (tmp_path / "cure").touch()
