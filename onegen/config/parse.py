@@ -111,6 +111,8 @@ def _flow(example: Any) -> str:
 
 def _example_at(kind: Any, path: tuple[Any, ...]) -> Any:
     """Return the first example of the field at a path, or of its entries; None where it has none."""
+    if not path:
+        return None
     *way, last = path
     if isinstance(last, int):
         entries = _example_at(kind, tuple(way))

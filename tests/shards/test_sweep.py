@@ -2,6 +2,7 @@
 
 import pytest
 
+from onegen.errors import ConfigError
 from onegen.shards.dataset import Dataset
 from onegen.shards.manifest import FileRecord
 from onegen.shards.sweep import Swept, sweep
@@ -81,12 +82,25 @@ def test_a_shard_that_lost_a_file_is_given_up_whole(store, extension):
     assert sweep(dataset) == NOTHING
 
 
-def test_a_commit_deletes_no_name_that_is_not_ours(store, tmp_path):
+def test_a_commit_deletes_no_name_that_is_not_ours(store):
+    dataset = Dataset(store)
+    manifest = dataset.require_manifest("image", 0)
+    store.write("columns/image/notes.txt", b"mine")
+    named = {**manifest.files, "notes.txt": FileRecord(size=4, sha256="0" * 64)}
+    store.write("columns/image/000000.json", manifest.model_copy(update={"files": named}).to_json())
+    dataset.commit(manifest)
+    assert store.read("columns/image/notes.txt") == b"mine"
+
+
+def test_a_manifest_that_names_a_file_elsewhere_is_refused_before_anything_is_deleted(store, tmp_path):
     victim = tmp_path / "victim.txt"
     victim.write_text("mine")
     dataset = Dataset(store)
     manifest = dataset.require_manifest("image", 0)
-    foreign = {**manifest.files, "../../../victim.txt": FileRecord(size=4, sha256="0" * 64)}
-    store.write("columns/image/000000.json", manifest.model_copy(update={"files": foreign}).to_json())
-    dataset.commit(manifest)
+    named = {**manifest.files, "../../../victim.txt": FileRecord(size=4, sha256="0" * 64)}
+    store.write("columns/image/000000.json", manifest.model_copy(update={"files": named}).to_json())
+    with pytest.raises(ConfigError, match="plain name"):
+        dataset.commit(manifest)
+    with pytest.raises(ConfigError, match="plain name"):
+        sweep(dataset)
     assert victim.read_text() == "mine"
