@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
@@ -311,6 +312,8 @@ def _how(exit_code: int | None) -> str:
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """Hold Ctrl-C back for the block, and in a process started in it until that says what it makes of it."""
+    # Started within the block, multiprocessing's own helper would let go of Ctrl-C again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

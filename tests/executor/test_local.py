@@ -191,6 +191,15 @@ def test_a_row_that_leaves_python_does_not_end_the_command_as_if_all_was_done(tm
         Supervisor(pool, LimitsConfig(), 1, lambda result: None).run([Task(0, ("naps",))])
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Give Ctrl-C its meaning, which a shell takes from what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_in_this_process_is_told_apart(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -200,6 +209,7 @@ def test_ctrl_c_in_this_process_is_told_apart(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_reaches_no_worker_at_any_time(tmp_path: Path) -> None:
     """While it imports what it needs, Python would end it with a traceback on the user's terminal."""
     pool = LocalPool(NappingJob(LocalStore(str(tmp_path)), 0.1))
