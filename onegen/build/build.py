@@ -29,6 +29,8 @@ from onegen.sources import passed_over
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
 
+WORKERS_PER_CORE = 8
+
 
 class Listener(Protocol):
     """Who is told how a build goes; see `onegen.cli.progress`."""
@@ -125,11 +127,16 @@ def _drop(work: Work, card: OpenCard, listener: Listener) -> None:
 
 
 def _announce(work: Work, listener: Listener) -> None:
-    """Say what --recompute drags along, and what a retry cannot find."""
+    """Say what --recompute drags along, how many workers there are not, and what a retry cannot find."""
     permitted = work.permissions.permitted
     if permitted:
         after = ", ".join(downstream(work.steps, set(permitted))) or "nothing"
         listener.note(f"recompute {', '.join(sorted(permitted))}; {after} follows where its inputs change")
+    asked = max(_workers_asked(step, work.options) or 0 for step in work.steps)
+    if work.options.address is None and asked > _most_workers():
+        listener.note(
+            f"{asked:,} workers were asked for; this machine gets {_most_workers()}, {WORKERS_PER_CORE} for each core"
+        )
     unmatched = unmatched_retry(work.dataset, work.permissions)
     if unmatched:
         listener.note(unmatched)
@@ -188,7 +195,7 @@ def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener) -> Non
     def on_workers(job: Job, tasks: Sequence[Task]) -> None:
         workers = min(len(tasks), _num_workers(step, work.options))
         tick = partial(listener.waiting, step.name)
-        Supervisor(_pool(step, job, work.options), work.recipe.limits, workers, commit, tick).run(tasks)
+        Supervisor(_pool(step, job, work), work.recipe.limits, workers, commit, tick).run(tasks)
 
     if tasks:
         step.run(work.dataset, tasks, commit, on_workers)
@@ -208,9 +215,23 @@ def _require_whole(step: Step, dataset: Dataset, num_shards: int) -> None:
 
 
 def _num_workers(step: Step, options: Options) -> int:
-    """Return how many workers a step gets: the command's word, else the recipe's, else one per core and GPU share."""
-    asked = options.workers if options.workers is not None else step.workers
-    return asked if asked is not None else len(os.sched_getaffinity(0))
+    """Return how many workers a step gets: the command's word, else the recipe's, else one per core and GPU share.
+
+    One machine takes no more than `_most_workers`; a cluster has its own limits.
+    """
+    asked = _workers_asked(step, options)
+    if asked is None:
+        return len(os.sched_getaffinity(0))
+    return asked if options.address is not None else min(asked, _most_workers())
+
+
+def _workers_asked(step: Step, options: Options) -> int | None:
+    return options.workers if options.workers is not None else step.workers
+
+
+def _most_workers() -> int:
+    """Return how many workers this machine can take: more only wait for each other, and for memory."""
+    return WORKERS_PER_CORE * len(os.sched_getaffinity(0))
 
 
 def _session(steps: Sequence[Step], options: Options) -> AbstractContextManager[None]:
@@ -224,14 +245,17 @@ def _session(steps: Sequence[Step], options: Options) -> AbstractContextManager[
     return ray_session(options.address, max(_num_workers(step, options) * step.resources.num_cpus for step in steps))
 
 
-def _pool(step: Step, job: Job, options: Options) -> Pool:
+def _pool(step: Step, job: Job, work: Work) -> Pool:
+    options = work.options
     if options.workers == 0 or (options.workers is None and step.workers == 0):
         return InProcessPool(job)
     if options.executor == "ray":
         from onegen.executor.ray import RayPool
 
         return RayPool(job, step.resources)
-    return LocalPool(job)
+    # The recipe's own word is a limit; what annotators declare is what Ray sets aside for them.
+    memory = next((stage.memory for stage in work.recipe.stages if stage.name == step.name), None)
+    return LocalPool(job, memory or 0)
 
 
 def _finish(work: Work, card: OpenCard, listener: Listener) -> Summary:

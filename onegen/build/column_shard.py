@@ -18,6 +18,9 @@ from onegen.shards.manifest import FailureRecord, Manifest
 from onegen.shards.run import describe_run
 from onegen.shards.views import stored_fields
 
+LEAST_ROWS = 2
+"""Rows of a shard that must fail before a stage may be called broken."""
+
 
 class ColumnShard:
     """One column of the shard being made: its row plans, its committed predecessor, what the dead left, its writer."""
@@ -135,8 +138,10 @@ class ColumnShard:
         if outcome.is_expected:
             return
         self._unexpected[reason] += 1
-        failures, num_rows = self._unexpected[reason], len(self.plans)
-        if failures >= self._limits.breaker_count and failures > self._limits.breaker_rate * num_rows:
+        failures, num_rows = self._unexpected[reason], sum(plan.action != "skip" for plan in self.plans)
+        # All of a shard too small for that count; of one row nobody can tell whether the row or the stage is at fault.
+        count = min(self._limits.breaker_count, max(LEAST_ROWS, num_rows))
+        if failures >= count and failures > self._limits.breaker_rate * num_rows:
             raise Breaker(
                 f"column {self.column} must not fail most of a shard: {failures} of {num_rows} rows of shard "
                 f"{self._shard:06d} failed with {reason}: {outcome.message}\n"

@@ -6,6 +6,9 @@ a batch runs its rows are named, so that the supervisor knows whom to suspect wh
 
 import contextlib
 import dataclasses
+import math
+import os
+import resource
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +19,10 @@ import pyarrow as pa
 from onegen.build.column_shard import ColumnShard
 from onegen.build.feed import Batch, Feed, FeedRow
 from onegen.build.jobs import ColumnJob
-from onegen.build.outcome import Outcome, failed
+from onegen.build.outcome import Outcome, describe, failed, is_code
 from onegen.config.recipe import LimitsConfig
 from onegen.errors import ConfigError, SampleError
-from onegen.executor.contract import Finished, RowsStarted, ShardResult, Task
+from onegen.executor.contract import Finished, Interrupt, RowsStarted, ShardResult, Task
 from onegen.pixels.codec import encode_part
 from onegen.sample import Annotation, Item, Rejected
 from onegen.shards.canonical import canonical
@@ -106,16 +109,23 @@ def _known_digests(row: FeedRow, outcomes: Sequence[Outcome]) -> dict[str, str]:
 
 
 def answer(job: ColumnJob, items: Sequence[Item]) -> list[Outcome]:
-    """Return one outcome per item; an exception is bisected to the item that raises it."""
+    """Return one outcome per item; an exception is bisected to the item that raises it, whatever its kind.
+
+    What ends the process is not the item's to raise: SystemExit, which a signal raises on some workers, the user's own
+    Ctrl-C, and the loss of a device.
+    """
     try:
-        answers = job.annotator.annotate(items)
+        answers = _annotate(job, items)
         if len(answers) != len(items):
             raise SampleError(
                 "bad_annotation", f"{job.column} must answer each item once, got {len(answers)} for {len(items)}."
             )
         return [_outcome(job, item, annotation) for item, annotation in zip(items, answers, strict=True)]
-    except Exception as error:
-        if "CUDA error" in str(error):
+    except (SystemExit, Interrupt):
+        raise
+    except BaseException as error:
+        # An annotator may raise KeyboardInterrupt itself, and panics of Rust libraries are no Exception either.
+        if "CUDA error" in describe(error):
             # The device context is gone and every further call in this process fails: a fresh worker finds who is to
             # blame.
             raise
@@ -125,9 +135,37 @@ def answer(job: ColumnJob, items: Sequence[Item]) -> list[Outcome]:
         return answer(job, items[:half]) + answer(job, items[half:])
 
 
+_WATCHED_LIMITS = {"open files": resource.RLIMIT_NOFILE, "the size of a file": resource.RLIMIT_FSIZE}
+"""Limits of the process that would end it later, over another row, when an annotator lowers them."""
+
+
+def _annotate(job: ColumnJob, items: Sequence[Item]) -> list[Annotation | Rejected]:
+    """Return the annotator's answers; end the process that is not what it was before."""
+    process, limits = os.getpid(), _limits()
+    try:
+        return job.annotator.annotate(items)
+    finally:
+        if os.getpid() != process:
+            # The annotator forked, and its child came back too: one process writes this shard, not two.
+            os._exit(1)
+        for name, limit in _limits().items():
+            if limit < limits[name]:
+                raise SystemExit(f"annotator {job.column} lowered this process's limit of {name} to {limit:.0f}")
+
+
+def _limits() -> dict[str, float]:
+    """Return the limits of this process that must not fall."""
+    soft = {name: resource.getrlimit(number)[0] for name, number in _WATCHED_LIMITS.items()}
+    return {name: math.inf if limit == resource.RLIM_INFINITY else limit for name, limit in soft.items()}
+
+
 def _outcome(job: ColumnJob, item: Item, annotation: Annotation | Rejected) -> Outcome:
     if isinstance(annotation, Rejected):
-        return Outcome("filtered", annotation.reason, annotation.detail, key=item.key)
+        if not is_code(annotation.reason):
+            raise SampleError(
+                "bad_annotation", f"{job.column} must reject for a reason that is text, got {annotation.reason!r}."
+            )
+        return Outcome("filtered", annotation.reason, str(annotation.detail), key=item.key)
     provides = job.annotator.provides
     encodings = {part.name: part.encoding for part in provides.parts}
     undeclared = {*(set(annotation.values) - set(provides.fields)), *(set(annotation.parts) - set(encodings))}

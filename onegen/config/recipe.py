@@ -66,7 +66,9 @@ class StageConfig(Config):
     num_gpus: float | None = Field(
         None, ge=0, description="GPUs each worker reserves, fractions allowed; null: the same"
     )
-    memory: int | None = Field(None, ge=0, description="bytes each worker reserves")
+    memory: int | None = Field(
+        None, ge=0, description="bytes a worker may hold: reserved on Ray, a limit on local workers"
+    )
 
     @field_validator("annotators", mode="before")
     @classmethod
@@ -134,7 +136,9 @@ class LimitsConfig(Config):
     load_seconds: float = Field(900, gt=0, description="the same while it starts and loads weights")
     failure_rate: float = Field(0.05, ge=0, le=1, description="a column with more failed rows makes the build exit 1")
     breaker_count: int = Field(
-        20, ge=1, description="failures of one unexpected exception type in a shard that stop the stage..."
+        20,
+        ge=1,
+        description="failures of one exception type in a shard (all rows of a smaller one) that stop the stage...",
     )
     breaker_rate: float = Field(0.2, ge=0, le=1, description="...when they are also more than this share of its rows")
 

@@ -13,6 +13,10 @@ from onegen.shards.manifest import Manifest
 from onegen.storage.store import Store
 
 
+class Interrupt(KeyboardInterrupt):
+    """The user's own Ctrl-C in a process that performs tasks itself; a plain KeyboardInterrupt is of a row's making."""
+
+
 @dataclass(frozen=True)
 class Retry:
     """Which failed rows to compute again: a shell pattern over reasons, `*` for all."""
@@ -85,20 +89,31 @@ class Finished:
 
 @dataclass(frozen=True)
 class WorkerFailed:
-    """The worker cannot go on and no sample is at fault: a wrong configuration, the store, the breaker, or an error."""
+    """The worker cannot go on: a wrong configuration, the store, the breaker, or an error, and no sample is at fault.
 
-    kind: Literal["config", "store", "breaker", "error"]
+    A `crash` is as good as a death: what it ran has ruined its process.
+    """
+
+    kind: Literal["config", "store", "breaker", "error", "crash"]
     message: str
 
 
 @dataclass(frozen=True)
 class Died:
-    """The worker's process is gone; `how` says by what."""
+    """The worker's process is gone; `how` says by what, and `reason` is that of a row to blame for it."""
+
+    how: str
+    reason: str = "crash"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The worker is gone with its machine or its connection, and no row has anything to do with it; `how` says more."""
 
     how: str
 
 
-Message = Loaded | RowsStarted | Finished | WorkerFailed | Died
+Message = Loaded | RowsStarted | Finished | WorkerFailed | Died | Lost
 
 
 class Job(Protocol):
@@ -130,11 +145,15 @@ class Pool(Protocol):
         ...
 
     def run(self, worker: int, task: Task) -> None:
-        """Give a loaded worker a task; RowsStarted and Finished follow, or WorkerFailed or Died."""
+        """Give a loaded worker a task; RowsStarted and Finished follow, or WorkerFailed, Died or Lost."""
         ...
 
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
         """Return what workers have reported, waiting at most `timeout` seconds for the first word."""
+        ...
+
+    def own_seconds(self, worker: int) -> float | None:
+        """Return how long a worker has had to itself: neither stopped nor starved; None where only the clock tells."""
         ...
 
     def kill(self, worker: int) -> None:

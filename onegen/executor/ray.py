@@ -10,15 +10,26 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from onegen.errors import ConfigError
-from onegen.executor.contract import Died, Finished, Job, Loaded, Message, RowsStarted, Task
+from onegen.executor.contract import Died, Finished, Job, Loaded, Lost, Message, RowsStarted, Task
 from onegen.executor.worker import THREAD_SETTINGS, describe_failure, load_for_good
 from onegen.sample import Resources
 
@@ -26,6 +37,25 @@ CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Only reports and manifests travel through it: pixels stay on the worker that reads them."""
 _TAKEN_ONE_BY_ONE: dict[str, Any] = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
+
+_LOSSES: Mapping[type[RayError], str] = {
+    # The actor may be well and its node out of reach: nobody can tell, so it is given up and its shard runs elsewhere.
+    ActorUnavailableError: "its actor could not be reached",
+    NodeDiedError: "its node died",
+    # The raylet of this very machine; Ray goes down with it.
+    LocalRayletDiedError: "Ray on the driver's machine died",
+    # A report was made and its bytes are gone with the object store that held them, or with the process that owned it.
+    ObjectLostError: "its report was lost with a node's memory",
+    # Said of plain tasks, not of actors: it is Ray's own process that crashed, and no row ran in it.
+    WorkerCrashedError: "a process of Ray crashed",
+}
+"""The ways Ray loses a worker through no fault of a row.
+
+Where the actor's own process died, ActorDiedError says so, and OutOfMemoryError where Ray killed it: these are deaths,
+and judged.
+"""
+_NODE_GONE = ("node has died", "node was terminated", "node is dead")
+"""What the message of an ActorDiedError says where the actor went down with its node; there is no class for that."""
 
 
 @contextlib.contextmanager
@@ -131,9 +161,14 @@ class RayPool:
             ready += ray.wait(silent, num_returns=len(silent), timeout=0)[0]
         return [(streams[stream], self._receive(streams[stream])) for stream in ready]
 
+    def own_seconds(self, worker: int) -> None:
+        """Return None: only the clock is known of a process on another machine."""
+
     def kill(self, worker: int) -> None:
         """Kill an actor; nothing more is heard of it."""
-        ray.kill(self._actors.pop(worker).handle)
+        actor = self._actors.pop(worker, None)
+        if actor is not None:
+            ray.kill(actor.handle)
 
     def close(self) -> None:
         """Kill every actor: what they have not returned is not wanted."""
@@ -145,15 +180,30 @@ class RayPool:
         assert actor.stream is not None
         try:
             message: Message = ray.get(next(actor.stream))
+        except tuple(_LOSSES) as error:
+            # It may live on where it cannot be reached now.
+            self.kill(worker)
+            return Lost(next(how for kind, how in _LOSSES.items() if isinstance(error, kind)))
         except (RayActorError, OutOfMemoryError) as error:
             del self._actors[worker]
-            return Died(_first_line(error))
+            return _judged(error)
         except RayTaskError as error:
             actor.stream = None
             return describe_failure(error.cause if isinstance(error.cause, Exception) else error, self._store)
         if not isinstance(message, RowsStarted):
             actor.stream = None
         return message
+
+
+def _judged(error: RayActorError | OutOfMemoryError) -> Died | Lost:
+    """Return what the death of an actor says of the row it ran: nothing, where its node died with it."""
+    if isinstance(error, OutOfMemoryError):
+        return Died(_first_line(error), "memory")
+    if isinstance(error, ActorDiedError):
+        text = str(error).lower()
+        if error.preempted or any(words in text for words in _NODE_GONE):
+            return Lost("its node died")
+    return Died(_first_line(error))
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from onegen.executor.contract import (
     Died,
     Finished,
     Loaded,
+    Lost,
     Message,
     Pool,
     RowsStarted,
@@ -28,13 +29,23 @@ from onegen.executor.contract import (
 TICK_SECONDS = 0.5
 DEATHS_ALONE = 2
 WORKER_TRIES = 3
+LOSSES = 10
+"""Workers lost in a row, with nothing finished in between, after which the machines are at fault."""
+OUTER_BOUND = 4
+"""Times its limit that a worker may be silent by the clock, however little of that it had to itself."""
+SURPLUS_SECONDS = 2.0
+"""A wait that takes so much longer than it was asked to says that the driver itself was stopped or starved."""
 
 
 @dataclass
 class _Worker:
-    """What is known of a worker: its task, the rows in flight, when it was last heard."""
+    """What is known of a worker: its task, the rows in flight, when it was last heard.
+
+    `own_heard` is how long it had had to itself by then, where its pool knows.
+    """
 
     heard: float
+    own_heard: float | None = None
     is_loading: bool = True
     task: Task | None = None
     in_flight: tuple[str, tuple[int, ...]] | None = None
@@ -68,7 +79,8 @@ class Supervisor:
         self._queue: deque[Task] = deque()
         self._workers: dict[int, _Worker] = {}
         self._cases: dict[int, _Case] = {}
-        self._load_deaths = 0
+        self._load_deaths = self._losses = 0
+        self._away = 0.0
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Finish all tasks; raises Stopped (early end) or ConfigError (a worker refused its configuration)."""
@@ -77,8 +89,8 @@ class Supervisor:
             while self._queue or any(worker.task for worker in self._workers.values()):
                 self._start_workers()
                 self._assign()
-                messages = self._pool.wait(TICK_SECONDS)
-                listened = time.monotonic()
+                messages = self._wait()
+                listened = self._now()
                 for number, message in messages:
                     self._handle(number, message)
                 self._enforce_deadlines(listened)
@@ -88,27 +100,41 @@ class Supervisor:
 
     def waiting(self) -> dict[int, str]:
         """Return, per worker, what it does and for how long."""
-        now = time.monotonic()
+        now = self._now()
         return {number: f"{_doing(worker)} for {now - worker.heard:.0f} s" for number, worker in self._workers.items()}
+
+    def _now(self) -> float:
+        """Return the time by a clock that stands still while this process is stopped."""
+        return time.monotonic() - self._away
+
+    def _wait(self) -> list[tuple[int, Message]]:
+        began = time.monotonic()
+        messages = self._pool.wait(TICK_SECONDS)
+        surplus = time.monotonic() - began - TICK_SECONDS
+        if surplus > SURPLUS_SECONDS:
+            self._away += surplus
+        return messages
 
     def _start_workers(self) -> None:
         busy = sum(worker.task is not None for worker in self._workers.values())
         wanted = min(self._num_workers, busy + len(self._queue))
         while len(self._workers) < wanted:
-            self._workers[self._pool.start()] = _Worker(time.monotonic())
+            number = self._pool.start()
+            self._workers[number] = _Worker(self._now(), self._pool.own_seconds(number))
 
     def _assign(self) -> None:
         for number, worker in self._workers.items():
             if self._queue and worker.task is None and not worker.is_loading:
                 worker.task = self._queue.popleft()
-                worker.heard, worker.in_flight = time.monotonic(), None
+                worker.in_flight = None
+                self._note_heard(number, worker)
                 self._pool.run(number, worker.task)
 
     def _handle(self, number: int, message: Message) -> None:
         worker = self._workers.get(number)
         if worker is None:
             return
-        worker.heard = time.monotonic()
+        self._note_heard(number, worker)
         match message:
             case Loaded():
                 worker.is_loading = False
@@ -116,16 +142,22 @@ class Supervisor:
                 worker.in_flight = (column, positions) if positions else None
             case Finished(result):
                 worker.task = worker.in_flight = None
-                self._load_deaths = 0
+                self._load_deaths = self._losses = 0
                 # The worker goes on while the supervisor commits.
                 self._assign()
                 self._commit(result)
-            case Died(how):
+            case Died(how, reason):
                 del self._workers[number]
-                self._on_death(worker, "crash", f"worker {how}")
+                self._on_death(worker, reason, f"worker {how}")
+            case Lost(how):
+                self._kill(number)
+                self._on_loss(worker, how)
             case WorkerFailed(kind, text):
                 self._kill(number)
                 self._on_failure(worker, kind, text)
+
+    def _note_heard(self, number: int, worker: _Worker) -> None:
+        worker.heard, worker.own_heard = self._now(), self._pool.own_seconds(number)
 
     def _enforce_deadlines(self, listened: float) -> None:
         """Kill workers silent for too long at the moment the supervisor last listened.
@@ -134,10 +166,18 @@ class Supervisor:
         """
         for number, worker in list(self._workers.items()):
             limit = self._limits.load_seconds if worker.is_loading else self._limits.batch_seconds
-            if (worker.task is not None or worker.is_loading) and listened - worker.heard > limit:
+            silence = listened - worker.heard
+            if (worker.task is None and not worker.is_loading) or silence <= limit:
+                continue
+            if silence > OUTER_BOUND * limit or self._own_silence(number, worker, silence) > limit:
                 doing = _doing(worker)
                 self._kill(number)
                 self._on_death(worker, "deadline", f"nothing heard for {limit:g} s from a worker {doing}")
+
+    def _own_silence(self, number: int, worker: _Worker, silence: float) -> float:
+        """Return how much of a silence is the worker's own, and not the machine's."""
+        own = self._pool.own_seconds(number)
+        return silence if own is None or worker.own_heard is None else own - worker.own_heard
 
     def _kill(self, number: int) -> None:
         del self._workers[number]
@@ -175,6 +215,17 @@ class Supervisor:
                 del suspects[row]
         self._queue.appendleft(replace(task, suspects=tuple(suspects), blamed=blamed))
 
+    def _on_loss(self, worker: _Worker, how: str) -> None:
+        """Give the lost worker's shard to another, as if it had never run."""
+        self._losses += 1
+        if self._losses >= LOSSES:
+            raise Stopped(
+                f"workers must keep their machines, and {self._losses} in a row were lost: {how}. "
+                f"Run the same command again when the machines are back."
+            )
+        if worker.task is not None:
+            self._queue.appendleft(worker.task)
+
     def _on_failure(self, worker: _Worker, kind: str, text: str) -> None:
         """React to a worker that reported that it cannot go on."""
         if kind == "config":
@@ -190,6 +241,8 @@ class Supervisor:
                 raise Stopped(f"{text}\nA fresh worker had the same.")
             case.tripped = True
             self._queue.appendleft(worker.task)
+        elif kind == "crash":
+            self._on_death(worker, "crash", f"worker {text}")
         elif "CUDA error" in text and worker.in_flight is not None:
             self._on_death(worker, "crash", text.strip().splitlines()[-1])
         else:

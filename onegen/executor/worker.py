@@ -3,6 +3,7 @@
 `local.py` carries the messages over pipes and `ray.py` over actors; `supervisor.py` reads them.
 """
 
+import errno
 import gc
 import traceback
 
@@ -10,10 +11,14 @@ import cv2
 
 from onegen.errors import Breaker, ConfigError
 from onegen.executor.contract import Job, WorkerFailed
+from onegen.shards.canonical import storable
 from onegen.storage.store import Store, explain
 
 THREAD_SETTINGS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Environment of every worker: a sum over threads depends on their number, and processes share the cores already."""
+
+_RUINED = {errno.EBADF, errno.EFBIG, errno.EMFILE}
+"""What a process runs into whose descriptors were closed, used up or limited by what it ran; a fresh one has all."""
 
 
 def load(job: Job) -> None:
@@ -36,9 +41,11 @@ def load_for_good(job: Job) -> None:
 def describe_failure(error: Exception, store: Store) -> WorkerFailed:
     """Return why a worker cannot go on, by the kind of exception that ended it."""
     if isinstance(error, ConfigError):
-        return WorkerFailed("config", str(error))
+        return WorkerFailed("config", storable(str(error)))
     if isinstance(error, Breaker):
-        return WorkerFailed("breaker", str(error))
+        return WorkerFailed("breaker", storable(str(error)))
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _RUINED):
+        return WorkerFailed("crash", storable(f"ended by {type(error).__name__}: {error}"))
     if isinstance(error, OSError):
-        return WorkerFailed("store", explain(error, store))
-    return WorkerFailed("error", "".join(traceback.format_exception(error)))
+        return WorkerFailed("store", storable(explain(error, store)))
+    return WorkerFailed("error", storable("".join(traceback.format_exception(error))))

@@ -1,7 +1,8 @@
 """Boolean SQL over annotation columns: a stage's `where`, the dataset's `where`, the rules of `select`.
 
 An expression may say `scores.sharpness > 10`, or `nsfw < 0.5` where the column `nsfw` has a field of its own name.
-duckdb evaluates it; null is false. Its outcome is a function of its row alone: the same in every shard and every run.
+duckdb evaluates it; null is false, and so is an error, such as a text cast to a number that it does not say. Its
+outcome is a function of its row alone: the same in every shard and every run.
 docs/build.md has examples.
 """
 
@@ -47,7 +48,7 @@ def columns_in(expression: str, scope: Scope) -> set[str]:
     if not columns:
         raise ConfigError(f"expression must name a column, got {expression!r}; {nearest('', list(scope))}")
     try:
-        outcomes = evaluate(expression, {column: [None, None] for column in columns}, scope)
+        outcomes = _evaluate(expression, {column: _table([None, None], scope[column]) for column in columns})
     except duckdb.Error as error:
         raise ConfigError(f"expression must be a duckdb boolean, got {expression!r}: {error}") from error
     if len(outcomes) != 2:
@@ -88,12 +89,35 @@ def evaluate(expression: str, values: Mapping[str, Sequence[Mapping[str, Any] | 
 
     Raises duckdb.Error for an expression that `columns_in` refuses.
     """
+    return _evaluate_apart(expression, {column: _table(rows, scope[column]) for column, rows in values.items()})
+
+
+_ROW_ERRORS = (duckdb.DataError, duckdb.InvalidInputException)
+"""What duckdb raises over values: no conversion, out of range, no such pattern or date. It names no row."""
+
+
+def _evaluate_apart(expression: str, tables: Mapping[str, pa.Table]) -> list[bool]:
+    """Return the outcome per row, false for each over which duckdb raises: halves, and halves of these, find it."""
+    try:
+        return _evaluate(expression, tables)
+    except _ROW_ERRORS:
+        num_rows = next(iter(tables.values())).num_rows
+        if num_rows == 1:
+            return [False]
+        half = num_rows // 2
+        first = {column: table.slice(0, half) for column, table in tables.items()}
+        second = {column: table.slice(half) for column, table in tables.items()}
+        return _evaluate_apart(expression, first) + _evaluate_apart(expression, second)
+
+
+def _evaluate(expression: str, tables: Mapping[str, pa.Table]) -> list[bool]:
+    """Return the outcome per row of tables of the same length; raises duckdb.Error if there is an error in any."""
     with _cursor() as cursor:
         # Each column is a table of its fields, so that duckdb finds both `nsfw.nsfw` and `nsfw`.
-        for column, rows in values.items():
-            cursor.register(column, _table(rows, scope[column]))
-        tables = " POSITIONAL JOIN ".join(f'"{column}"' for column in values)
-        outcomes = cursor.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM {tables}").fetchall()
+        for column, table in tables.items():
+            cursor.register(column, table)
+        joined = " POSITIONAL JOIN ".join(f'"{column}"' for column in tables)
+        outcomes = cursor.execute(f"SELECT coalesce(CAST(({expression}) AS BOOLEAN), false) FROM {joined}").fetchall()
     return [bool(outcome) for (outcome,) in outcomes]
 
 

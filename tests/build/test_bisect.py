@@ -3,16 +3,20 @@
 PYTHONPATH=. python -m pytest tests/build/test_bisect.py
 """
 
+import asyncio
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
 
 from onegen.build.assemble import column_job
+from onegen.build.outcome import MESSAGE_LIMIT
 from onegen.build.stage import answer
 from onegen.errors import SampleError
+from onegen.executor.contract import Interrupt
 from onegen.sample import Annotation, Item, Provides, Rejected
 from tests.plugins.plain import Plain
 
@@ -116,16 +120,108 @@ def test_what_an_annotator_says_of_a_sample_is_its_reason() -> None:
 
 
 @dataclass(frozen=True)
-class Interrupted(Picky):
-    """Ctrl-C comes while it works."""
+class Ending(Picky):
+    """Raises what an exception's name in the caption says, of those that are no Exception."""
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         self.sizes.append(len(items))
-        raise KeyboardInterrupt
+        for item in items:
+            if item.caption is not None:
+                raise ENDS[item.caption]
+        return [Annotation({"number": int(item.key)}) for item in items]
 
 
-def test_ctrl_c_is_no_fault_of_a_sample() -> None:
-    annotator = Interrupted()
-    with pytest.raises(KeyboardInterrupt):
-        answer(column_job("picky", annotator, "image"), items(4))
+class PanicException(BaseException):
+    """What Rust libraries raise."""
+
+
+ENDS: dict[str, type[BaseException]] = {
+    "ctrl-c": Interrupt,
+    "exit": SystemExit,
+    "keyboard": KeyboardInterrupt,
+    "generator": GeneratorExit,
+    "cancelled": asyncio.CancelledError,
+    "panic": PanicException,
+}
+
+
+@pytest.mark.parametrize("word", ["ctrl-c", "exit"])
+def test_ctrl_c_and_the_end_of_the_process_are_no_fault_of_a_sample(word: str) -> None:
+    annotator = Ending()
+    with pytest.raises(ENDS[word]):
+        answer(column_job("picky", annotator, "image"), items(4, n1=word))
     assert annotator.sizes == [4]
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("keyboard", "keyboard_interrupt"),
+        ("generator", "generator_exit"),
+        ("cancelled", "cancelled_error"),
+        ("panic", "panic_exception"),
+    ],
+)
+def test_what_an_annotator_raises_itself_costs_its_sample_alone(word: str, reason: str) -> None:
+    outcomes = answer(column_job("picky", Ending(), "image"), items(4, n1=word))
+    assert [outcome.reason for outcome in outcomes] == [None, reason, None, None]
+
+
+class Mute(Exception):
+    """Cannot even be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@dataclass(frozen=True)
+class Garbled(Picky):
+    """Rejects or fails for reasons, and in words, that nothing can store; what is kept of them stands in TEXTS."""
+
+    def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+        answers: list[Annotation | Rejected] = []
+        for item in items:
+            reply = TEXTS[item.caption][0] if item.caption else Annotation()
+            if isinstance(reply, BaseException):
+                raise reply
+            answers.append(reply)
+        return answers
+
+
+TEXTS: dict[str, tuple[Any, str, str, str]] = {
+    "half a pair": (RuntimeError("bad \ud83d"), "failed", "runtime_error", "RuntimeError: bad \ufffd"),
+    "two halves": (RuntimeError("\ud83d\ude00"), "failed", "runtime_error", "RuntimeError: \U0001f600"),
+    "nul": (SampleError("a\0b", "c\0d"), "failed", "a\ufffdb", "c\ufffdd"),
+    "reason": (SampleError("\ud83d", "m"), "failed", "\ufffd", "m"),
+    "number": (SampleError(3, "m"), "failed", "sample_error", "SampleError: m"),  # type: ignore[arg-type]
+    "none": (SampleError(None, "m"), "failed", "sample_error", "SampleError: m"),  # type: ignore[arg-type]
+    "mute": (Mute(), "failed", "mute", "Mute: <exception str() failed>"),
+    "long": (RuntimeError("m" * 9999), "failed", "runtime_error", "RuntimeError: " + "m" * (MESSAGE_LIMIT - 14)),
+    "rejected": (Rejected("\udc80", "\0"), "filtered", "\ufffd", "\ufffd"),
+    "detail": (Rejected("dark", 3), "filtered", "dark", "3"),  # type: ignore[arg-type]
+    "enum": (
+        Rejected(Colour.RED),  # type: ignore[arg-type]
+        "failed",
+        "bad_annotation",
+        "picky must reject for a reason that is text, got <Colour.RED: 1>.",
+    ),
+    "empty": (
+        Rejected(""),
+        "failed",
+        "bad_annotation",
+        "picky must reject for a reason that is text, got ''.",
+    ),
+}
+
+
+@pytest.mark.parametrize("caption", TEXTS)
+def test_words_that_nothing_can_store_cost_their_sample_alone(caption: str) -> None:
+    outcomes = answer(column_job("picky", Garbled(), "image"), items(4, n2=caption))
+    assert [outcome.status for outcome in outcomes if outcome is not outcomes[2]] == ["ok"] * 3
+    _, status, reason, message = TEXTS[caption]
+    assert (outcomes[2].status, outcomes[2].reason, outcomes[2].message) == (status, reason, message)
+    assert type(outcomes[2].reason) is str

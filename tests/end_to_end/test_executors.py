@@ -106,3 +106,12 @@ def test_a_second_driver_is_refused_while_the_first_works(reference: Reference, 
     assert len(rival.commits) == len(set(rival.commits)) == 4 * 6
     assert strays(out) == []
     assert run(reference.recipe, out) == reference.summary
+
+
+@pytest.mark.parametrize(("workers", "is_capped"), [(99_999, True), (1, False)])
+def test_more_workers_than_a_machine_can_take_are_not_started(tmp_path: Path, workers: int, is_capped: bool) -> None:
+    write_photos(tmp_path / "photos", 2)
+    ears = Ears()
+    recipe = make_recipe(tmp_path / "photos", [], pack=None)
+    run(recipe, tmp_path / "out", ears, workers=workers, only=("image",))
+    assert any("99,999 workers were asked for; this machine gets" in note for note in ears.notes) is is_capped

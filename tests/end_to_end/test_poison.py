@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError, Stopped
 from onegen.executor.contract import Retry
 from tests.calls import count_calls
+from tests.plugins.garbled import ENDINGS
+from tests.plugins.saboteur import HOARD_BYTES
 from tests.tiny import dataset, failures, make_recipe, rows, run, statuses, write_photos
 
 PER_SHARD, BATCH = 6, 3
@@ -184,7 +187,6 @@ def test_an_annotator_that_always_raises_stops_the_stage_and_commits_nothing(tmp
         Stopped, match=r"column poison must not .* failed with runtime_error: RuntimeError: poison raised"
     ) as stopped:
         run(recipe, tmp_path / "out", workers=workers)
-    # In this process there is no fresh worker to try it on.
     assert ("fresh worker" in str(stopped.value)) == (workers > 0)
     assert dataset(tmp_path / "out").shards("poison") == []
     assert dataset(tmp_path / "out").shards("tone") == []
@@ -214,3 +216,50 @@ def test_a_file_that_kills_whoever_reads_it_fails_without_a_key(tmp_path: Path) 
     assert failures(tmp_path / "out", "image") == [("kill.jpg", "crash")]
     assert statuses(tmp_path / "out", "image") == ["ok", "ok", "failed crash"]
     assert rows(tmp_path / "out", "image")[2].key is None
+
+
+def build_with_garbled_words(root: Path, **how: Any) -> None:
+    captions = dict(enumerate(ENDINGS))
+    write_photos(root / "photos", len(captions) + 3, captions)
+    stages = [{"name": "look", "annotators": {"tests.plugins.garbled": {}}}]
+    recipe = make_recipe(root / "photos", stages, samples_per_shard=20, pack=None)
+    run(recipe, root / "out", only=("image", "select"))
+    run(recipe, root / "out", **how)
+    assert statuses(root / "out", "garbled") == [*ENDINGS.values(), "ok", "ok", "ok"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_words_that_no_file_can_hold_cost_their_sample_alone(tmp_path: Path, workers: int) -> None:
+    build_with_garbled_words(tmp_path, workers=workers)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_words_that_no_file_can_hold_cost_their_sample_alone_on_ray(tmp_path: Path) -> None:
+    build_with_garbled_words(tmp_path, workers=1, executor="ray")
+
+
+SPOILS = {
+    "close and sleep": "failed crash",
+    "close": "failed crash",
+    "fork and die": "failed crash",
+    "chatter": "ok",
+    "file size": "failed crash",
+    "open files": "failed crash",
+    "hoard": "failed memory",
+    "fork and return": "ok",
+}
+
+
+QUICK = ("close and sleep", "fork and die")
+
+
+@pytest.mark.parametrize("word", [pytest.param(w, marks=[] if w in QUICK else pytest.mark.slow) for w in SPOILS])
+def test_a_row_that_spoils_its_process_costs_itself(tmp_path: Path, word: str) -> None:
+    write_photos(tmp_path / "photos", 5, {3: word})
+    stages = [{"name": "look", "annotators": {"tests.plugins.saboteur": {}}, "memory": HOARD_BYTES}]
+    limits = {"batch_seconds": 60}
+    recipe = make_recipe(tmp_path / "photos", stages, pack=None, limits=limits)
+    run(recipe, tmp_path / "out", only=("image", "select"))
+    run(recipe, tmp_path / "out", workers=1)
+    assert statuses(tmp_path / "out", "saboteur") == ["ok"] * 3 + [SPOILS[word]] + ["ok"]
+    assert [failure for failure in failures(tmp_path / "out", "saboteur") if failure[1] == "deadline"] == []

@@ -4,6 +4,7 @@ PYTHONPATH=. python -m pytest tests/executor/test_silence.py
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from onegen.config.recipe import LimitsConfig
 from onegen.errors import Stopped
 from onegen.executor.contract import Finished, Loaded, Message, RowsStarted, ShardResult, Task
-from onegen.executor.supervisor import Supervisor
+from onegen.executor.supervisor import OUTER_BOUND, TICK_SECONDS, Supervisor
 
 Round = tuple[float, list[tuple[int, Message]]]
 """What is heard at one wait, after how many seconds."""
@@ -39,13 +40,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @dataclass
 class RehearsedPool:
-    """Workers whose words come in `rounds`, one a wait, each after so many seconds; later waits hear nothing."""
+    """Workers whose words come in `rounds`, each after so many seconds, in waits no longer than they may be.
+
+    `shares` says how much of the time of each worker it has to itself; the rest it is stopped or starved. While the
+    driver is `away`, one wait takes a whole round.
+    """
 
     clock: Clock
     rounds: deque[Round]
     tasks: list[Task] = field(default_factory=list)
     killed: list[tuple[int, float]] = field(default_factory=list)
     started: int = 0
+    shares: Mapping[int, float] = field(default_factory=dict)
+    is_away: bool = False
 
     def start(self) -> int:
         self.started += 1
@@ -56,8 +63,15 @@ class RehearsedPool:
 
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
         seconds, words = self.rounds.popleft()
+        if seconds > timeout and not self.is_away:
+            self.clock.now += timeout
+            self.rounds.appendleft((seconds - timeout, words))
+            return []
         self.clock.now += seconds
         return words
+
+    def own_seconds(self, worker: int) -> float | None:
+        return self.clock.now * self.shares[worker] if worker in self.shares else None
 
     def kill(self, worker: int) -> None:
         self.killed.append((worker, self.clock.now))
@@ -72,10 +86,15 @@ def result_of(shard: int) -> ShardResult:
 
 
 def supervise(
-    clock: Clock, *rounds: Round, commit_seconds: float = 0.0, workers: int = 2
+    clock: Clock,
+    *rounds: Round,
+    commit_seconds: float = 0.0,
+    workers: int = 2,
+    shares: Mapping[int, float] | None = None,
+    is_away: bool = False,
 ) -> tuple[RehearsedPool, list[str]]:
     """Run as many tasks as workers; return the pool and the shards committed."""
-    pool = RehearsedPool(clock, deque(rounds))
+    pool = RehearsedPool(clock, deque(rounds), shares=shares or {}, is_away=is_away)
     committed: list[str] = []
 
     def commit(result: ShardResult) -> None:
@@ -129,7 +148,7 @@ def test_a_worker_silent_over_its_rows_is_killed_at_its_deadline(clock: Clock, s
         (0.0, [(2, Finished(result_of(0)))]),
         workers=1,
     )
-    assert pool.killed == ([(1, 1002.0 + seconds)] if is_killed else [])
+    assert pool.killed == ([(1, 1002.0 + BATCH_SECONDS + TICK_SECONDS)] if is_killed else [])
     assert committed == ["0"]
     assert [task.suspects for task in pool.tasks] == ([(), (("hed", 3),)] if is_killed else [()])
 
@@ -155,7 +174,51 @@ def test_an_idle_worker_may_be_silent_for_ever(clock: Clock) -> None:
         LOADED,
         (1.0, [(1, RowsStarted("hed", 0, (0,))), (2, RowsStarted("hed", 1, (0,)))]),
         (1.0, [(1, Finished(result_of(0)))]),
-        *[(BATCH_SECONDS, [(2, RowsStarted("hed", 1, (row,)))]) for row in range(5)],
+        *[(BATCH_SECONDS - 1, [(2, RowsStarted("hed", 1, (row,)))]) for row in range(5)],
         (1.0, [(2, Finished(result_of(1)))]),
     )
     assert (pool.killed, committed) == ([], ["0", "1"])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_a_worker_that_is_stopped_or_starved_has_more_time(clock: Clock, share: float) -> None:
+    pool, committed = supervise(
+        clock,
+        (1.0, [(1, Loaded())]),
+        (1.0, [(1, RowsStarted("hed", 0, (3,)))]),
+        (OUTER_BOUND * BATCH_SECONDS, [(1, Finished(result_of(0)))]),
+        workers=1,
+        shares={1: share},
+    )
+    assert (pool.killed, committed) == ([], ["0"])
+
+
+@pytest.mark.parametrize(
+    ("share", "seconds"), [(0.0, OUTER_BOUND * BATCH_SECONDS), (0.5, 2 * BATCH_SECONDS), (1.0, BATCH_SECONDS)]
+)
+def test_a_hang_is_found_whatever_the_worker_has_to_itself(clock: Clock, share: float, seconds: float) -> None:
+    pool, _ = supervise(
+        clock,
+        (1.0, [(1, Loaded())]),
+        (1.0, [(1, RowsStarted("hed", 0, (3,)))]),
+        (seconds + TICK_SECONDS, []),
+        (0.0, [(2, Loaded())]),
+        (0.0, [(2, Finished(result_of(0)))]),
+        workers=1,
+        shares={1: share},
+    )
+    assert pool.killed == [(1, 1002.0 + seconds + TICK_SECONDS)]
+
+
+def test_the_time_a_driver_is_away_is_no_silence(clock: Clock) -> None:
+    """Ctrl-Z and `fg`, or a machine that sleeps: no clock but the driver's own tells."""
+    pool, committed = supervise(
+        clock,
+        (1.0, [(1, Loaded())]),
+        (1.0, [(1, RowsStarted("hed", 0, (3,)))]),
+        (100 * BATCH_SECONDS, []),
+        (1.0, [(1, Finished(result_of(0)))]),
+        workers=1,
+        is_away=True,
+    )
+    assert (pool.killed, committed) == ([], ["0"])

@@ -7,8 +7,8 @@ import pytest
 
 from onegen.config.recipe import LimitsConfig
 from onegen.errors import ConfigError, Stopped
-from onegen.executor.contract import Died, Finished, Loaded, Message, RowsStarted, ShardResult, Task, WorkerFailed
-from onegen.executor.supervisor import Supervisor
+from onegen.executor.contract import Died, Finished, Loaded, Lost, Message, RowsStarted, ShardResult, Task, WorkerFailed
+from onegen.executor.supervisor import LOSSES, Supervisor
 
 Script = Callable[[Task], Sequence[Message]]
 DEAD = Died("killed by SIGKILL")
@@ -46,6 +46,9 @@ class ScriptedPool:
         said, self.said = self.said, []
         self.alive -= {worker for worker, message in said if isinstance(message, Died)}
         return said
+
+    def own_seconds(self, worker: int) -> float | None:
+        return None
 
     def kill(self, worker: int) -> None:
         self.alive.discard(worker)
@@ -217,3 +220,34 @@ def test_a_refused_configuration_and_a_full_disk_end_the_stage_at_once() -> None
         )
     with pytest.raises(Stopped, match="disk must have room"):
         supervise(ScriptedPool(lambda task: [WorkerFailed("store", "disk must have room")]), [TASK])
+
+
+def test_a_lost_machine_blames_no_row_and_its_shard_runs_elsewhere() -> None:
+    words: list[list[Message]] = [[RowsStarted("hed", 7, (3,)), Lost("its node died")] for _ in range(LOSSES - 1)]
+    pool = ScriptedPool(lambda task: words.pop() if words else [done(task)])
+    assert supervise(pool, [TASK]) == [TASK]
+    assert pool.started == LOSSES
+
+
+def test_machines_that_are_lost_again_and_again_end_the_stage() -> None:
+    pool = ScriptedPool(lambda task: [Lost("its node died")])
+    with pytest.raises(Stopped, match="its node died. Run the same command again"):
+        supervise(pool, [TASK])
+
+
+def test_a_worker_ruined_by_a_row_is_a_dead_worker() -> None:
+    def script(task: Task) -> list[Message]:
+        failure = WorkerFailed("crash", "ended by OSError: too many open files")
+        return [done(task)] if task.blamed else [RowsStarted("hed", 7, (3,)), failure]
+
+    (finished,) = supervise(ScriptedPool(script), [TASK])
+    assert finished.blamed["hed", 3].reason == "crash"
+    assert "too many open files" in finished.blamed["hed", 3].message
+
+
+def test_a_death_by_memory_is_called_so() -> None:
+    def script(task: Task) -> list[Message]:
+        return [done(task)] if task.blamed else [RowsStarted("hed", 7, (3,)), Died("held 9 bytes", "memory")]
+
+    (finished,) = supervise(ScriptedPool(script), [TASK])
+    assert finished.blamed["hed", 3].reason == "memory"

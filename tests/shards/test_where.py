@@ -150,3 +150,38 @@ def test_what_duckdb_itself_calls_unstable_is_refused() -> None:
     harmless = {"error", "stats", "vector_type", "write_log", "sleep_ms", "in_search_path"}
     about_the_connection = {name for name in unstable if name.startswith("current_")}
     assert unstable - _IMPURE - harmless - about_the_connection == set()
+
+
+@pytest.mark.parametrize(
+    ("expression", "captions", "outcomes"),
+    [
+        ("CAST(image.caption AS INTEGER) > 0", ["1", "odd", "-1", None, "2"], [True, False, False, False, True]),
+        ("CAST(image.caption AS INTEGER) > 0", ["odd"], [False]),
+        ("CAST(image.caption AS INTEGER) > 0", ["odd"] * 9 + ["3"], [False] * 9 + [True]),
+        ("NOT CAST(image.caption AS BOOLEAN)", ["yes", "odd", "false"], [False, False, True]),
+        ("CAST(image.caption AS INTEGER) > 0 IS NULL", ["1", "odd", None], [False, False, True]),
+        ("regexp_matches('abc', image.caption)", ["b", "(", "d"], [True, False, False]),
+        ("ln(CAST(image.caption AS DOUBLE)) > 1", ["9", "0", "1"], [True, False, False]),
+        ("strptime(image.caption, '%Y') > DATE '2000-01-01'", ["2020", "no year", "1999"], [True, False, False]),
+        ("CAST(image.caption AS TINYINT) > 0", ["100", "1000", "0"], [True, False, False]),
+        ("json_extract_string(image.caption, '$.a') = '1'", ['{"a": 1}', "{", "{}"], [True, False, False]),
+    ],
+)
+def test_an_error_over_a_row_is_no_for_that_row_alone(
+    expression: str, captions: list[str | None], outcomes: list[bool]
+) -> None:
+    assert columns_in(expression, SCOPE) == {"image"}
+    image = [{"caption": caption, "width": 1, "height": 1} for caption in captions]
+    assert outcome(expression, image=image) == outcomes
+    assert [outcome(expression, image=[row])[0] for row in image] == outcomes, "each row alone says the same"
+
+
+def test_an_error_in_one_column_is_found_beside_others() -> None:
+    image = [{"caption": text} for text in ("1", "odd", "3")]
+    expression = "CAST(image.caption AS INTEGER) > 0 AND nsfw < 0.5"
+    assert outcome(expression, image=image, nsfw=[{"nsfw": 0.1}, {"nsfw": 0.1}, {"nsfw": 0.9}]) == [True, False, False]
+
+
+def test_an_error_over_every_row_is_an_error_of_the_expression() -> None:
+    with pytest.raises(ConfigError, match="must be a duckdb boolean"):
+        columns_in("CAST('odd' AS INTEGER) > image.width", SCOPE)
