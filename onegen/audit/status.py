@@ -15,13 +15,17 @@ REASONS_SHOWN = 3
 
 @dataclass(frozen=True)
 class ColumnStatus:
-    """A column as committed: shards done of those planned, rows by status, and its most frequent failure reasons."""
+    """A column as committed: shards done of those planned, rows by status, and its most frequent failure reasons.
+
+    `where_errors` counts the rows over which its `where`, or a rule of `select`, was in error.
+    """
 
     name: str
     shards: int
     counts: Counts
     reasons: tuple[tuple[str, int], ...]
     producer: str
+    where_errors: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,18 @@ def read_status(dataset: Dataset) -> DatasetStatus:
 
 
 def _column(dataset: Dataset, name: str) -> ColumnStatus:
-    shards = 0
+    shards = where_errors = 0
     reasons: dict[str, int] = {}
     producer = ""
     for manifest in dataset.manifests(name):
         shards += 1
         producer = manifest.producer.label()
+        where_errors += manifest.run.where_errors
         for row in failed_rows(dataset, manifest) if name != PACKED else ():
             reason = row.reason or "unknown"
             reasons[reason] = reasons.get(reason, 0) + 1
     most = sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))[:REASONS_SHOWN]
-    return ColumnStatus(name, shards, dataset.counts(name), tuple(most), producer)
+    return ColumnStatus(name, shards, dataset.counts(name), tuple(most), producer, where_errors)
 
 
 def _last_line(dataset: Dataset) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ Run it with `onegen build RECIPE OUT`. Whatever stopped a build, the same comman
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from onegen.errors import ConfigError, Stopped
 from onegen.executor.contract import Job, Pool, ShardResult, Task
 from onegen.executor.local import InProcessPool, LocalPool
 from onegen.executor.supervisor import Supervisor
-from onegen.sample import PACKED
+from onegen.sample import IMAGE, PACKED
 from onegen.shards.dataset import Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest
 from onegen.shards.plan import compare_plan, make_plan
@@ -156,8 +157,9 @@ def _pin_plan(work: Work, listener: Listener) -> OpenCard:
             f"source must hold at least one image, got none in {source.root}. Check the path and file types."
         )
     listener.note(f"planned {plan.items:,} items in {plan.shards:,} shards")
-    for reason, count in passed_over(source).items():
-        listener.note(f"{count:,} {'file' if count == 1 else 'files'} passed over, because {reason}")
+    plan = plan.model_copy(update={"passed_over": dict(passed_over(source))})
+    for line in plan.omissions():
+        listener.note(line)
     card_file = OpenCard(dataset, describe(recipe, source, plan, work.options.limit, {}))
     card_file.reopen()
     return card_file
@@ -177,8 +179,18 @@ def _compare_source(work: Work, card: Card, listener: Listener) -> None:
     if new or changes.changed or changes.gone:
         listener.note(
             f"the plan is pinned and {card.source_root} was not planned again: {new:,} new, "
-            f"{changes.changed:,} changed, {changes.gone:,} gone since. Build into another OUT to take them in."
+            f"{changes.changed:,} changed, {changes.gone:,} gone since. {_what_is_taken(work, changes.changed)}"
         )
+
+
+def _what_is_taken(work: Work, num_changed: int) -> str:
+    """Say what becomes of files that are not as the plan saw them."""
+    if IMAGE in work.permissions.permitted:
+        return f"--recompute image takes the {num_changed:,} changed as they are now; new ones need another OUT."
+    return (
+        "Committed rows stay as they are: retry takes failed ones as they are now, --recompute image all, and new ones "
+        "need another OUT."
+    )
 
 
 def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener) -> None:
@@ -186,10 +198,13 @@ def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener) -> Non
     tasks = step.tasks(work.dataset, num_shards, work.permissions)
     listener.begin(step.name, num_shards, num_shards - len(tasks))
 
+    errors: Counter[str] = Counter()
+
     def commit(result: ShardResult) -> None:
         card.reopen()
         for manifest in result.manifests:
             work.dataset.commit(manifest, result.pending)
+            errors[manifest.column] += manifest.run.where_errors
             listener.committed(step.name, manifest)
 
     def on_workers(job: Job, tasks: Sequence[Task]) -> None:
@@ -200,6 +215,8 @@ def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener) -> Non
     if tasks:
         step.run(work.dataset, tasks, commit, on_workers)
     _require_whole(step, work.dataset, num_shards)
+    for column in sorted(+errors):
+        listener.note(f"{column}: an expression was in error over {errors[column]:,} row(s), which is no")
     listener.end(step.name)
 
 

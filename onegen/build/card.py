@@ -3,6 +3,7 @@
 A build that is refused before it changed anything leaves the card as it was: state, digest and recipe.
 """
 
+import os
 from collections.abc import Mapping
 
 from onegen.config.recipe import Recipe
@@ -24,6 +25,7 @@ def describe(
         recipe_digest=sha256(canonical(described)),
         source=recipe.source,
         source_root=source.root,
+        started_in=os.getcwd(),
         limit=limit,
         plan=plan,
         columns=dict(columns),

@@ -42,6 +42,7 @@ class ColumnShard:
         )
         planned = {position for position, plan in enumerate(self.plans) if plan.action == "compute"}
         self._num_planned = len(planned)
+        self.unpinned = planned if job.column in task.unpinned else planned & self._positions_without_work()
         self._journal = Journal(dataset.store, job.column, task.shard)
         self._taken_over = {
             position: row
@@ -84,8 +85,14 @@ class ColumnShard:
 
     def finish(self) -> Manifest:
         """Write the files and return the manifest to commit."""
-        run = describe_run(self._started, self._num_planned, self._failures)
+        where_errors = sum(plan.is_where_error for plan in self.plans)
+        run = describe_run(self._started, self._num_planned, self._failures, where_errors)
         return self.job.provenance.manifest(self._shard, *self._writer.finish(), self.inputs.digests, run)
+
+    def _positions_without_work(self) -> set[int]:
+        """Return the rows that hold nothing a changed source could contradict."""
+        rows = self._old.rows if self._old else ()
+        return {row.position for row in rows if row.status in ("failed", "skipped")}
 
     def _note(self, positions: Sequence[int]) -> None:
         """Note what was computed, so that it survives this process; failures are few, and tried again with it."""

@@ -6,7 +6,7 @@ the columns it requires. Only rows that are about to be computed are read.
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
 from onegen.shards.key import DIGITS, member_digest, sample_key
-from onegen.shards.plan import read_plan
+from onegen.shards.plan import PlannedItem, read_plan
 from onegen.shards.views import values_of
 from onegen.sources import Source
 
@@ -51,6 +51,7 @@ class Feed(ABC):
     def __init__(self, dataset: Dataset, shard: int) -> None:
         self._dataset, self._shard = dataset, shard
         self._readers: dict[str, ColumnReader] = {}
+        self._unpinned: frozenset[int] = frozenset()
 
     def __enter__(self) -> "Feed":
         return self
@@ -58,6 +59,10 @@ class Feed(ABC):
     def __exit__(self, *error: object) -> None:
         for reader in self._readers.values():
             reader.close()
+
+    def unpin(self, positions: Iterable[int]) -> None:
+        """Take the source of these rows as it is now, whatever the plan saw: they have nothing to protect."""
+        self._unpinned = frozenset(positions)
 
     @abstractmethod
     def read(self, position: int) -> FeedRow | Outcome:
@@ -70,6 +75,10 @@ class Feed(ABC):
     def narrow(self, row: FeedRow, job: ColumnJob, position: int) -> FeedRow | Outcome:
         """Return a row that was read as one column's annotator wants it."""
         return row
+
+    def _planned(self, plan: Sequence[PlannedItem], position: int) -> PlannedItem:
+        """Return a row of the plan as it is to be read."""
+        return plan[position].unpinned() if position in self._unpinned else plan[position]
 
     def _reader(self, column: str) -> ColumnReader:
         if column not in self._readers:
@@ -96,7 +105,7 @@ class ImageFeed(Feed):
         """Read the images of one row and what the source says of them."""
         values = dict(self.values(position))
         try:
-            source = self._source.read(self._plan[position])
+            source = self._source.read(self._planned(self._plan, position))
         except SampleError as error:
             return failed(None, error, values)
         members = [member_digest(image) for image in source.images]
@@ -122,7 +131,7 @@ class SourceColumnFeed(Feed):
         """Ask the source once for all its columns."""
         image = self._reader(IMAGE).rows[position]
         try:
-            brought = self._source.annotations(self._plan[position])
+            brought = self._source.annotations(self._planned(self._plan, position))
         except SampleError as error:
             return failed(image.key, error)
         return FeedRow(image.key, (_item(image, 0, None),), brought=brought)

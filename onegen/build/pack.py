@@ -26,7 +26,7 @@ from onegen.shards.index import Row
 from onegen.shards.manifest import Producer, Provenance
 from onegen.shards.run import describe_run
 from onegen.shards.views import OTHERS, stored_fields
-from onegen.shards.where import evaluate_rows
+from onegen.shards.where import Answers, evaluate_rows
 from onegen.storage.store import Store
 from onegen.tasks.conditions import VERSION as DRAWING
 
@@ -98,12 +98,12 @@ class PackJob:
                 if self.render or position % BEAT_ROWS == 0:
                     yield RowsStarted(PACKED, task.shard, ())
                 rows = {column: reader.rows[position] for column, reader in readers.items()}
-                _add(self, writer, readers, rows, wanted[position] if wanted else True)
+                _add(self, writer, readers, rows, wanted.holds[position] if wanted else True)
             content, counts, digest = writer.finish()
         inputs = {column: reader.manifest.digest for column, reader in readers.items()}
         pending = {f"{task.shard:06d}{name[name.index('.') :]}": name for name in content}
         files = {plain: content[name] for plain, name in pending.items()}
-        run = describe_run(started, counts.ok)
+        run = describe_run(started, counts.ok, where_errors=len(wanted.errors) if wanted else 0)
         manifest = self.provenance.manifest(task.shard, files, counts, digest, inputs, run)
         yield Finished(ShardResult((manifest,), pending))
 
@@ -142,7 +142,7 @@ def _open(dataset: Dataset, job: PackJob, shard: int) -> dict[str, ColumnReader]
     return {column: ColumnReader(dataset, dataset.require_manifest(column, shard)) for column in job.inputs}
 
 
-def _where(job: PackJob, readers: Mapping[str, ColumnReader]) -> list[bool] | None:
+def _where(job: PackJob, readers: Mapping[str, ColumnReader]) -> Answers | None:
     if job.where is None:
         return None
     scope = {column: job.scope[column] for column in job.where_columns}

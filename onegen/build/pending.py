@@ -43,7 +43,13 @@ def column_tasks(jobs: Sequence[ColumnJob], dataset: Dataset, num_shards: int, p
         for shard in range(num_shards):
             wanted.setdefault(shard, []).append(column)
     return [
-        Task(shard, tuple(columns), {c: r for c, r in permissions.retries.items() if c in columns}, forced)
+        Task(
+            shard,
+            tuple(columns),
+            {column: retry for column, retry in permissions.retries.items() if column in columns},
+            forced,
+            permissions.permitted & set(columns),
+        )
         for shard, columns in sorted(wanted.items())
     ]
 

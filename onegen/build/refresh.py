@@ -5,7 +5,7 @@ Worker and driver ask the same question here: the worker to do it, the driver to
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from onegen.build.jobs import ColumnJob
@@ -14,14 +14,15 @@ from onegen.shards.canonical import canonical
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
 from onegen.shards.plan import PlannedItem, plan_digest, read_plan
-from onegen.shards.where import evaluate_rows
+from onegen.shards.where import Answers, evaluate_rows
 
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
     """What happens to one row.
 
-    `is_stale` says that committed work would be thrown away because inputs or options changed.
+    `is_stale` says that committed work would be thrown away because inputs or options changed, `is_where_error` that
+    the column's `where` was in error over the row.
     """
 
     action: Literal["copy", "compute", "skip"]
@@ -30,6 +31,7 @@ class RowPlan:
     reason: str | None = None
     old: Row | None = None
     is_stale: bool = False
+    is_where_error: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,14 @@ def plan_rows(
     same_options = old_fingerprint == job.provenance.fingerprint
     plans: list[RowPlan] = []
     for position, item in enumerate(inputs.plan):
-        answer = answers[position] if answers else None
+        answer = answers.holds[position] if answers else None
         gates = [inputs.rows[gate][position] for gate in job.gates]
         input_digest = _row_digest(job.gates, gates, answer) if job.gates else item.digest()
         key = gates[0].key if gates else None
         blocked = _blocked(job.gates, gates, answer)
         before = old[position] if old else None
-        plans.append(_decide(before, key, input_digest, blocked, same_options, retry, force))
+        plan = _decide(before, key, input_digest, blocked, same_options, retry, force)
+        plans.append(replace(plan, is_where_error=True) if answers and position in answers.errors else plan)
     return plans
 
 
@@ -99,7 +102,7 @@ def _decide(
     return RowPlan("compute", key, input_digest, old=old, is_stale=not is_same)
 
 
-def _where(job: ColumnJob, inputs: Inputs) -> list[bool] | None:
+def _where(job: ColumnJob, inputs: Inputs) -> Answers | None:
     where = job.provenance.where
     return None if where is None else evaluate_rows(where, inputs.rows, job.where_scope)
 

@@ -5,8 +5,10 @@ It writes a status column per shard and never edits `image`. First in plan order
 
 import itertools
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +23,7 @@ from onegen.shards.canonical import sha256
 from onegen.shards.column import ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
-from onegen.shards.manifest import Manifest, Producer, Provenance
+from onegen.shards.manifest import Manifest, Producer, Provenance, Run
 from onegen.shards.run import describe_run
 from onegen.shards.where import columns_in, evaluate_rows
 from onegen.storage.spill import BATCH_ROWS, Spill
@@ -100,8 +102,9 @@ class SelectStep:
     def judge(self, dataset: Dataset, shards: Container[int]) -> Iterator[Manifest]:
         """Judge every row of the dataset and yield a manifest, ready to be committed, for each of these shards."""
         inputs = self.input_digests(dataset)
+        errors: Counter[int] = Counter()
         with Spill() as spill:
-            spill.store("all_images", _IMAGES, _images(dataset, self))
+            spill.store("all_images", _IMAGES, _images(dataset, self, errors))
             spill.execute("CREATE VIEW images AS SELECT * FROM all_images WHERE rule IS NULL")
             _find_exact(spill)
             _find_near(spill, self.config.near_duplicates.distance if self.config.near_duplicates else None)
@@ -114,19 +117,24 @@ class SelectStep:
                     of_shard[pending[1]] = pending[2]
                     pending = next(verdicts, None)
                 if shard in shards:
-                    yield _write(dataset, self, shard, of_shard, inputs, started)
+                    run = partial(describe_run, started, where_errors=errors[shard])
+                    yield _write(dataset, self, shard, of_shard, inputs, run)
 
     def input_digests(self, dataset: Dataset) -> dict[str, str]:
         """Return the digest of all that select looks at: the whole dataset."""
         return {"dataset": sha256(dataset.digest(self.inputs).encode())}
 
 
-def _images(dataset: Dataset, step: SelectStep) -> Iterator[pa.RecordBatch]:
-    """Yield the images that are ok, in plan order, each with the first rule it breaks."""
+def _images(dataset: Dataset, step: SelectStep, errors: Counter[int]) -> Iterator[pa.RecordBatch]:
+    """Yield the images that are ok, in plan order, each with the first rule it breaks.
+
+    `errors` counts, by shard, the rows over which a rule is in error.
+    """
     ordinals = itertools.count()
     for shard in dataset.shards(IMAGE):
         rows = _rows(dataset, IMAGE, shard)
-        broken = _broken_rules(dataset, step, shard)
+        broken, in_error = _broken_rules(dataset, step, shard)
+        errors[shard] = len(in_error)
         images = [
             (ordinal, shard, row.position, row.key, row.values["phash"], broken.get(row.position))
             for row, ordinal in zip(rows, ordinals, strict=False)
@@ -137,16 +145,19 @@ def _images(dataset: Dataset, step: SelectStep) -> Iterator[pa.RecordBatch]:
             yield pa.RecordBatch.from_pydict(dict(zip(_IMAGES.names, columns, strict=True)), schema=_IMAGES)
 
 
-def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> dict[int, str]:
-    """Return, by position, the first rule a row breaks."""
+def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> tuple[dict[int, str], set[int]]:
+    """Return, by position, the first rule a row breaks, and the positions at which a rule is in error."""
     broken: dict[int, str] = {}
+    errors: set[int] = set()
     for name, expression in step.config.keep.items():
         scope = {column: step.scope[column] for column in columns_in(expression, step.scope)}
         rows = {column: _rows(dataset, column, shard) for column in scope}
-        for position, is_kept in enumerate(evaluate_rows(expression, rows, scope)):
+        answers = evaluate_rows(expression, rows, scope)
+        errors |= answers.errors
+        for position, is_kept in enumerate(answers.holds):
             if not is_kept:
                 broken.setdefault(position, name)
-    return broken
+    return broken, errors
 
 
 def _find_exact(spill: Spill) -> None:
@@ -221,14 +232,14 @@ def _write(
     shard: int,
     verdicts: Mapping[int, Verdict],
     inputs: Mapping[str, str],
-    started: float,
+    run: Callable[[int], Run],
 ) -> Manifest:
     with ColumnWriter(dataset.store, SELECT, shard, SELECT_PROVIDES.fields, step.kind, _PRODUCER.label()) as writer:
         for row in _rows(dataset, IMAGE, shard):
             status, reason, values = _judge(row, verdicts.get(row.position))
             writer.add(row.position, row.key, status, reason, "", values, {})
         files, counts, digest = writer.finish()
-    return step.provenance.manifest(shard, files, counts, digest, inputs, describe_run(started, counts.rows))
+    return step.provenance.manifest(shard, files, counts, digest, inputs, run(counts.rows))
 
 
 def _judge(row: Row, verdict: Verdict | None) -> tuple[Status, str | None, dict[str, Any]]:

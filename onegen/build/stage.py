@@ -63,6 +63,7 @@ class StageJob:
         with contextlib.ExitStack() as stack:
             shards = [stack.enter_context(ColumnShard(dataset, column, task, self.limits)) for column in columns]
             feed = stack.enter_context(self.open_feed(dataset, task.shard))
+            feed.unpin({position for shard in shards for position in shard.unpinned})
             early = yield from _run_suspects(feed, shards, task)
             for positions in _batches(shards, self.batch_size):
                 batch = Batch(feed)

@@ -1,5 +1,9 @@
 """`onegen build` and `onegen retry`: run the main job with progress, and say how it ended."""
 
+import contextlib
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +16,7 @@ from onegen.errors import ConfigError
 if TYPE_CHECKING:
     from onegen.build.work import Options
     from onegen.config.recipe import Recipe
+    from onegen.shards.dataset import Card
     from onegen.storage.store import Store
 
 
@@ -102,10 +107,17 @@ def retry(
     executor: ExecutorOption = Executor.local,
     address: AddressOption = None,
     workers: WorkersOption = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE", help="Import this module, or those below it, if the dataset names it. May be repeated."
+        ),
+    ] = None,
 ) -> ExitCode:
     """Compute failed samples again, and everything that waited for them.
 
-    Samples that are not failed are copied, byte for byte. `onegen failures` lists them with their reasons.
+    Their files are taken as they are now, so mend them first; samples that are not failed are copied, byte for byte.
+    `onegen failures` lists the failed ones with their reasons.
     """
     from onegen.build.work import Options
     from onegen.config.parse import parse
@@ -114,9 +126,30 @@ def retry(
 
     with reading(dataset) as opened:
         store = opened.store
-        loaded = parse(Recipe, opened.require_card().recipe, f"recipe of {dataset}")
+        card = opened.require_card()
+    loaded = parse(Recipe, card.recipe, f"recipe of {dataset}")
+    _require_trust(loaded, trust or (), dataset)
     options = Options(executor.value, address, workers, retry=Retry(reason), retry_stage=stage)
-    return _run(loaded, store, options)
+    with _folder_of(card):
+        return _run(loaded, store, options)
+
+
+def _require_trust(recipe: "Recipe", trusted: Sequence[str], dataset: str) -> None:
+    """Raise ConfigError for a module that a dataset, which may be a stranger's, names and the command line does not."""
+    from onegen.config.recipe import modules_of
+
+    for module in modules_of(recipe):
+        if not any(f"{module}.".startswith(f"{name}.") for name in trusted):
+            raise ConfigError(
+                f"--trust must name the modules that {dataset} wants imported, got none for {module}. Look at what it "
+                f"does, then add --trust {module}."
+            )
+
+
+def _folder_of(card: "Card") -> AbstractContextManager[None]:
+    """Return the context in which relative paths of a dataset's recipe mean what they meant when it was built."""
+    folder = card.started_in
+    return contextlib.chdir(folder) if folder is not None and os.path.isdir(folder) else contextlib.nullcontext()
 
 
 def _run(recipe: "Recipe", store: "Store", options: "Options") -> ExitCode:

@@ -59,12 +59,21 @@ def print_status(status: DatasetStatus, url: str) -> None:
     card = status.card
     size = f"{card.plan.items:,} items in {card.plan.shards:,} shards from {card.source_root}"
     print_line(console, Text.assemble((card.name, "bold"), f"  {size}"))
+    if card.limit is not None:
+        print_line(console, f"planned with --limit {card.limit:,}: the source may hold more")
+    for line in card.plan.omissions():
+        print_line(console, line)
     table = _counts_table("shards", after=("made by", "why failed"))
     for column in status.columns:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in column.reasons)
         shards = f"{column.shards:,}/{card.plan.shards:,}"
         table.add_row(Text(column.name), shards, *_cells(column.counts), Text(column.producer), Text(reasons))
     console.print(table)
+    for column in status.columns:
+        if column.where_errors:
+            print_line(
+                console, f"{column.name}: an expression was in error over {column.where_errors:,} row(s), which is no"
+            )
     failed = sum(column.counts.failed for column in status.columns if column.name != PACKED)
     if failed:
         _print_failed(console, failed, status.failures, f"{command('failures', url)} lists them with their messages")

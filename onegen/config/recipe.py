@@ -209,6 +209,12 @@ def load_recipe(path: str | Path) -> Recipe:
     return parse(Recipe, data, str(path))
 
 
+def modules_of(recipe: Recipe) -> list[str]:
+    """Return the modules outside onegen that making a recipe's source and annotators would import."""
+    names = [str(options.get(USE, name)) for stage in recipe.stages for name, options in stage.annotators.items()]
+    return sorted(name for name in {*recipe.source, *names} if "." in name and not name.startswith("onegen."))
+
+
 def make_annotator(name: str, options: Mapping[str, Any]) -> tuple[str, Annotator]:
     """Return the column an entry of a stage makes and its annotator, with its options checked.
 

@@ -45,14 +45,16 @@ class Blame:
 class Task:
     """One shard of a step: the columns of it to make, and what is known about its rows.
 
-    `retries` (by column) and `force` (whole columns) say which committed rows to compute again; `suspects` are
-    (column, position) that were in flight when a worker died, to be run alone; `blamed` are those found guilty.
+    `retries` (by column) and `force` (whole columns) say which committed rows to compute again; `unpinned` are columns
+    whose source is taken as it is now, whatever the plan saw; `suspects` are (column, position) that were in flight
+    when a worker died, to be run alone; `blamed` are those found guilty.
     """
 
     shard: int
     columns: tuple[str, ...]
     retries: Mapping[str, Retry] = field(default_factory=dict)
     force: frozenset[str] = frozenset()
+    unpinned: frozenset[str] = frozenset()
     suspects: tuple[tuple[str, int], ...] = ()
     blamed: Mapping[tuple[str, int], Blame] = field(default_factory=dict)
 

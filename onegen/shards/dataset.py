@@ -43,6 +43,14 @@ class PlanSummary(Record):
     shards: int = Field(description="number of shards")
     items: int = Field(description="number of items")
     digest: str = Field(description="SHA-256 over item ids, files, sizes and versions, one item a line")
+    passed_over: dict[str, int] = Field({}, description="files and folders left out when it was made, by reason")
+
+    def omissions(self) -> list[str]:
+        """Return what was left out when the plan was made, a line a reason."""
+        return [
+            f"{count:,} {'file' if count == 1 else 'files'} passed over, because {reason}"
+            for reason, count in self.passed_over.items()
+        ]
 
 
 class ColumnSummary(Record):
@@ -63,6 +71,7 @@ class Card(Record):
     recipe_digest: str = Field(description="SHA-256 of its canonical JSON")
     source: dict[str, Any] = Field(description="the source as the recipe describes it")
     source_root: str = Field(description="where the uris of the plan start from")
+    started_in: str | None = Field(None, description="folder that relative paths of the recipe start from")
     limit: int | None = Field(None, description="--limit, pinned with the plan")
     plan: PlanSummary = Field(description="what the dataset is made from, fixed before work starts")
     columns: dict[str, ColumnSummary] = Field({}, description="columns as of the last finished build")

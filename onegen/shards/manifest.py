@@ -64,6 +64,7 @@ class Run(Record):
     computed: int = Field(description="rows computed in this run; the others were copied")
     libraries: dict[str, str] = Field(description="package to version")
     failures: list[FailureRecord] = Field([], description="one per failed row, in position order")
+    where_errors: int = Field(0, description="rows over which an expression was in error, which is no")
 
 
 class Producer(Record):

@@ -6,7 +6,7 @@ docs/contract.md, rule 12.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -27,11 +27,18 @@ PLAN = pa.schema([pa.field("position", pa.int32()), *LISTING])
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """A file as the plan saw it: uri relative to the source root, size in bytes, etag or modification time."""
+    """A file as the plan saw it: uri relative to the source root, size in bytes, etag or modification time.
+
+    Without an etag it is the file as it is now, whatever the plan saw.
+    """
 
     uri: str
     size: int
-    etag: str
+    etag: str | None
+
+    def unpinned(self) -> "PlannedFile":
+        """Return the file as it is now."""
+        return replace(self, etag=None)
 
     def record(self) -> dict[str, Any]:
         """Return the file as a row of `LISTING` has it."""
@@ -50,6 +57,11 @@ class PlannedItem:
     def digest(self) -> str:
         """Return the digest of the row: what the image column's row is made from."""
         return hashlib.sha256(canonical(self.content())).hexdigest()
+
+    def unpinned(self) -> "PlannedItem":
+        """Return the item with its files as they are now."""
+        images, sidecars = (tuple(file.unpinned() for file in files) for files in (self.images, self.sidecars))
+        return replace(self, images=images, sidecars=sidecars)
 
     def content(self) -> list[Any]:
         """Return what identifies the row, as JSON values."""

@@ -14,7 +14,7 @@ from onegen.shards.manifest import FailureRecord, Run
 _LIBRARIES = ("onegen", "numpy", "pillow", "opencv-python-headless", "pyarrow", "onnxruntime", "torch")
 
 
-def describe_run(started: float, computed: int, failures: Iterable[FailureRecord] = ()) -> Run:
+def describe_run(started: float, computed: int, failures: Iterable[FailureRecord] = (), where_errors: int = 0) -> Run:
     """Return the run part of a manifest; `started` is in seconds since the epoch, `computed` counts rows not copied."""
     return Run(
         started=time.strftime("%FT%TZ", time.gmtime(started)),
@@ -24,6 +24,7 @@ def describe_run(started: float, computed: int, failures: Iterable[FailureRecord
         computed=computed,
         libraries=_libraries(),
         failures=sorted(failures, key=lambda failure: failure.position),
+        where_errors=where_errors,
     )
 
 

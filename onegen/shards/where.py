@@ -8,7 +8,8 @@ docs/build.md has examples.
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -89,6 +90,13 @@ def evaluate(expression: str, values: Mapping[str, Sequence[Mapping[str, Any] | 
 
     Raises duckdb.Error for an expression that `columns_in` refuses.
     """
+    return [bool(outcome) for outcome in _outcomes(expression, values, scope)]
+
+
+def _outcomes(
+    expression: str, values: Mapping[str, Sequence[Mapping[str, Any] | None]], scope: Scope
+) -> list[bool | None]:
+    """Return the outcome per row as `evaluate` does, None for an error."""
     return _evaluate_apart(expression, {column: _table(rows, scope[column]) for column, rows in values.items()})
 
 
@@ -96,14 +104,14 @@ _ROW_ERRORS = (duckdb.DataError, duckdb.InvalidInputException)
 """What duckdb raises over values: no conversion, out of range, no such pattern or date. It names no row."""
 
 
-def _evaluate_apart(expression: str, tables: Mapping[str, pa.Table]) -> list[bool]:
-    """Return the outcome per row, false for each over which duckdb raises: halves, and halves of these, find it."""
+def _evaluate_apart(expression: str, tables: Mapping[str, pa.Table]) -> list[bool | None]:
+    """Return the outcome per row, None for each over which duckdb raises: halves, and halves of these, find it."""
     try:
-        return _evaluate(expression, tables)
+        return [*_evaluate(expression, tables)]
     except _ROW_ERRORS:
         num_rows = next(iter(tables.values())).num_rows
         if num_rows == 1:
-            return [False]
+            return [None]
         half = num_rows // 2
         first = {column: table.slice(0, half) for column, table in tables.items()}
         second = {column: table.slice(half) for column, table in tables.items()}
@@ -127,7 +135,15 @@ def _table(rows: Sequence[Mapping[str, Any] | None], fields: Mapping[str, pa.Dat
     return pa.table({name: pa.array([row.get(name) for row in values], kind) for name, kind in fields.items()})
 
 
-def evaluate_rows(expression: str, rows: Mapping[str, Sequence[Row]], scope: Scope) -> list[bool]:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Whether an expression holds, by position, and at which positions it was in error, which is no."""
+
+    holds: Sequence[bool]
+    errors: Set[int] = frozenset()
+
+
+def evaluate_rows(expression: str, rows: Mapping[str, Sequence[Row]], scope: Scope) -> Answers:
     """Return, for each position, whether an expression holds; of a sample of several images it must hold for each.
 
     `rows` has the columns of `scope`, in position order; a column that is not ok is null.
@@ -142,8 +158,10 @@ def evaluate_rows(expression: str, rows: Mapping[str, Sequence[Row]], scope: Sco
         ]
         for column in columns
     }
-    outcomes = iter(evaluate(expression, values, scope))
-    return [all(list(itertools.islice(outcomes, count))) for count in counts]
+    outcomes = iter(_outcomes(expression, values, scope))
+    by_position = [list(itertools.islice(outcomes, count)) for count in counts]
+    errors = frozenset(position for position, images in enumerate(by_position) if None in images)
+    return Answers([all(images) for images in by_position], errors)
 
 
 def _num_images(rows: Sequence[Row]) -> int:

@@ -247,10 +247,29 @@ class WebDataset:
         return f"{tar}#{key}" if key else tar, _planned(images or parts[:1]), _planned(beside)
 
     def _member(self, file: PlannedFile) -> bytes:
-        """Return the bytes of a member, if its tar is still the planned one."""
+        """Return the bytes of a member, if its tar is still the planned one or may be another by now."""
         tar, member = split_member(file.uri, file.size) or (file.uri, TarMember("", 0, file.size))
         self._check(file, tar)
-        return self._bytes(tar, member)
+        return self._bytes(tar, member if file.etag is not None else self._member_now(tar, member))
+
+    def _member_now(self, tar: str, member: TarMember) -> TarMember:
+        """Return where a member lies by now; raises SampleError source_gone where its tar has none of its name."""
+        file = PlannedFile(tar, *self._tree.state(tar))
+        if file not in self._members_now:
+            self._members_now.clear()
+            with self._open(file) as opened, contextlib.suppress(DamagedTar):
+                # A name that stands there twice is its first, as it was when the plan was made.
+                present = reversed(list(members(opened, file.size, Counter())))
+                self._members_now[file] = {candidate.name: candidate for candidate in present}
+        if member.name not in self._members_now[file]:
+            path = self._tree.path(tar)
+            raise SampleError("source_gone", f"{member.name} must be in {path}, and is no more. Put it back there.")
+        return self._members_now[file][member.name]
+
+    @cached_property
+    def _members_now(self) -> dict[PlannedFile, dict[str, TarMember]]:
+        """The members of the tar looked at last, by name."""
+        return {}
 
     def _bytes(self, tar: str, member: TarMember) -> bytes:
         """Return the bytes of a member; raises SampleError source_unreadable, lost_link or too_sparse."""
@@ -278,7 +297,7 @@ class WebDataset:
         return data
 
     def _check(self, part: PlannedFile, tar: str) -> None:
-        size, _, etag = part.etag.partition(":")
+        size, _, etag = part.etag.partition(":") if part.etag is not None else (0, "", None)
         self._tree.check(PlannedFile(tar, int(size), etag))
 
     def _facts(self, item: PlannedItem) -> dict[str, str]:

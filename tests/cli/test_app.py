@@ -27,7 +27,7 @@ from onegen.errors import Breaker, ConfigError, LeaseHeld, SampleError, Stopped
 from onegen.executor.contract import Retry
 from onegen.storage.lease import lease
 from onegen.storage.local import LocalStore
-from tests.tiny import dataset, make_recipe, rows, run, statuses, write_photos
+from tests.tiny import dataset, encoded, make_recipe, picture, rows, run, statuses, write_photos
 
 STAGES = [{"name": "look", "annotators": {"tests.plugins.tone": {}}}]
 
@@ -197,10 +197,63 @@ def test_a_retry_mends_what_its_reason_names(poisoned: Path, tmp_path: Path) -> 
     out = tmp_path / "new"
     assert invoke("build", poisoned, out, "--workers", 0).exit_code == 1
     (tmp_path / "cure").touch()
-    assert invoke("retry", out, "--reason", "crash*", "--workers", 0).exit_code == 1
+    assert invoke("retry", out, "--reason", "crash*", "--workers", 0, "--trust", "tests").exit_code == 1
     assert statuses(out, "poison") == ["ok", "failed bad_sample", "ok"]
-    assert invoke("retry", out, "--reason", "bad_*", "--stage", "risk", "--workers", 0).exit_code == 0
+    assert (
+        invoke(
+            "retry", out, "--reason", "bad_*", "--stage", "risk", "--workers", 0, "--trust", "tests.plugins"
+        ).exit_code
+        == 0
+    )
     assert statuses(out, "poison") == ["ok", "ok", "ok"]
+
+
+def test_a_retry_imports_what_the_dataset_names_only_where_it_is_trusted(
+    out: Path, given: list[Options], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str) -> object:
+        raise AssertionError(f"{name} must not be imported")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("onegen.config.registry.importlib.import_module", refuse)
+        for trusted in ([], ["--trust", "test"], ["--trust", "tests.plugins.ton"], ["--trust", "onegen"]):
+            result = invoke("retry", out, *trusted)
+            assert result.exit_code == 2
+            assert "add --trust tests.plugins.tone" in result.stderr
+    assert given == []
+    assert invoke("retry", out, "--trust", "tests.plugins.tone").exit_code == 0
+
+
+@pytest.mark.parametrize("words", [("status",), ("failures",), ("verify",), ("show", "--out", "sheet.png")])
+def test_other_verbs_import_nothing_that_a_dataset_names(
+    out: Path, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = json.loads((out / "dataset.json").read_text())
+    card["recipe"]["stages"][0]["annotators"] = {"planted.module": {}}
+    (out / "dataset.json").write_text(json.dumps(card))
+    (tmp_path / "planted").mkdir()
+    (tmp_path / "planted/__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    invoke(words[0], out, *words[1:])
+    assert "planted" not in sys.modules
+
+
+def test_a_retry_means_the_folder_the_build_was_started_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative sources too: what they mean is not a matter of where one stands."""
+    write_photos(tmp_path / "photos", 3)
+    (tmp_path / "photos/00001.jpg").write_bytes(b"torn")
+    recipe = make_recipe(Path("photos"), [], limits={"failure_rate": 1.0})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    monkeypatch.chdir(tmp_path)
+    assert invoke("build", "recipe.yaml", "new", "--workers", 0).exit_code == 0
+    (tmp_path / "photos/00001.jpg").write_bytes(encoded(picture(1)))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = invoke("retry", "../new", "--workers", 0)
+    assert (result.exit_code, result.stderr.count("error")) == (0, 0)
+    assert statuses(tmp_path / "new", "image") == ["ok"] * 3
+    assert Path.cwd() == tmp_path / "elsewhere"
 
 
 def test_a_second_driver_is_turned_away(recipe_file: Path, tmp_path: Path) -> None:
@@ -248,8 +301,8 @@ def test_every_option_of_build_arrives(recipe_file: Path, tmp_path: Path, given:
 
 def test_every_option_of_retry_arrives(out: Path, given: list[Options]) -> None:
     words = "--executor ray --address host:1 --workers 3 --stage look --reason crash*"
-    assert invoke("retry", out).exit_code == 0
-    assert invoke("retry", out, *words.split()).exit_code == 0
+    assert invoke("retry", out, "--trust", "tests").exit_code == 0
+    assert invoke("retry", out, "--trust", "tests", *words.split()).exit_code == 0
     every = Options(retry=Retry("*"))
     assert given == [every, Options("ray", "host:1", 3, retry=Retry("crash*"), retry_stage="look")]
 
@@ -339,7 +392,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_told_in_one_line(out: Path, tmp_path: Path, name: str, verb: str) -> None:
     DAMAGES[name](out)
-    words = {"show": ["--out", tmp_path / "sheet.png"], "retry": ["--workers", 0]}.get(verb, [])
+    words = {"show": ["--out", tmp_path / "sheet.png"], "retry": ["--workers", 0, "--trust", "tests"]}.get(verb, [])
     result = invoke(verb, out, *words)
     assert result.exit_code == (1 if verb == "verify" else result.exit_code)
     if result.exit_code == 2:

@@ -82,6 +82,21 @@ def test_the_status_of_a_complete_dataset(printed: Any) -> None:
     assert printed() == STATUS_LINES
 
 
+def test_the_status_tells_what_is_not_there(printed: Any) -> None:
+    known = status()
+    plan = known.card.plan.model_copy(update={"passed_over": {"they are links": 1, "they are [odd]": 2_000}})
+    column = dataclasses.replace(known.columns[0], where_errors=3)
+    limited = known.card.model_copy(update={"plan": plan, "limit": 7})
+    print_status(dataclasses.replace(known, card=limited, columns=(column,)), URL)
+    lines = printed()
+    assert lines[1:4] == [
+        "planned with --limit 7: the source may hold more",
+        "1 file passed over, because they are links",
+        "2,000 files passed over, because they are [odd]",
+    ]
+    assert f"{column.name}: an expression was in error over 3 row(s), which is no" in lines
+
+
 def test_the_status_while_it_is_built(printed: Any) -> None:
     workers = {"1": "on hed of shard 000003, rows 0-7 for 2 s", "2": "loading for 9 s"}
     last = {"event": "waiting", "step": "edges", "workers": workers}

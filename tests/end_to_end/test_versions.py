@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from onegen.audit.status import read_status
 from onegen.audit.verify import verify
 from onegen.build.stage_step import StageStep
 from onegen.config.recipe import Recipe
@@ -124,6 +125,41 @@ def test_a_limit_is_said_by_every_later_build(tmp_path):
     run(recipe(photos), out, ears)
     assert len(statuses(out, "image")) == 2
     assert any("planned with --limit 2" in note and "another OUT" in note for note in ears.notes)
+
+
+def test_a_status_tells_what_the_plan_left_out(tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    write_photos(photos, 6)
+    (photos / "a.heic").write_bytes(b"x")
+    ears = Ears()
+    run(recipe(photos), out, ears, limit=2)
+    told = card(out)
+    assert told.limit == 2
+    (line,) = told.plan.omissions()
+    assert line in ears.notes
+    assert line == "1 file passed over, because .heic cannot be opened: convert them to JPEG, PNG or WebP"
+
+
+@pytest.mark.parametrize("place", ["stage", "rule", "pack"])
+def test_rows_over_which_an_expression_is_in_error_are_counted(tmp_path, place):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    write_photos(photos, 5)
+    for number, caption in enumerate(["1", "odd", "3", "odder", "5"]):
+        next(photos.glob(f"0000{number}.*")).with_suffix(".txt").write_text(caption)
+    expression = "CAST(image.caption AS INTEGER) > 2"
+    stage = {"name": "look", "annotators": {"tests.plugins.tone": {}}}
+    changes = {
+        "stage": {"stages": [{**stage, "where": expression}]},
+        "rule": {"stages": [stage], "select": {"keep": {"big": expression}}},
+        "pack": {"stages": [stage], "where": expression},
+    }[place]
+    stages = changes.pop("stages")
+    column = {"stage": "tone", "rule": "select", "pack": "shards"}[place]
+    ears = Ears()
+    run(make_recipe(photos, stages, samples_per_shard=2, **changes), out, ears)
+    assert f"{column}: an expression was in error over 2 row(s), which is no" in ears.notes
+    counted = {status.name: status.where_errors for status in read_status(dataset(out)).columns}
+    assert {name: number for name, number in counted.items() if number} == {column: 2}
 
 
 def test_what_changed_in_the_source_since_the_plan_is_counted(built):

@@ -70,10 +70,10 @@ def test_a_rule_must_hold_for_every_image():
         ],
         "image": [row(n, {"width": 1}, {"width": 2}) for n in range(5)],
     }
-    assert evaluate_rows("tone.level < 0.5", rows, {"tone": FIELDS}) == [True, False, False, False, False]
-    assert evaluate_rows("tone.level < 0.5 AND width < 3", rows, SCOPE) == [True, False, False, False, False]
-    assert evaluate_rows("width < 2", rows, {"image": SCOPE["image"]}) == [False] * 5
-    assert evaluate_rows("tone.level IS NULL", rows, {"tone": FIELDS}) == [False, False, False, False, True]
+    assert evaluate_rows("tone.level < 0.5", rows, {"tone": FIELDS}).holds == [True, False, False, False, False]
+    assert evaluate_rows("tone.level < 0.5 AND width < 3", rows, SCOPE).holds == [True, False, False, False, False]
+    assert evaluate_rows("width < 2", rows, {"image": SCOPE["image"]}).holds == [False] * 5
+    assert evaluate_rows("tone.level IS NULL", rows, {"tone": FIELDS}).holds == [False, False, False, False, True]
 
 
 def test_a_rule_may_name_a_column_of_the_whole_sample_beside_one_of_each_image():
@@ -82,8 +82,8 @@ def test_a_rule_may_name_a_column_of_the_whole_sample_beside_one_of_each_image()
         "tone": [row(0, {"level": 1.0}, {"level": 2.0})],
     }
     scope = {"said": {"score": pa.int64()}, "tone": FIELDS}
-    assert evaluate_rows("score = 3 AND level >= 1", rows, scope) == [True]
-    assert evaluate_rows("score = 3 AND level = 1", rows, scope) == [False]
+    assert evaluate_rows("score = 3 AND level >= 1", rows, scope).holds == [True]
+    assert evaluate_rows("score = 3 AND level = 1", rows, scope).holds == [False]
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ class FileTree:
         """Raise SampleError source_gone, source_changed or source_unreadable where a file is not as the plan saw it."""
         with self._failures(file):
             size, etag = self.state(file.uri)
-        if (size, etag) != (file.size, file.etag):
+        if file.etag is not None and (size, etag) != (file.size, file.etag):
             raise self._changed(file, size, etag)
 
     def read(self, file: PlannedFile) -> bytes:
@@ -116,7 +116,8 @@ class FileTree:
         with self._failures(file):
             size, etag = self.state(file.uri)
             data = bytes(self.fs.cat_file(self.path(file.uri)))
-        if (size, etag) != (file.size, file.etag) or len(data) != file.size:
+        planned = (size, etag) if file.etag is None else (file.size, file.etag)
+        if (size, etag) != planned or len(data) != size:
             raise self._changed(file, size, etag)
         return data
 
@@ -138,7 +139,7 @@ class FileTree:
         return SampleError(
             "source_changed",
             f"{self.path(file.uri)} must be as planned, {file.size} bytes of {file.etag}, got {size} bytes of {etag}. "
-            f"Put the planned file back, or build into a new OUT.",
+            f"Put the planned file back, or take it as it is with `onegen retry`.",
         )
 
 
