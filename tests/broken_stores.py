@@ -36,7 +36,7 @@ class KillingStore(LocalStore):
         super().__init__(url)
         self.kind, self.part, self.marker, self.in_worker = kind, part, marker, in_worker
 
-    def __reduce__(self) -> tuple[type["KillingStore"], tuple[str, str, str, str, bool]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[type["KillingStore"], tuple[str, str, str, str, bool]]:
         return KillingStore, (self.url, self.kind, self.part, self.marker, self.in_worker)
 
     def _change(self, kind: str, name: str) -> None:
@@ -53,7 +53,7 @@ class FullStore(LocalStore):
         super().__init__(url)
         self.kind, self.part, self.number = kind, part, number
 
-    def __reduce__(self) -> tuple[type["FullStore"], tuple[str, str, str, int]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[type["FullStore"], tuple[str, str, str, int]]:
         return FullStore, (self.url, self.kind, self.part, self.number)
 
     def _change(self, kind: str, name: str) -> None:

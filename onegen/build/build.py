@@ -3,10 +3,9 @@
 Run it with `onegen build RECIPE OUT`. Whatever stopped a build, the same command goes on where it stopped.
 """
 
-import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -14,12 +13,14 @@ from typing import Protocol
 from onegen.build.card import OpenCard, describe
 from onegen.build.jobs import Permissions
 from onegen.build.pending import unmatched_retry
-from onegen.build.steps import Step, downstream, find_columns
+from onegen.build.probe import check_cluster, check_nodes
+from onegen.build.steps import Step, downstream
 from onegen.build.work import Options, Work, check_committed, prepare
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError, Stopped
 from onegen.executor.contract import Job, Pool, ShardResult, Task
 from onegen.executor.local import InProcessPool, LocalPool
+from onegen.executor.machine import count_cores
 from onegen.executor.supervisor import Supervisor
 from onegen.sample import IMAGE, PACKED
 from onegen.shards.dataset import Card, ColumnSummary, Dataset
@@ -82,7 +83,7 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
     work = prepare(recipe, store, options)
     try:
         check_committed(work)
-        with lease(store), _session(work.steps, options):
+        with lease(store), _session(work):
             # Again: another driver may have made the dataset since.
             check_committed(work)
             return _build(work, listener)
@@ -95,8 +96,7 @@ def _build(work: Work, listener: Listener) -> Summary:
     _sweep(work, card, listener)
     _drop(work, card, listener)
     _announce(work, listener)
-    only = {column for name in work.options.only for column in find_columns(work.steps, name)}
-    steps = [step for step in work.steps if not only or only & {*step.columns, step.name}]
+    steps = work.wanted_steps()
     listener.plan([step.name for step in steps], card.num_shards)
     for step in steps:
         _run_step(step, work, card, listener)
@@ -238,7 +238,7 @@ def _num_workers(step: Step, options: Options) -> int:
     """
     asked = _workers_asked(step, options)
     if asked is None:
-        return len(os.sched_getaffinity(0))
+        return count_cores()
     return asked if options.address is not None else min(asked, _most_workers())
 
 
@@ -248,18 +248,28 @@ def _workers_asked(step: Step, options: Options) -> int | None:
 
 def _most_workers() -> int:
     """Return how many workers this machine can take: more only wait for each other, and for memory."""
-    return WORKERS_PER_CORE * len(os.sched_getaffinity(0))
+    return WORKERS_PER_CORE * count_cores()
 
 
-def _session(steps: Sequence[Step], options: Options) -> AbstractContextManager[None]:
-    """Return the context the workers live in: a Ray session, or nothing for local processes."""
+@contextmanager
+def _session(work: Work) -> Iterator[None]:
+    """Give the block what the workers live in: a Ray session whose nodes can do the work, or this machine alone.
+
+    Raises ConfigError where a step's workers could never start, or would fail every row.
+    """
+    steps, options = work.wanted_steps(), work.options
     if options.executor == "local":
-        return nullcontext()
+        yield
+        return
     try:
         from onegen.executor.ray import ray_session
     except ModuleNotFoundError as error:
         raise ConfigError("--executor ray needs Ray. Install it with: pip install 'onegen[ray]'.") from error
-    return ray_session(options.address, max(_num_workers(step, options) * step.resources.num_cpus for step in steps))
+    cores = max((_num_workers(step, options) * step.resources.num_cpus for step in work.steps), default=1)
+    with ray_session(options.address, cores):
+        check_cluster(steps)
+        check_nodes(work.source, work.dataset.store)
+        yield
 
 
 def _pool(step: Step, job: Job, work: Work) -> Pool:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from onegen.build.assemble import make_steps
 from onegen.build.jobs import Permissions
 from onegen.build.pending import refuse_changed_options
+from onegen.build.probe import check_machine
 from onegen.build.steps import Step, downstream, find_columns
 from onegen.config.recipe import Recipe, make_source
 from onegen.errors import ConfigError, nearest
@@ -48,6 +49,11 @@ class Work:
     steps: Sequence[Step]
     permissions: Permissions
 
+    def wanted_steps(self) -> list[Step]:
+        """Return the steps that --only leaves, in order."""
+        only = {column for name in self.options.only for column in find_columns(self.steps, name)}
+        return [step for step in self.steps if not only or only & {*step.columns, step.name}]
+
 
 def prepare(recipe: Recipe, store: Store, options: Options) -> Work:
     """Return what a recipe and options ask for; raises ConfigError for anything wrong with them."""
@@ -55,7 +61,10 @@ def prepare(recipe: Recipe, store: Store, options: Options) -> Work:
     steps = make_steps(recipe, source, store)
     dataset = Dataset(store)
     _check_options(steps, dataset, options)
-    return Work(recipe, options, dataset, source, steps, _permissions(steps, options))
+    work = Work(recipe, options, dataset, source, steps, _permissions(steps, options))
+    if options.address is None:
+        check_machine(work.wanted_steps())
+    return work
 
 
 def check_committed(work: Work) -> None:
@@ -118,6 +127,10 @@ def _check_options(steps: Sequence[Step], dataset: Dataset, options: Options) ->
         find_columns(steps, name)
     if not store.is_local and options.workers != 0:
         raise ConfigError(f"a dataset on {store.url} needs --workers 0 in this version: other processes cannot see it.")
+    if options.executor == "local" and options.address is not None:
+        raise ConfigError(
+            f"--address must stand with --executor ray, got {options.address} with local. Leave one of them out."
+        )
     if options.executor == "ray" and options.workers == 0:
         raise ConfigError(
             "--workers must be at least 1 with --executor ray, got 0. Use --executor local to run in this process."

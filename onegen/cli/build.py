@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,7 +27,10 @@ class Executor(StrEnum):
     ray = "ray"
 
 
-ExecutorOption = Annotated[Executor, typer.Option(help="Worker processes on this machine, or Ray actors.")]
+ExecutorOption = Annotated[
+    Executor | None,
+    typer.Option(help="Worker processes on this machine, or Ray actors.", show_default="local; ray with --address"),
+]
 AddressOption = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Ray cluster to join, such as 10.0.0.1:6379; without it, Ray starts here."),
@@ -49,7 +52,7 @@ def build(
         ),
     ],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or fsspec URL to build into.", show_default=False)],
-    executor: ExecutorOption = Executor.local,
+    executor: ExecutorOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
     only: Annotated[
@@ -91,7 +94,7 @@ def build(
     with reading(out) as opened:
         store = opened.store
     steps, again, unwanted = (tuple(names or ()) for names in (only, recompute, drop))
-    options = Options(executor.value, address, workers, steps, again, limit=limit, drop=unwanted)
+    options = Options(_kind(executor, address), address, workers, steps, again, limit=limit, drop=unwanted)
     if dry_run:
         from onegen.build.dry_run import describe
 
@@ -104,7 +107,7 @@ def retry(
     dataset: DatasetArgument,
     stage: StageOption = None,
     reason: ReasonOption = "*",
-    executor: ExecutorOption = Executor.local,
+    executor: ExecutorOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
     trust: Annotated[
@@ -129,9 +132,16 @@ def retry(
         card = opened.require_card()
     loaded = parse(Recipe, card.recipe, f"recipe of {dataset}")
     _require_trust(loaded, trust or (), dataset)
-    options = Options(executor.value, address, workers, retry=Retry(reason), retry_stage=stage)
+    options = Options(_kind(executor, address), address, workers, retry=Retry(reason), retry_stage=stage)
     with _folder_of(card):
         return _run(loaded, store, options)
+
+
+def _kind(executor: Executor | None, address: str | None) -> Literal["local", "ray"]:
+    """Return the kind of workers: who names a cluster means Ray."""
+    if executor is not None:
+        return executor.value
+    return "local" if address is None else "ray"
 
 
 def _require_trust(recipe: "Recipe", trusted: Sequence[str], dataset: str) -> None:

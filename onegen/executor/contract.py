@@ -69,6 +69,16 @@ class ShardResult:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """The worker has no place yet, on a cluster whose nodes are busy; it is not silent, there is nobody to be heard."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The worker has its place, and loads."""
+
+
+@dataclass(frozen=True)
 class Loaded:
     """The worker is ready for tasks."""
 
@@ -115,7 +125,7 @@ class Lost:
     how: str
 
 
-Message = Loaded | RowsStarted | Finished | WorkerFailed | Died | Lost
+Message = Waiting | Placed | Loaded | RowsStarted | Finished | WorkerFailed | Died | Lost
 
 
 class Job(Protocol):

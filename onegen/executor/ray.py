@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,12 +29,27 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from onegen.errors import ConfigError
-from onegen.executor.contract import Died, Finished, Job, Loaded, Lost, Message, RowsStarted, Task
+from onegen.errors import ConfigError, Stopped
+from onegen.executor.contract import (
+    Died,
+    Finished,
+    Job,
+    Loaded,
+    Lost,
+    Message,
+    Placed,
+    RowsStarted,
+    Task,
+    Waiting,
+)
+from onegen.executor.machine import count_cores
 from onegen.executor.worker import THREAD_SETTINGS, describe_failure, load_for_good
 from onegen.sample import Resources
 
 CONNECT_SECONDS = 5.0
+HEAD_ASKED_SECONDS = 5.0
+HEAD_SECONDS = 30.0
+"""How long the head may be away: long enough to be restarted, and shorter than Ray's own patience, a minute."""
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Only reports and manifests travel through it: pixels stay on the worker that reads them."""
 _TAKEN_ONE_BY_ONE: dict[str, Any] = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
@@ -76,7 +92,7 @@ def ray_session(address: str | None, num_cpus: float) -> Iterator[None]:
             os.environ.update(THREAD_SETTINGS)
             ray.init(
                 address="local",
-                num_cpus=max(math.ceil(num_cpus), len(os.sched_getaffinity(0))),
+                num_cpus=max(math.ceil(num_cpus), count_cores()),
                 object_store_memory=OBJECT_STORE_BYTES,
                 include_dashboard=False,
                 **common,
@@ -103,14 +119,28 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
+def _reachable_head() -> str | None:
+    """Return where the head listens; None where that is closed to this machine, which talks to it through a proxy."""
+    address: str = ray.get_runtime_context().gcs_address
+    try:
+        _check_reachable(address)
+    except OSError:
+        return None
+    return address
+
+
 class _Worker:
     """The actor: one job, one task at a time."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, folder: str) -> None:
         self._job = job
+        # Ray starts its processes where the node was started; paths of a recipe start from where the build was.
+        if os.path.isdir(folder):
+            os.chdir(folder)
 
     def load(self) -> Iterator[Message]:
         """Load the job's weights."""
+        yield Placed()
         load_for_good(self._job)
         yield Loaded()
 
@@ -121,10 +151,11 @@ class _Worker:
 
 @dataclass
 class _Actor:
-    """An actor, and the stream of messages of the call it is on; None where it is on none."""
+    """An actor, the stream of messages of the call it is on (None where it is on none), and whether it runs."""
 
     handle: Any
     stream: ray.ObjectRefGenerator | None
+    is_placed: bool = False
 
 
 class RayPool:
@@ -138,11 +169,13 @@ class RayPool:
         )
         self._actors: dict[int, _Actor] = {}
         self._next = 0
+        self._head = _reachable_head()
+        self._answered = time.monotonic()
 
     def start(self) -> int:
-        """Start an actor and return its number; Loaded follows once Ray has placed it."""
+        """Start an actor and return its number; Waiting follows until Ray has placed it, then Placed and Loaded."""
         self._next += 1
-        handle = self._actor.remote(self._job)
+        handle = self._actor.remote(self._job, os.getcwd())
         self._actors[self._next] = _Actor(handle, handle.load.options(**_TAKEN_ONE_BY_ONE).remote())
         return self._next
 
@@ -152,14 +185,19 @@ class RayPool:
         actor.stream = actor.handle.run.options(**_TAKEN_ONE_BY_ONE).remote(task)
 
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
-        """Return what actors have reported, one word each, waiting at most `timeout` seconds for the first."""
+        """Return what actors have reported, one word each, waiting at most `timeout` seconds for the first.
+
+        Raises Stopped where the cluster's head is gone.
+        """
+        self._check_head()
         streams = {actor.stream: number for number, actor in self._actors.items() if actor.stream is not None}
         if not streams:
             return []
         ready, silent = ray.wait(list(streams), num_returns=1, timeout=timeout)
         if ready and silent:
             ready += ray.wait(silent, num_returns=len(silent), timeout=0)[0]
-        return [(streams[stream], self._receive(streams[stream])) for stream in ready]
+        messages = [(streams[stream], self._receive(streams[stream])) for stream in ready]
+        return messages + [(number, Waiting()) for number, actor in self._actors.items() if not actor.is_placed]
 
     def own_seconds(self, worker: int) -> None:
         """Return None: only the clock is known of a process on another machine."""
@@ -190,9 +228,28 @@ class RayPool:
         except RayTaskError as error:
             actor.stream = None
             return describe_failure(error.cause if isinstance(error.cause, Exception) else error, self._store)
-        if not isinstance(message, RowsStarted):
+        actor.is_placed = True
+        if not isinstance(message, Placed | RowsStarted):
             actor.stream = None
         return message
+
+    def _check_head(self) -> None:
+        """Raise Stopped once the head has not answered for a while: Ray would end this process, and say nothing."""
+        now = time.monotonic()
+        if self._head is None or now - self._answered < HEAD_ASKED_SECONDS:
+            return
+        try:
+            _check_reachable(self._head)
+            self._answered = now
+        except OSError as error:
+            if now - self._answered < HEAD_SECONDS:
+                return
+            # Nothing can be said to actors any more.
+            self._actors.clear()
+            raise Stopped(
+                f"Ray's head at {self._head} must answer, and has not for {now - self._answered:.0f} s: {error}. "
+                f"Run the same command again when the cluster is back."
+            ) from error
 
 
 def _judged(error: RayActorError | OutOfMemoryError) -> Died | Lost:

@@ -19,10 +19,12 @@ from onegen.executor.contract import (
     Loaded,
     Lost,
     Message,
+    Placed,
     Pool,
     RowsStarted,
     ShardResult,
     Task,
+    Waiting,
     WorkerFailed,
 )
 
@@ -47,6 +49,7 @@ class _Worker:
     heard: float
     own_heard: float | None = None
     is_loading: bool = True
+    is_waiting: bool = False
     task: Task | None = None
     in_flight: tuple[str, tuple[int, ...]] | None = None
 
@@ -132,12 +135,14 @@ class Supervisor:
 
     def _handle(self, number: int, message: Message) -> None:
         worker = self._workers.get(number)
-        if worker is None:
+        if worker is None or (isinstance(message, Waiting) and worker.is_waiting):
             return
         self._note_heard(number, worker)
         match message:
+            case Waiting() | Placed():
+                worker.is_waiting = isinstance(message, Waiting)
             case Loaded():
-                worker.is_loading = False
+                worker.is_loading = worker.is_waiting = False
             case RowsStarted(column, _, positions):
                 worker.in_flight = (column, positions) if positions else None
             case Finished(result):
@@ -167,7 +172,8 @@ class Supervisor:
         for number, worker in list(self._workers.items()):
             limit = self._limits.load_seconds if worker.is_loading else self._limits.batch_seconds
             silence = listened - worker.heard
-            if (worker.task is None and not worker.is_loading) or silence <= limit:
+            is_idle = worker.task is None and not worker.is_loading
+            if is_idle or worker.is_waiting or silence <= limit:
                 continue
             if silence > OUTER_BOUND * limit or self._own_silence(number, worker, silence) > limit:
                 doing = _doing(worker)
@@ -262,6 +268,8 @@ class Supervisor:
 
 
 def _doing(worker: _Worker) -> str:
+    if worker.is_waiting:
+        return "waiting for a place"
     if worker.is_loading:
         return "loading"
     if worker.task is None:

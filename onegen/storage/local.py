@@ -6,7 +6,7 @@ import re
 import shutil
 import uuid
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from onegen.storage.store import Spool, Store
 
@@ -24,6 +24,10 @@ class LocalStore(Store):
     def __init__(self, url: str) -> None:
         self.url = url
         self._root = os.path.abspath(os.path.expanduser(re.sub(r"^(file|local)://", "", url)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker may run in another folder, and the same words would mean another dataset there.
+        return type(self), (self.url,), {"_root": self._root}
 
     @property
     def root(self) -> str:

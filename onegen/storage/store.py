@@ -10,7 +10,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import fsspec
 
@@ -24,7 +24,7 @@ class Store:
         self.url = url.rstrip("/")
         self._fs, self._root = fsspec.url_to_fs(self.url)
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.url,)
 
     def _change(self, kind: str, name: str) -> None:

@@ -299,6 +299,17 @@ def test_every_option_of_build_arrives(recipe_file: Path, tmp_path: Path, given:
     assert given == [Options(), Options("ray", "host:1", 3, ("a", "b"), ("c", "d"), limit=5)]
 
 
+def test_who_names_a_cluster_means_ray(recipe_file: Path, tmp_path: Path, given: list[Options]) -> None:
+    assert invoke("build", recipe_file, tmp_path / "new", "--address", "host:1").exit_code == 0
+    assert given == [Options("ray", "host:1")]
+
+
+def test_a_cluster_for_local_workers_is_refused(recipe_file: Path, tmp_path: Path) -> None:
+    result = invoke("build", recipe_file, tmp_path / "new", "--executor", "local", "--address", "host:1")
+    assert result.exit_code == 2
+    assert "--address must stand with --executor ray" in result.stderr
+
+
 def test_every_option_of_retry_arrives(out: Path, given: list[Options]) -> None:
     words = "--executor ray --address host:1 --workers 3 --stage look --reason crash*"
     assert invoke("retry", out, "--trust", "tests").exit_code == 0

@@ -11,7 +11,7 @@ import pytest
 
 from onegen.config.recipe import LimitsConfig
 from onegen.errors import Stopped
-from onegen.executor.contract import Finished, Loaded, Message, RowsStarted, ShardResult, Task
+from onegen.executor.contract import Finished, Loaded, Message, Placed, RowsStarted, ShardResult, Task, Waiting
 from onegen.executor.supervisor import OUTER_BOUND, TICK_SECONDS, Supervisor
 
 Round = tuple[float, list[tuple[int, Message]]]
@@ -222,3 +222,28 @@ def test_the_time_a_driver_is_away_is_no_silence(clock: Clock) -> None:
         is_away=True,
     )
     assert (pool.killed, committed) == ([], ["0"])
+
+
+def test_a_worker_without_a_place_is_not_silent(clock: Clock) -> None:
+    """Its deadline for loading begins where it is placed; who works goes on."""
+    pool, committed = supervise(
+        clock,
+        (1.0, [(1, Placed()), (1, Loaded()), (2, Waiting())]),
+        *[(BATCH_SECONDS - 1, [(1, RowsStarted("hed", 0, (row,))), (2, Waiting())]) for row in range(9)],
+        (1.0, [(1, Finished(result_of(0))), (2, Placed())]),
+        (BATCH_SECONDS - 1, [(1, Finished(result_of(1)))]),
+    )
+    assert (pool.killed, sorted(committed)) == ([], ["0", "1"])
+
+
+def test_a_worker_that_is_placed_must_load_in_time(clock: Clock) -> None:
+    pool, _ = supervise(
+        clock,
+        (1.0, [(1, Waiting())]),
+        (10 * LOAD_SECONDS, [(1, Placed())]),
+        (LOAD_SECONDS + TICK_SECONDS, []),
+        (0.0, [(2, Loaded())]),
+        (0.0, [(2, Finished(result_of(0)))]),
+        workers=1,
+    )
+    assert [worker for worker, _ in pool.killed] == [1]

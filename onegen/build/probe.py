@@ -1,0 +1,119 @@
+"""Before a build begins: whether there is room for its workers, and whether every node of a cluster can do its work.
+
+A node that cannot see the source would fail every row, and one that writes elsewhere would lose every
+shard. docs/build.md.
+"""
+
+import platform
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+
+import fsspec
+
+from onegen.build.steps import Step
+from onegen.errors import ConfigError
+from onegen.executor.machine import count_gpus
+from onegen.sample import Resources
+from onegen.sources import Source
+from onegen.storage.local import TEMPORARY
+from onegen.storage.store import Store
+
+
+def check_machine(steps: Sequence[Step]) -> None:
+    """Raise ConfigError for a step that asks for GPUs which this machine does not have."""
+    greedy = [step for step in steps if step.resources.num_gpus]
+    present = count_gpus() if greedy else 0
+    for step in greedy:
+        if step.resources.num_gpus > present:
+            raise ConfigError(_no_room(step, f"this machine has {present} GPU(s)"))
+
+
+def check_cluster(steps: Sequence[Step]) -> None:
+    """Raise ConfigError for a step whose workers no node of the cluster has room for. A Ray session must be up."""
+    from onegen.executor.nodes import alive_nodes, has_place
+
+    for step in steps:
+        if not has_place(step.resources):
+            rooms = "; ".join(_room(node["NodeManagerAddress"], node["Resources"]) for node in alive_nodes())
+            raise ConfigError(_no_room(step, f"no node of the cluster has them ({rooms})"))
+
+
+def check_nodes(source: Source, store: Store) -> None:
+    """Raise ConfigError naming a node that cannot read the source or write OUT. A Ray session must be up."""
+    from onegen.executor.nodes import ask_each
+
+    probe = NodeProbe(store, source.root, versions(), uuid.uuid4().hex)
+    problems = {address: problem for address, problem in ask_each(probe).items() if problem}
+    problems |= {} if problems else _unseen(probe)
+    if problems:
+        lines = [f"  {address} {problem}" for address, problem in problems.items()]
+        raise ConfigError("\n".join(["every node must be able to do the work:", *lines]))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that must be the same on every node."""
+    return {"Python": ".".join(platform.python_version_tuple()[:2]), "onegen": metadata.version("onegen")}
+
+
+@dataclass(frozen=True)
+class NodeProbe:
+    """What each node is asked, by its id: to have our versions, to see the source, to write a file into OUT."""
+
+    store: Store
+    source_root: str
+    versions: dict[str, str]
+    mark: str
+
+    def __call__(self, node: str) -> str | None:
+        """Return what this node cannot do, None where it can do all."""
+        here = versions()
+        for name, version in self.versions.items():
+            if here[name] != version:
+                return f"has {name} {here[name]}, the driver {version}. Install the same."
+        fs, path = fsspec.url_to_fs(self.source_root)
+        try:
+            if not fs.exists(path):
+                return f"cannot see the source {self.source_root}. Put it on storage that all nodes share."
+            self.store.write(self.file(node), self.mark.encode())
+        except OSError as error:
+            return f"cannot read the source or write into {self.store.url}: {error}."
+        return None
+
+    def file(self, node: str) -> str:
+        """Return the name of the file that a node writes."""
+        return f"{TEMPORARY}/{uuid.uuid5(uuid.UUID(self.mark), node).hex}"
+
+
+def _unseen(probe: NodeProbe) -> dict[str, str]:
+    """Return the nodes whose files the driver does not see in OUT; delete those it does."""
+    from onegen.executor.nodes import alive_nodes
+
+    unseen: dict[str, str] = {}
+    for node in alive_nodes():
+        name = probe.file(node["NodeID"])
+        if probe.store.exists(name):
+            probe.store.delete(name)
+        else:
+            unseen[node["NodeManagerAddress"]] = (
+                f"writes to a {probe.store.url} of its own. Choose an OUT on storage that all nodes share."
+            )
+    return unseen
+
+
+def _no_room(step: Step, room: str) -> str:
+    return (
+        f"step {step.name!r} asks for {_asked(step.resources)} a worker, and {room}. "
+        f"Ask for less (num_gpus: 0 computes on the CPU), or build with --address of a cluster that has them."
+    )
+
+
+def _asked(resources: Resources) -> str:
+    asked = [f"{resources.num_cpus:g} CPU(s)", f"{resources.num_gpus:g} GPU(s)"]
+    return ", ".join([*asked, *([f"{resources.memory:,} bytes"] if resources.memory else [])])
+
+
+def _room(address: str, resources: dict[str, float]) -> str:
+    cpus, gpus, memory = (resources.get(name, 0.0) for name in ("CPU", "GPU", "memory"))
+    return f"{address}: {cpus:g} CPU(s), {gpus:g} GPU(s), {memory:,.0f} bytes"

@@ -1,0 +1,128 @@
+"""Whether there is room for a build's workers, and what each node of a cluster must be able to do.
+
+PYTHONPATH=. python -m pytest tests/build/test_probe.py
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onegen.build import probe
+from onegen.build.probe import NodeProbe, check_cluster, check_machine, check_nodes, versions
+from onegen.config.recipe import make_source
+from onegen.errors import ConfigError
+from onegen.executor import machine
+from onegen.storage.local import LocalStore
+from tests.tiny import make_recipe, run, write_photos
+
+GREEDY = [{"name": "look", "annotators": {"tests.plugins.tone": {}}, "num_gpus": 1}]
+NODES = [
+    {"NodeID": "a", "NodeManagerAddress": "10.0.0.1", "Resources": {"CPU": 2.0, "memory": 1e9}, "Alive": True},
+    {
+        "NodeID": "b",
+        "NodeManagerAddress": "10.0.0.2",
+        "Resources": {"CPU": 8.0, "GPU": 1.0, "memory": 1e9},
+        "Alive": True,
+    },
+]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_step_that_asks_for_a_gpu_where_there_is_none_is_refused_before_anything_is_made(
+    tmp_path, monkeypatch, workers
+):
+    write_photos(tmp_path / "photos", 2)
+    monkeypatch.setattr(probe, "count_gpus", lambda: 0)
+    with pytest.raises(ConfigError, match=r"step 'look' asks for .*1 GPU\(s\).*this machine has 0.*num_gpus: 0"):
+        run(make_recipe(tmp_path / "photos", GREEDY), tmp_path / "out", workers=workers)
+    assert not (tmp_path / "out").exists()
+    run(make_recipe(tmp_path / "photos", GREEDY), tmp_path / "out", workers=workers, only=("image",))
+    monkeypatch.setattr(probe, "count_gpus", lambda: 1)
+    run(make_recipe(tmp_path / "photos", GREEDY), tmp_path / "out", workers=workers)
+
+
+def test_who_asks_for_no_gpu_costs_no_look_at_the_machine(monkeypatch):
+    monkeypatch.setattr(probe, "count_gpus", lambda: pytest.fail("nobody asked"))
+    check_machine([])
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_refused"),
+    [
+        ({}, False),
+        ({"num_gpus": 1.0}, False),
+        ({"num_gpus": 2.0}, True),
+        ({"num_cpus": 9.0}, True),
+        ({"memory": 2 * 10**9}, True),
+    ],
+)
+def test_a_cluster_must_have_a_node_with_room_for_one_worker(monkeypatch, asked, is_refused):
+    pytest.importorskip("ray")
+    from onegen.executor import nodes
+    from onegen.sample import Resources
+
+    class Asking:
+        name = "look"
+        resources = Resources(**asked)
+
+    monkeypatch.setattr(nodes, "alive_nodes", lambda: NODES)
+    if not is_refused:
+        check_cluster([Asking()])
+        return
+    with pytest.raises(ConfigError, match=r"step 'look' asks for .*10\.0\.0\.2: 8 CPU\(s\), 1 GPU\(s\)"):
+        check_cluster([Asking()])
+
+
+def test_a_node_says_what_it_cannot_do(tmp_path):
+    store = LocalStore(str(tmp_path / "out"))
+    (tmp_path / "photos").mkdir()
+
+    def ask(store: LocalStore = store, **changes: Any) -> str | None:
+        facts = {"source_root": str(tmp_path / "photos"), "versions": versions(), "mark": "0" * 32, **changes}
+        return NodeProbe(store=store, **facts)("a")
+
+    assert ask() is None
+    assert "has onegen" in str(ask(versions={**versions(), "onegen": "9.9"}))
+    assert "has Python" in str(ask(versions={**versions(), "Python": "2.7"}))
+    assert "cannot see the source" in str(ask(source_root=str(tmp_path / "elsewhere")))
+    (tmp_path / "file").touch()
+    assert "cannot read the source or write into" in str(ask(store=LocalStore(str(tmp_path / "file"))))
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], dict[str, str | None]]], None]:
+    """Let a test answer for the nodes."""
+    pytest.importorskip("ray")
+    from onegen.executor import nodes
+
+    monkeypatch.setattr(nodes, "alive_nodes", lambda: NODES)
+    return lambda answer: monkeypatch.setattr(nodes, "ask_each", answer)
+
+
+def test_nodes_that_cannot_do_the_work_are_named(tmp_path, answers):
+    (tmp_path / "photos").mkdir()
+    source, store = make_source({"folder": str(tmp_path / "photos")}), LocalStore(str(tmp_path / "out"))
+    answers(lambda question: {"10.0.0.1": None, "10.0.0.2": "cannot see the source /x."})
+    with pytest.raises(ConfigError, match=r"10\.0\.0\.2 cannot see the source /x"):
+        check_nodes(source, store)
+    answers(lambda question: {node["NodeManagerAddress"]: question(node["NodeID"]) for node in NODES})
+    check_nodes(source, store)
+    assert store.names(".tmp") == []
+    answers(lambda question: {"10.0.0.1": question("a"), "10.0.0.2": None})
+    with pytest.raises(ConfigError, match=r"10\.0\.0\.2 writes to a .*out of its own"):
+        check_nodes(source, store)
+
+
+@pytest.mark.parametrize(("visible", "number"), [(None, 3), ("0", 1), ("0,2", 2), ("", 0), ("0,1,2,3,4", 3)])
+def test_gpus_are_counted_as_far_as_they_are_visible(monkeypatch, tmp_path: Path, visible: str | None, number: int):
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\nfor n in 0 1 2; do echo "GPU $n: NVIDIA (UUID: GPU-$n)"; done\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.count_gpus() == number
