@@ -3,8 +3,9 @@
 Keys end at the first dot of the file name, as in webdataset: `a/b.c.jpg` is the part `c.jpg` of the key `a/b`. The plan
 is made from the tars' headers alone, an item is `tar#key`, and its members are read at their offsets; a tar that has
 changed since fails its rows. Nothing vanishes: img2dataset's table beside a tar (`00007.parquet`) names what could not
-be downloaded, and each such row is planned and fails as `download_failed`; a tar that breaks off adds one row that
-fails as `damaged_tar`. Files without a key (no extension, hidden) are passed over, as webdataset does, and counted.
+be downloaded, and each such row is planned and fails as `download_failed`; a table that is no Parquet adds one row that
+fails as `damaged_table`, a tar that breaks off one that fails as `damaged_tar`. Files without a key (no extension,
+hidden) are passed over, as webdataset does, and counted.
 """
 
 import contextlib
@@ -20,13 +21,14 @@ from typing import Any, BinaryIO, ClassVar, cast
 import pyarrow as pa
 
 from onegen.config.registry import register
-from onegen.errors import ConfigError, SampleError, nearest
+from onegen.errors import ConfigError, SampleError
 from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
-from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes, check_kept, field_name, json_value, provided
+from onegen.sources.reading.json_metadata import json_annotation, provided_of
+from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes
 from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_object, sidecar_text
 from onegen.sources.reading.tar import (
     LOST,
@@ -41,14 +43,12 @@ from onegen.sources.reading.tar import (
     split_member,
 )
 from onegen.sources.reading.tree import FileTree, unreadable
-from onegen.storage.spill import BATCH_ROWS, Spill
+from onegen.storage.spill import Spill, batched
 
 IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
 _SPARSE_BYTES = 1 << 30
 """No picture is larger; what is, is a hole that a few bytes of tar blow up to any size."""
-_SAID_ELSEWHERE = ("caption", "status", "error_message")
-"""Not kept unless asked for: the caption is in the image column, the others in what became of the row."""
 _PARTS = pa.schema(
     [
         ("tar", pa.string()),
@@ -101,31 +101,23 @@ class WebDataset:
         """What is kept of each `key.json`: the column `metadata`; raises ConfigError for a kept name nobody says."""
         if self.keep is not None and not self.keep:
             return {}
-        types = self._types()
-        unknown = [name for name in self.keep or () if name not in types]
-        if unknown:
-            raise ConfigError(
-                f"keep must name what the JSON in {self.webdataset} says, got {unknown[0]!r}; "
-                f"{nearest(unknown[0], list(types))}"
-            )
-        names = self.keep if self.keep is not None else [name for name in types if name not in _SAID_ELSEWHERE]
-        return provided({name: types[name] for name in names})
+        return provided_of(self._types(), self.keep, self.webdataset)
 
     def listing(self) -> Iterator[pa.RecordBatch]:
         """Yield an item per key, per failed download and per damaged tar, as LISTING batches; raises ConfigError."""
         with Spill() as spill:
-            spill.store("parts", _PARTS, _batched(self._parts(), _PARTS))
+            spill.store("parts", _PARTS, batched(self._parts(), _PARTS))
             batches = spill.query("SELECT * FROM parts ORDER BY tar, key, start, part")
             rows = (row for batch in batches for row in batch.to_pylist())
             groups = itertools.groupby(rows, key=lambda row: (row["tar"], row["key"]))
-            yield from _batched((self._item(tar, key, list(parts)) for (tar, key), parts in groups), LISTING)
+            yield from batched((self._item(tar, key, list(parts)) for (tar, key), parts in groups), LISTING)
 
     def read(self, item: PlannedItem) -> SourceItem:
         """Return an item's bytes, and what its caption and JSON say.
 
         Raises SampleError: source_gone, source_changed or source_unreadable; download_failed or not_in_tar for a row of
-        the table beside a tar; damaged_tar for the place where one breaks off; two_images or no_image for a key with
-        another number of images than one; lost_link, too_sparse, bad_sidecar.
+        the table beside a tar, damaged_table for such a table; damaged_tar for the place where a tar breaks off;
+        two_images or no_image for a key with another number of images than one; lost_link, too_sparse, bad_sidecar.
         """
         planned = split_member(item.images[0].uri)
         if planned is None:
@@ -151,13 +143,7 @@ class WebDataset:
         file = self._json_member(item) if self.provides else None
         if file is None:
             return {}
-        about = sidecar_object(_name(file), self._member(file))
-        known = {field_name(name): value for name, value in about.items()}
-        fields = self.provides[METADATA].fields
-        values = {name: json_value(known.get(name), kind) for name, kind in fields.items()}
-        for name, kind in fields.items():
-            check_kept(name, values[name], kind, item.item)
-        return {METADATA: Annotation(values)}
+        return {METADATA: json_annotation(_name(file), self._member(file), self.provides, item.item)}
 
     @cached_property
     def _files(self) -> Files:
@@ -189,8 +175,9 @@ class WebDataset:
         types, said = KeptTypes(), JsonTypes()
         for tar in self._files.present():
             table = self._downloads.beside(tar.uri)
-            if table is not None:
-                for name, kind in self._downloads.types(table).items():
+            table_types = self._downloads.types(table) if table is not None else None
+            if table is not None and table_types is not None:
+                for name, kind in table_types.items():
                     types.add(name, kind, self._tree.path(table.uri))
                 continue
             for about in self._objects(tar):
@@ -236,7 +223,7 @@ class WebDataset:
             table = self._downloads.beside(tar.uri)
             if table is not None:
                 for key, uri in self._downloads.rows(table):
-                    yield tar.uri, key, _ROW, 0, uri, table.size, table.etag
+                    yield tar.uri if key else uri, key, _ROW, 0, uri, table.size, table.etag
 
     def _item(self, tar: str, key: str, rows: list[dict[str, Any]]) -> tuple[Any, ...]:
         """Return the row of `LISTING` of a key, given what there is of it, in the order of the tar."""
@@ -305,16 +292,6 @@ class WebDataset:
             "damaged_tar",
             f"{self._tree.path(tar)} must be a whole, uncompressed tar, it breaks off at byte {offset:,}. What stands "
             f"before was planned; for the rest, mend it and build into a new OUT.",
-        )
-
-
-def _batched(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield rows as record batches."""
-    rows = iter(rows)
-    while batch := list(itertools.islice(rows, BATCH_ROWS)):
-        columns = zip(*batch, strict=True)
-        yield pa.RecordBatch.from_arrays(
-            [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
         )
 
 

@@ -108,11 +108,17 @@ def test_another_table_beside_a_tar_is_left_alone(tmp_path):
     assert images(source) == {"a.tar#k": b"1"}
 
 
-def test_an_unreadable_table_is_refused(tmp_path):
-    source = write(tmp_path, ("k.jpg", b"1"))
-    (tmp_path / "a.parquet").write_bytes(b"no table")
-    with pytest.raises(ConfigError, match=r"a\.parquet must be a readable Parquet file"):
-        plan(source)
+@pytest.mark.parametrize("table", [b"", b"no table"])
+def test_a_damaged_table_is_one_failure_and_its_tar_is_read(tmp_path, table):
+    source = write(tmp_path, ("k.jpg", b"1"), ("k.json", '{"level": 3}'))
+    (tmp_path / "a.parquet").write_bytes(table)
+    items = plan(source)
+    assert list(items) == ["a.parquet", "a.tar#k"]
+    reason, message = failed(source, items["a.parquet"])
+    assert reason == "damaged_table"
+    assert f"{tmp_path}/a.parquet must be a readable Parquet file" in message
+    assert source.read(items["a.tar#k"]).images[0].data == b"1"
+    assert source.annotations(items["a.tar#k"])["metadata"].values == {"level": 3}
 
 
 NAMES = [

@@ -19,9 +19,10 @@ from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.columns import column_names, column_type, column_value, is_picture, is_text, is_texts
+from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, KeptTypes, check_kept, field_name, kept, kept_type, provided
-from onegen.sources.reading.rows import RowReader, open_footer, row_uri, split_row
+from onegen.sources.reading.rows import DamagedTable, RowReader, is_row, open_footer, row_uri, split_row, table_damage
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS
 
@@ -89,9 +90,24 @@ class Table:
         return {}
 
     def listing(self, num_images: int) -> Iterator[pa.RecordBatch]:
-        """Yield every row of every file as LISTING batches, its file once an image; raises ConfigError."""
-        for file in self._files.listed():
-            schema, rows = self._footer(file)
+        """Yield every row of every file as LISTING batches, its file once an image; raises ConfigError.
+
+        A damaged file among sound ones is one item, which fails.
+        """
+        damaged: list[DamagedTable] = []
+        files = self._files.listed()
+        for file in files:
+            try:
+                schema, rows = self._footer(file)
+            except DamagedTable as error:
+                damaged.append(error)
+                if len(damaged) == len(files):
+                    raise
+                images = [[file.record()] * num_images]
+                yield pa.RecordBatch.from_pydict(
+                    {"item": [file.uri], "images": images, "sidecars": [[]]}, schema=LISTING
+                )
+                continue
             self._check(schema, file)
             for start in range(0, rows, BATCH_ROWS):
                 uris = [row_uri(file.uri, number) for number in range(start, min(start + BATCH_ROWS, rows))]
@@ -105,7 +121,9 @@ class Table:
         return dict(self._files.passed)
 
     def read(self, item: PlannedItem) -> "TableRow":
-        """Return an item's row; raises SampleError source_gone, source_changed or source_unreadable."""
+        """Return an item's row; raises SampleError source_gone, source_changed, source_unreadable or damaged_table."""
+        if not is_row(item.item):
+            raise table_damage(self._tree, item.images[0])
         return TableRow(self, item.images[0], self._rows.row(item.images[0]))
 
     def metadata(self, item: PlannedItem, provides: Mapping[str, Provides]) -> Mapping[str, Annotation | SampleError]:
@@ -113,7 +131,7 @@ class Table:
 
         Raises SampleError as `read` does, and bad_metadata for a value that does not fit its field.
         """
-        if not self._kept:
+        if not self._kept or not is_row(item.item):
             return {}
         row = self._kept_rows.row(item.images[0])
         values = {field_name(name): kept(column_value(row, column)) for name, column in self._kept.items()}
@@ -152,6 +170,15 @@ class Table:
             ) from None
         except (OSError, ValueError) as error:
             raise unreadable(f"{path}, the {option} of {row.uri},", error) from error
+
+    def absence(self, row: PlannedFile, option: str) -> SampleError:
+        """Return why a row has no picture: download_failed where img2dataset's columns say so, else no_OPTION."""
+        downloads = Downloads(self._tree)
+        if downloads.lists_downloads(PlannedFile(split_row(row.uri)[0], row.size, row.etag)):
+            failure = downloads.failure(row, row.uri)
+            if failure.reason == "download_failed":
+                return failure
+        return SampleError(f"no_{option}", f"{self.pictures[option]} must hold an image, got null in {row.uri}.")
 
     @cached_property
     def _files(self) -> Files:
@@ -239,7 +266,7 @@ class TableRow:
         if isinstance(picture, Mapping):
             picture = picture.get("bytes") or picture.get("path") or None
         if picture is None:
-            raise SampleError(f"no_{option}", f"{column} must hold an image, got null in {self.file.uri}.")
+            raise self.table.absence(self.file, option)
         return picture if isinstance(picture, bytes) else self.table.fetch(str(picture), self.file, option)
 
     def text(self, option: str) -> str | None:
