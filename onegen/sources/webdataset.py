@@ -60,6 +60,8 @@ _PARTS = pa.schema(
         ("etag", pa.string()),
     ]
 )
+_MOST_PARTS = 20
+"""Parts that a message names."""
 _ROW, _END = "/row", "/end"
 """Parts that are no members, whose parts have no slash: a row of the table beside a tar, the end of a damaged tar."""
 
@@ -104,9 +106,13 @@ class WebDataset:
         return provided_of(self._types(), self.keep, self.webdataset)
 
     def listing(self) -> Iterator[pa.RecordBatch]:
-        """Yield an item per key, per failed download and per damaged tar, as LISTING batches; raises ConfigError."""
+        """Yield an item per key, per failed download and per damaged tar, as LISTING batches.
+
+        Raises ConfigError, also where tars have members and no key of theirs a picture.
+        """
         with Spill() as spill:
             spill.store("parts", _PARTS, batched(self._parts(), _PARTS))
+            self._refuse_pictureless(spill)
             batches = spill.query("SELECT * FROM parts ORDER BY tar, key, start, part")
             rows = (row for batch in batches for row in batch.to_pylist())
             groups = itertools.groupby(rows, key=lambda row: (row["tar"], row["key"]))
@@ -225,6 +231,19 @@ class WebDataset:
                 for key, uri in self._downloads.rows(table):
                     yield tar.uri if key else uri, key, _ROW, 0, uri, table.size, table.etag
 
+    def _refuse_pictureless(self, spill: Spill) -> None:
+        """Raise ConfigError where whole tars have members and no picture: every row would fail, after the whole run."""
+        batches = spill.query(f"SELECT part FROM parts WHERE part <> '{_ROW}' GROUP BY part ORDER BY part")
+        parts = [row["part"] for batch in batches for row in batch.to_pylist()]
+        if not parts or any(part == _END or self._is_image(part) for part in parts):
+            return
+        pictures = [part for part in parts if part.rpartition(".")[2] in IMAGES]
+        way_out = f"Name the picture, image: {pictures[0]}" if pictures else "Check that these tars hold pictures"
+        raise ConfigError(
+            f"source webdataset must have a picture a key, under {self.image or 'jpg, png, webp or the like'}, got "
+            f"only {_listed(parts)} in {self.webdataset}. {way_out}; two of a key are for the source pairs."
+        )
+
     def _item(self, tar: str, key: str, rows: list[dict[str, Any]]) -> tuple[Any, ...]:
         """Return the row of `LISTING` of a key, given what there is of it, in the order of the tar."""
         parts = [row for row in rows if row["part"] != _ROW] or rows
@@ -293,6 +312,12 @@ class WebDataset:
             f"{self._tree.path(tar)} must be a whole, uncompressed tar, it breaks off at byte {offset:,}. What stands "
             f"before was planned; for the rest, mend it and build into a new OUT.",
         )
+
+
+def _listed(parts: list[str]) -> str:
+    """Return the names of parts as a message has them."""
+    more = f" and {len(parts) - _MOST_PARTS} more" if len(parts) > _MOST_PARTS else ""
+    return ", ".join(parts[:_MOST_PARTS]) + more
 
 
 def _planned(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

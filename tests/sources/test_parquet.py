@@ -167,7 +167,7 @@ def test_paths_start_from_the_folder_of_their_file_or_from_image_root(tmp_path):
 )
 def test_nothing_above_the_root_is_read(tmp_path, outside):
     (tmp_path / "secret.jpg").write_bytes(b"secret")
-    source = Parquet(write(tmp_path / "in/t.parquet", image=[outside]))
+    source = Parquet(write(tmp_path / "in/t.parquet", image=[outside, "other.jpg"]))
     reason, message = failed(source, plan(source)[0])
     assert reason == "outside_root"
     assert "img2dataset" in message
@@ -342,6 +342,16 @@ def test_a_shard_reads_each_row_group_once(tmp_path, monkeypatch):
     for row in (79, 41, 45, 60):
         assert source.read(items[row]).images[0].data == pictures[row], "going back reads the group again"
     assert [group for group, _ in seen] == [0, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "image"),
+    [({"url": ["https://x.example/a.jpg"], "caption": ["a"]}, "image"), ({"URL": ["https://x.example/a.jpg"]}, "URL")],
+)
+def test_a_table_of_urls_is_refused_before_anything_runs(tmp_path, columns, image):
+    message = refused(Parquet(write(tmp_path / "urls.parquet", **columns), image=image))
+    assert "Lists of URLs are downloaded by img2dataset first" in message
+    assert f"--url_list {tmp_path}/urls.parquet --input_format parquet --url_col {next(iter(columns))}" in message
 
 
 def test_the_plan_reads_no_row_and_annotations_read_no_image(tmp_path, monkeypatch):

@@ -171,7 +171,32 @@ def test_the_recipe_may_say_which_part_is_the_image_and_which_the_caption(tmp_pa
     source = write(tmp_path, *parts, image="depth.PNG", caption="long.txt")
     (outcome,) = read(source).values()
     assert (outcome.images[0].data, outcome.images[0].caption) == (b"2", "b")
-    assert images(write(tmp_path, ("k.jpg", b"1"), image="depth.png")) == {"a.tar#k": "no_image"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "image", "words"),
+    [
+        ([("k.jpg", b"1")], "depth.png", "under depth.png, got only jpg in .* Name the picture, image: jpg;"),
+        (
+            [("k.source.jpg", b"1"), ("k.target.jpg", b"2"), ("k.txt", "a")],
+            None,
+            "got only source.jpg, target.jpg, txt",
+        ),
+        ([("k.cls", "1"), ("k.npy", b"2")], None, "got only cls, npy in .* Check that these tars hold pictures;"),
+    ],
+)
+def test_tars_without_a_picture_are_refused_before_anything_runs(tmp_path, parts, image, words):
+    with pytest.raises(ConfigError, match=words):
+        plan(write(tmp_path, *parts, image=image))
+
+
+def test_a_crawl_of_which_nothing_came_and_a_tar_that_breaks_off_are_rows(tmp_path):
+    statuses = write_downloads(tmp_path, tars=1)
+    (tmp_path / "00000.tar").write_bytes(tar_bytes([]))
+    assert sorted(plan(WebDataset(str(tmp_path)))) == sorted(statuses)
+    (tmp_path / "00000.parquet").unlink()
+    (tmp_path / "00000.tar").write_bytes(tar_bytes([("a.json", b"{}"), ("b.json", b"{}")])[:1100])
+    assert "damaged_tar" in images(WebDataset(str(tmp_path))).values()
 
 
 @pytest.mark.parametrize(

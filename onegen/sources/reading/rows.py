@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from onegen.errors import ConfigError, SampleError
 from onegen.shards.plan import PlannedFile
+from onegen.sources.reading.columns import column_value
 from onegen.sources.reading.tree import FileTree, unreadable
 
 BATCH = 16
@@ -154,6 +155,20 @@ def open_footer(tree: FileTree, file: PlannedFile) -> tuple[pa.Schema, int]:
         raise kind(
             f"{tree.path(file.uri)} must be a readable Parquet file: {error}. Fetch it again, or move it away."
         ) from error
+
+
+def first_values(tree: FileTree, file: PlannedFile, column: str) -> list[Any]:
+    """Return what the first rows of a Parquet file have in a column; none where they are damaged."""
+    try:
+        reader = RowReader(tree, [column])
+        count = min(open_footer(tree, file)[1], BATCH)
+        values = [
+            column_value(reader.row(replace(file, uri=row_uri(file.uri, number))), column) for number in range(count)
+        ]
+    except SampleError:
+        return []
+    reader.close()
+    return values
 
 
 def table_damage(tree: FileTree, file: PlannedFile) -> SampleError:

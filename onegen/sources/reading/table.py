@@ -22,12 +22,23 @@ from onegen.sources.reading.columns import column_names, column_type, column_val
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, KeptTypes, check_kept, field_name, kept, kept_type, provided
-from onegen.sources.reading.rows import DamagedTable, RowReader, is_row, open_footer, row_uri, split_row, table_damage
+from onegen.sources.reading.rows import (
+    DamagedTable,
+    RowReader,
+    first_values,
+    is_row,
+    open_footer,
+    row_uri,
+    split_row,
+    table_damage,
+)
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS
 
 Pick = Literal["first", "longest"]
 """Which entry of a list of texts counts: the first that is not blank, or the one of most characters."""
+_URLS = ("url", "image_url", "img_url", "urls")
+"""How a column of places to download pictures from is called, in lower case."""
 _OTHER_TABLES = (".arrow", ".csv", ".feather", ".jsonl", ".parquet.gz", ".tsv")
 
 
@@ -109,6 +120,8 @@ class Table:
                 )
                 continue
             self._check(schema, file)
+            if file == files[0]:
+                self._refuse_urls(schema, file)
             for start in range(0, rows, BATCH_ROWS):
                 uris = [row_uri(file.uri, number) for number in range(start, min(start + BATCH_ROWS, rows))]
                 images = [[{"uri": uri, "size": file.size, "etag": file.etag}] * num_images for uri in uris]
@@ -209,6 +222,12 @@ class Table:
         """Raise ConfigError where a mapped column is not there or is of no use."""
         place = self._tree.path(file.uri)
         for option, column in self.pictures.items():
+            urls = next((name for name in schema.names if name.lower() in _URLS), None)
+            if column_type(schema, column) is None and urls is not None:
+                raise ConfigError(
+                    f"{option} must name a column of {place}, got {column!r}; it has {', '.join(schema.names)}. "
+                    f"{_download(place, urls)}"
+                )
             kind = self._column(schema, option, column, file)
             if not is_picture(kind):
                 raise ConfigError(
@@ -223,6 +242,20 @@ class Table:
                 raise ConfigError(f"{option} column must hold text{also}, got {kind} in {named!r} of {place}.")
         for column in self._kept.values():
             self._kept_type(schema, column, file)
+
+    def _refuse_urls(self, schema: pa.Schema, file: PlannedFile) -> None:
+        """Raise ConfigError where the first rows of a table have URLs for pictures: every row would fail."""
+        for option, column in self.pictures.items():
+            kind = column_type(schema, column)
+            if kind is None or not is_text(kind):
+                continue
+            values = [value for value in first_values(self._tree, file, column) if value]
+            if values and all("://" in value for value in values):
+                place = self._tree.path(file.uri)
+                raise ConfigError(
+                    f"{option} column must hold pictures or paths, got URLs such as {values[0][:200]} in {column!r} of "
+                    f"{place}. {_download(place, column)}"
+                )
 
     def _kept_type(self, schema: pa.Schema, column: str, file: PlannedFile) -> pa.DataType:
         stored = self._column(schema, "keep", column, file)
@@ -297,3 +330,11 @@ class TableRow:
             got = repr(phrase[:60]) if phrase is not None else "null"
             raise SampleError(f"no_{option}", f"{column} must say something, got {got} in {self.file.uri}.")
         return str(phrase)
+
+
+def _download(place: str, column: str) -> str:
+    """Return what to do with a table of URLs."""
+    return (
+        f"Lists of URLs are downloaded by img2dataset first: img2dataset --url_list {place} --input_format parquet "
+        f"--url_col {column} --output_format webdataset --output_folder tars; then use the source webdataset."
+    )
