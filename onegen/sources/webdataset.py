@@ -8,15 +8,12 @@ fails as `damaged_table`, a tar that breaks off one that fails as `damaged_tar`.
 hidden) are passed over, as webdataset does, and counted.
 """
 
-import contextlib
 import dataclasses
 import itertools
-import tarfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -26,44 +23,15 @@ from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.downloads import Downloads
-from onegen.sources.reading.files import Files
 from onegen.sources.reading.json_metadata import json_annotation, provided_of
 from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes
-from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_object, sidecar_text
-from onegen.sources.reading.tar import (
-    LOST,
-    PLAIN,
-    SPARSE,
-    DamagedTar,
-    TarMember,
-    key_and_part,
-    member_uri,
-    members,
-    read_sparse,
-    split_member,
-)
-from onegen.sources.reading.tree import FileTree, unreadable
+from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_text
+from onegen.sources.reading.tar import key_and_part, split_member
+from onegen.sources.reading.tars import END, PARTS, ROW, Tars, member_name, named_parts, planned_parts
+from onegen.sources.reading.tree import FileTree
 from onegen.storage.spill import Spill, batched
 
 IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
-_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
-_SPARSE_BYTES = 1 << 30
-"""No picture is larger; what is, is a hole that a few bytes of tar blow up to any size."""
-_PARTS = pa.schema(
-    [
-        ("tar", pa.string()),
-        ("key", pa.string()),
-        ("part", pa.string()),
-        ("start", pa.int64()),
-        ("uri", pa.string()),
-        ("size", pa.int64()),
-        ("etag", pa.string()),
-    ]
-)
-_MOST_PARTS = 20
-"""Parts that a message names."""
-_ROW, _END = "/row", "/end"
-"""Parts that are no members, whose parts have no slash: a row of the table beside a tar, the end of a damaged tar."""
 
 
 @register("sources", "webdataset")
@@ -111,7 +79,7 @@ class WebDataset:
         Raises ConfigError, also where tars have members and no key of theirs a picture.
         """
         with Spill() as spill:
-            spill.store("parts", _PARTS, batched(self._parts(), _PARTS))
+            spill.store("parts", PARTS, batched(self._parts(), PARTS))
             self._refuse_pictureless(spill)
             batches = spill.query("SELECT * FROM parts ORDER BY tar, key, start, part")
             rows = (row for batch in batches for row in batch.to_pylist())
@@ -130,13 +98,13 @@ class WebDataset:
             raise self._downloads.failure(item.images[0], item.item)
         tar, member = planned
         if not member.name:
-            raise self._damage(item.images[0], tar, member.offset)
+            raise self._tars.damage(item.images[0], tar, member.offset)
         if len(item.images) > 1:
-            names = ", ".join(_name(file) for file in item.images)
+            names = ", ".join(member_name(file) for file in item.images)
             raise SampleError("two_images", f"key must have one image, got {names} in {tar}. Name the one in `image`.")
         if not self._is_image(key_and_part(member.name)[1]):
             raise SampleError("no_image", f"key must have an image, got {member.name} and none in {tar}.")
-        data = self._member(item.images[0])
+        data = self._tars.member(item.images[0])
         facts = self._facts(item)
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
@@ -149,25 +117,28 @@ class WebDataset:
         file = self._json_member(item) if self.provides else None
         if file is None:
             return {}
-        return {METADATA: json_annotation(_name(file), self._member(file), self.provides, item.item)}
+        return {METADATA: json_annotation(member_name(file), self._tars.member(file), self.provides, item.item)}
 
     @cached_property
-    def _files(self) -> Files:
-        reason = "compressed tars are not read, members are read at their offsets: unpack them to .tar"
-        return Files(self.webdataset, (".tar",), "source webdataset", dict.fromkeys(_COMPRESSED, reason))
-
-    @cached_property
-    def _keyless(self) -> Counter[str]:
-        """How many members were left out when they were last listed, by the reason why."""
-        return Counter()
+    def _tars(self) -> Tars:
+        return Tars(self.webdataset, "source webdataset")
 
     def passed_over(self) -> Mapping[str, int]:
         """Return how many files, folders and members the last listing left out, by the reason why."""
-        return dict(self._files.passed + self._keyless)
+        return self._tars.passed_over()
+
+    def _parts(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what there is of every key as rows of `PARTS`, one tar after the other."""
+        for tar in self._tars.listed():
+            yield from self._tars.parts(tar)
+            table = self._downloads.beside(tar.uri)
+            if table is not None:
+                for key, uri in self._downloads.rows(table):
+                    yield tar.uri if key else uri, key, ROW, 0, uri, table.size, table.etag
 
     @property
     def _tree(self) -> FileTree:
-        return self._files.tree
+        return self._tars.files.tree
 
     @cached_property
     def _downloads(self) -> Downloads:
@@ -179,113 +150,39 @@ class WebDataset:
     def _types(self) -> dict[str, pa.DataType]:
         """Return names and types of what the JSON of all tars says, by the tables beside them where there are any."""
         types, said = KeptTypes(), JsonTypes()
-        for tar in self._files.present():
+        for tar in self._tars.files.present():
             table = self._downloads.beside(tar.uri)
             table_types = self._downloads.types(table) if table is not None else None
             if table is not None and table_types is not None:
                 for name, kind in table_types.items():
                     types.add(name, kind, self._tree.path(table.uri))
                 continue
-            for about in self._objects(tar):
+            for about in self._tars.objects(tar):
                 said.add(about, self._tree.path(tar.uri))
         for name, kind in said.types().items():
             types.add(name, kind, f"the JSON of {self.webdataset}")
         return types.settled()
 
-    def _objects(self, tar: PlannedFile) -> Iterator[dict[str, Any]]:
-        with contextlib.suppress(DamagedTar), self._open(tar) as file:
-            for member in members(file, tar.size, Counter()):
-                if key_and_part(member.name)[1] == "json" and member.form == PLAIN:
-                    # Headers are looked up by their offsets, so the file may be read in between.
-                    file.seek(member.offset)
-                    with contextlib.suppress(SampleError):
-                        yield sidecar_object(member.name, file.read(member.size))
-
-    def _open(self, tar: PlannedFile) -> BinaryIO:
-        try:
-            return cast(BinaryIO, self._tree.fs.open(self._tree.path(tar.uri), "rb"))
-        except OSError as error:
-            raise ConfigError(
-                f"{self._tree.path(tar.uri)} must be readable: {error}. Give yourself permission, or move it away."
-            ) from error
-
-    def _parts(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what there is of every key as rows of `_PARTS`, one tar after the other."""
-        self._keyless.clear()
-        for tar in self._files.listed():
-            etag = f"{tar.size}:{tar.etag}"
-            try:
-                with self._open(tar) as file:
-                    for member in members(file, tar.size, self._keyless):
-                        key, part = key_and_part(member.name)
-                        uri = member_uri(tar.uri, member)
-                        if not key:
-                            self._keyless["their names in the tar have no suffix, or are hidden"] += 1
-                        else:
-                            yield tar.uri, key, part, member.offset, uri, member.size, etag
-            except DamagedTar as damage:
-                end = TarMember("", damage.offset, 0)
-                yield tar.uri, "", _END, end.offset, member_uri(tar.uri, end), 0, etag
-            table = self._downloads.beside(tar.uri)
-            if table is not None:
-                for key, uri in self._downloads.rows(table):
-                    yield tar.uri if key else uri, key, _ROW, 0, uri, table.size, table.etag
-
     def _refuse_pictureless(self, spill: Spill) -> None:
         """Raise ConfigError where whole tars have members and no picture: every row would fail, after the whole run."""
-        batches = spill.query(f"SELECT part FROM parts WHERE part <> '{_ROW}' GROUP BY part ORDER BY part")
+        batches = spill.query(f"SELECT part FROM parts WHERE part <> '{ROW}' GROUP BY part ORDER BY part")
         parts = [row["part"] for batch in batches for row in batch.to_pylist()]
-        if not parts or any(part == _END or self._is_image(part) for part in parts):
+        if not parts or any(part == END or self._is_image(part) for part in parts):
             return
         pictures = [part for part in parts if part.rpartition(".")[2] in IMAGES]
         way_out = f"Name the picture, image: {pictures[0]}" if pictures else "Check that these tars hold pictures"
         raise ConfigError(
             f"source webdataset must have a picture a key, under {self.image or 'jpg, png, webp or the like'}, got "
-            f"only {_listed(parts)} in {self.webdataset}. {way_out}; two of a key are for the source pairs."
+            f"only {named_parts(parts)} in {self.webdataset}. {way_out}; two of a key are for the source pairs."
         )
 
     def _item(self, tar: str, key: str, rows: list[dict[str, Any]]) -> tuple[Any, ...]:
         """Return the row of `LISTING` of a key, given what there is of it, in the order of the tar."""
-        parts = [row for row in rows if row["part"] != _ROW] or rows
+        parts = [row for row in rows if row["part"] != ROW] or rows
         images = [row for row in parts if self._is_image(row["part"])]
         beside = [row for row in parts if images and row["part"] in (self.caption.lower(), "json")]
         # A key without an image is planned by its first part, so that it fails by name.
-        return f"{tar}#{key}" if key else tar, _planned(images or parts[:1]), _planned(beside)
-
-    def _member(self, file: PlannedFile) -> bytes:
-        """Return the bytes of a member, if its tar is still the planned one."""
-        tar, member = split_member(file.uri, file.size) or (file.uri, TarMember("", 0, file.size))
-        self._check(file, tar)
-        return self._bytes(tar, member)
-
-    def _bytes(self, tar: str, member: TarMember) -> bytes:
-        """Return the bytes of a member; raises SampleError source_unreadable, lost_link or too_sparse."""
-        path = self._tree.path(tar)
-        if member.form == LOST:
-            raise SampleError(
-                "lost_link",
-                f"{member.name} must be a hard link to a file before it in {path}, which has none. Mend it.",
-            )
-        if member.form == SPARSE and member.size > _SPARSE_BYTES:
-            raise SampleError(
-                "too_sparse", f"{member.name} must have at most {_SPARSE_BYTES:,} bytes, got {member.size:,} in {path}."
-            )
-        try:
-            if member.form == SPARSE:
-                with self._tree.fs.open(path, "rb") as opened:
-                    data = read_sparse(opened, member.offset)
-            else:
-                end = member.offset + member.size
-                data = bytes(self._tree.fs.cat_file(path, start=member.offset, end=end))
-        except (OSError, ValueError, tarfile.TarError) as error:
-            raise unreadable(path, error) from error
-        if len(data) != member.size:
-            raise unreadable(path, EOFError(f"{member.name} must have {member.size} bytes, got {len(data)}"))
-        return data
-
-    def _check(self, part: PlannedFile, tar: str) -> None:
-        size, _, etag = part.etag.partition(":")
-        self._tree.check(PlannedFile(tar, int(size), etag))
+        return f"{tar}#{key}" if key else tar, planned_parts(images or parts[:1]), planned_parts(beside)
 
     def _facts(self, item: PlannedItem) -> dict[str, str]:
         """Return caption, licence and attribution; a caption of its own part goes before what the JSON says.
@@ -294,38 +191,15 @@ class WebDataset:
         """
         facts: dict[str, str] = {}
         for file in item.sidecars:
-            if key_and_part(_name(file))[1] == self.caption.lower():
-                text = sidecar_text(_name(file), self._member(file))
+            if key_and_part(member_name(file))[1] == self.caption.lower():
+                text = sidecar_text(member_name(file), self._tars.member(file))
                 facts |= {"caption": text} if text.strip() else {}
         about = self._json_member(item)
         if about is not None:
-            facts |= sidecar_facts(_name(about), self._member(about), [fact for fact in FACTS if fact not in facts])
+            facts |= sidecar_facts(
+                member_name(about), self._tars.member(about), [fact for fact in FACTS if fact not in facts]
+            )
         return facts
 
     def _json_member(self, item: PlannedItem) -> PlannedFile | None:
-        return next((file for file in item.sidecars if key_and_part(_name(file))[1] == "json"), None)
-
-    def _damage(self, end: PlannedFile, tar: str, offset: int) -> SampleError:
-        self._check(end, tar)
-        return SampleError(
-            "damaged_tar",
-            f"{self._tree.path(tar)} must be a whole, uncompressed tar, it breaks off at byte {offset:,}. What stands "
-            f"before was planned; for the rest, mend it and build into a new OUT.",
-        )
-
-
-def _listed(parts: list[str]) -> str:
-    """Return the names of parts as a message has them."""
-    more = f" and {len(parts) - _MOST_PARTS} more" if len(parts) > _MOST_PARTS else ""
-    return ", ".join(parts[:_MOST_PARTS]) + more
-
-
-def _planned(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows of `_PARTS` as the files of a plan."""
-    return [{field: part[field] for field in ("uri", "size", "etag")} for part in parts]
-
-
-def _name(file: PlannedFile) -> str:
-    """Return the name of a planned member in its tar."""
-    planned = split_member(file.uri)
-    return planned[1].name if planned else file.uri
+        return next((file for file in item.sidecars if key_and_part(member_name(file))[1] == "json"), None)
