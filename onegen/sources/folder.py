@@ -10,6 +10,7 @@ could not be downloaded is planned and fails as `download_failed`, and what it s
 each) becomes the column `metadata`.
 """
 
+import dataclasses
 import os
 import re
 from collections import Counter
@@ -26,6 +27,7 @@ from onegen.errors import ConfigError, SampleError
 from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.coco import Coco, Pick
 from onegen.sources.reading.downloads import SUFFIX as TABLE_SUFFIX
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.json_metadata import json_annotation, provided_of
@@ -83,17 +85,31 @@ SELECT count(*) AS files FROM files WHERE NOT is_image AND nfc_normalize(stem) N
 class Folder:
     """Images under `folder`, a path or fsspec URL; `sidecars: false` ignores captions and licences beside them.
 
-    `keep` lists what img2dataset says of its downloads that becomes the column `metadata`; null keeps all.
+    `keep` lists what img2dataset says of its downloads that becomes the column `metadata`; null keeps all. `coco` names
+    a COCO JSON by its path in the folder: captions, of which `pick` chooses one, licences and Flickr pages are its.
     """
 
     folder: str
     sidecars: bool = True
     keep: tuple[str, ...] | None = None
+    coco: str | None = None
+    pick: Pick = "first"
 
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "image"
     annotation_options: ClassVar[tuple[str, ...]] = ("keep",)
+
+    def __post_init__(self) -> None:
+        if self.coco is None:
+            return
+        if os.path.normpath(self.coco) != self.coco or self.coco.startswith(("/", "..")):
+            raise ConfigError(
+                f"coco must be a path below the folder, as annotations/captions_train2017.json, got {self.coco!r}. "
+                f"Take the folder that holds both pictures and annotations."
+            )
+        if not self.sidecars:
+            raise ConfigError("coco must stand with sidecars: true, got sidecars: false, which ignores it.")
 
     @cached_property
     def _tree(self) -> FileTree:
@@ -102,7 +118,7 @@ class Folder:
 
     def __getstate__(self) -> dict[str, Any]:
         known = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
-        return {"folder": self.folder, "sidecars": self.sidecars, "keep": self.keep} | known
+        return {option.name: getattr(self, option.name) for option in dataclasses.fields(self)} | known
 
     @property
     def root(self) -> str:
@@ -126,6 +142,9 @@ class Folder:
         """Yield what there is, unsorted, as LISTING batches; raises ConfigError for a folder that cannot be read."""
         licences: dict[str, PlannedFile] = {}
         self._passed.clear()
+        coco = self._planned_coco()
+        named_by = self._coco(coco) if coco is not None else None
+        named: set[str | None] = set(named_by.file_names) if named_by is not None else set()
         with Spill() as spill:
             spill.store("files", _FILES, self._files(licences))
             spill.store("downloads", _DOWNLOADS, batched(self._listed_downloads(), _DOWNLOADS))
@@ -133,9 +152,13 @@ class Folder:
                 rows = batch.to_pylist()
                 for row in rows:
                     licence = _nearest(licences, row["item"])
-                    files = [*row["sidecars"], *([licence.record()] if licence else [])]
+                    beside = [file.record() for file in (licence, coco) if file is not None]
+                    files = [*row["sidecars"], *beside]
                     row["sidecars"] = files if self.sidecars else []
+                    named.discard(named_by.file_name(row["item"]) if named_by is not None else None)
                 yield pa.RecordBatch.from_pylist(rows, schema=LISTING)
+            if named:
+                self._passed["the COCO JSON names them and they are not there"] += len(named)
             if self.sidecars:
                 (alone,) = (row for batch in spill.query(_ALONE) for row in batch.to_pylist())
                 if alone["files"]:
@@ -152,9 +175,12 @@ class Folder:
             raise self._downloads.failure(file, item.item, "folder")
         data = self._tree.read(file)
         facts: dict[str, str] = {}
-        # Weakest first: the folder's licence, then the caption file, then the item's own JSON.
-        for beside in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), _is_json(file.uri))):
-            facts.update(_facts(beside.uri, self._tree.read(beside)))
+        # Weakest first: the folder's licence, then COCO's, then the caption file, then the item's own JSON.
+        for beside in sorted(item.sidecars, key=self._strength):
+            if beside.uri == self.coco:
+                facts.update(self._coco(beside).annotations_of(file.uri).facts(self.pick))
+            else:
+                facts.update(_facts(beside.uri, self._tree.read(beside)))
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
 
@@ -163,7 +189,8 @@ class Folder:
 
         Raises SampleError as `read` does of that JSON, and bad_metadata for a value that does not fit its field.
         """
-        beside = next((file for file in item.sidecars if _is_json(file.uri)), None) if self.provides else None
+        texts = [file for file in item.sidecars if _is_json(file.uri) and file.uri != self.coco]
+        beside = next(iter(texts), None) if self.provides else None
         if beside is None:
             return {}
         return {METADATA: json_annotation(beside.uri, self._tree.read(beside), self.provides, item.item)}
@@ -175,6 +202,33 @@ class Folder:
     @cached_property
     def _passed(self) -> Counter[str]:
         return Counter()
+
+    def _strength(self, beside: PlannedFile) -> tuple[bool, bool, bool]:
+        return not _is_licence(beside.uri), beside.uri != self.coco, _is_json(beside.uri)
+
+    def _planned_coco(self) -> PlannedFile | None:
+        """Return the COCO JSON as it is now; raises ConfigError where it is not there or is none."""
+        if self.coco is None:
+            return None
+        try:
+            file = PlannedFile(self.coco, *self._tree.state(self.coco))
+            self._coco(file)
+        except (OSError, SampleError) as error:
+            raise ConfigError(
+                f"coco must name a COCO JSON by its path in {self.folder}, got {self.coco!r}: {error}"
+            ) from error
+        return file
+
+    def _coco(self, file: PlannedFile) -> Coco:
+        """Return what a COCO JSON says, read once; raises SampleError where it has changed."""
+        self._tree.check(file)
+        if file not in self._read_coco:
+            self._read_coco[file] = Coco(file.uri, self._tree.read(file))
+        return self._read_coco[file]
+
+    @cached_property
+    def _read_coco(self) -> dict[PlannedFile, Coco]:
+        return {}
 
     @cached_property
     def _downloads(self) -> Downloads:
@@ -208,6 +262,8 @@ class Folder:
         for file in self._walk():
             stem, extension = os.path.splitext(file.uri)
             is_image = _is_picture(file.uri)
+            if file.uri == self.coco:
+                continue
             if _is_licence(file.uri):
                 licences[os.path.dirname(file.uri)] = file
             elif is_image or extension.lower() in SIDECARS:
