@@ -41,25 +41,9 @@ def write_downloads(folder: Path, tars: int = 3, each: int = 6) -> dict[str, str
     folder.mkdir(parents=True, exist_ok=True)
     statuses: dict[str, str] = {}
     for tar in range(tars):
-        rows, members = [], []
-        for number in range(each):
-            key = f"{tar:05d}{number:04d}"
-            failed = number % 3 == 2
-            row = {
-                "url": f"https://pictures.example/{key}.jpg",
-                "caption": f"picture {key}",
-                "key": key,
-                "status": "failed_to_download" if failed else "success",
-                "error_message": "HTTP Error 404: Not Found" if failed else None,
-                "width": None if failed else 48,
-                "height": None if failed else 32,
-                "original_width": None if failed else 480,
-                "original_height": None if failed else 320,
-                "exif": None if failed else "{}",
-                "sha256": None if failed else "0" * 64,
-                "similarity": 0.1 * number,
-            }
-            rows.append(row)
+        rows, members = _downloads(tar, each), []
+        for number, row in enumerate(rows):
+            key, failed = row["key"], row["status"] != "success"
             statuses[f"{tar:05d}.tar#{key}"] = str(row["status"])
             if not failed:
                 members.append((f"{key}.jpg", jpeg(100 * tar + number)))
@@ -69,6 +53,61 @@ def write_downloads(folder: Path, tars: int = 3, each: int = 6) -> dict[str, str
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{tar:05d}.parquet")
         (folder / f"{tar:05d}_stats.json").write_text(json.dumps({"count": each}), encoding="utf-8")
     return statuses
+
+
+def write_download_tables(folder: Path, shards: int = 2) -> list[str]:
+    """Write what img2dataset leaves with the pictures in its tables; return the status of each row."""
+    statuses: list[str] = []
+    for shard in range(shards):
+        rows = _downloads(shard, 6)
+        pictures = [jpeg(100 * shard + n) if row["status"] == "success" else None for n, row in enumerate(rows)]
+        statuses += [str(row["status"]) for row in rows]
+        folder.mkdir(parents=True, exist_ok=True)
+        table = pa.Table.from_pylist(rows).append_column("jpg", pa.array(pictures, pa.binary()))
+        pq.write_table(table, folder / f"{shard:05d}.parquet")
+    return statuses
+
+
+def write_download_files(folder: Path, shards: int = 2) -> dict[str, str]:
+    """Write what img2dataset leaves as files in a folder a shard; return item to status."""
+    statuses: dict[str, str] = {}
+    for shard in range(shards):
+        rows, pictures = _downloads(shard, 6), folder / f"{shard:05d}"
+        pictures.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{shard:05d}.parquet")
+        for number, row in enumerate(rows):
+            stem = f"{shard:05d}/{row['key']}"
+            if row["status"] == "success":
+                (pictures / f"{row['key']}.jpg").write_bytes(jpeg(100 * shard + number))
+                (pictures / f"{row['key']}.txt").write_text(str(row["caption"]), encoding="utf-8")
+                (pictures / f"{row['key']}.json").write_text(json.dumps(row, indent=4), encoding="utf-8")
+                statuses[f"{stem}.jpg"] = "success"
+            else:
+                statuses[stem] = str(row["status"])
+    return statuses
+
+
+def _downloads(shard: int, each: int) -> list[dict[str, Any]]:
+    """Return the rows of a table of img2dataset, every third a failed download."""
+    rows = []
+    for number in range(each):
+        key, failed = f"{shard:05d}{number:04d}", number % 3 == 2
+        row = {
+            "url": f"https://pictures.example/{key}.jpg",
+            "caption": f"picture {key}",
+            "key": key,
+            "status": "failed_to_download" if failed else "success",
+            "error_message": "HTTP Error 404: Not Found" if failed else None,
+            "width": None if failed else 48,
+            "height": None if failed else 32,
+            "original_width": None if failed else 480,
+            "original_height": None if failed else 320,
+            "exif": None if failed else "{}",
+            "sha256": None if failed else "0" * 64,
+            "similarity": 0.1 * number,
+        }
+        rows.append(row)
+    return rows
 
 
 OMNIEDIT = {

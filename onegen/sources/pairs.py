@@ -1,4 +1,4 @@
-"""Edit and subject pairs from Parquet tables, one pair a row: the target comes first, the source second.
+"""Edit and subject pairs from Parquet tables, one pair a row, or tars: the target comes first, the source second.
 
 Two pictures in two columns, as OmniEdit or InstructPix2Pix have them:
 
@@ -13,6 +13,13 @@ you build them all.
 
 An edit has an `instruction` that leads from source to target, a subject pair the name of the `subject` both show.
 Pictures, paths and names with dots are as in the source `parquet`.
+
+Of WebDataset tars (a path, glob or range that ends with .tar) one key is a pair, and the options name its members: of
+0001.target.jpg, 0001.source.jpg and 0001.json
+
+    {pairs: ./edits/*.tar, target: target.jpg, source: source.jpg, instruction: json.prompt, keep: [score]}
+
+where `txt` would be the text of 0001.txt, and `keep` names fields of 0001.json.
 """
 
 from dataclasses import dataclass
@@ -25,18 +32,20 @@ from onegen.sample import Kind, Panel, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem
 from onegen.sources.reading.table import Table, TableRow
 from onegen.sources.reading.table_source import TableSource
+from onegen.sources.reading.tar_table import TarRow, TarTable
 
 
 @register("sources", "pairs")
 @dataclass(frozen=True)
 class Pairs(TableSource):
-    """Pairs in `pairs`: a file, a glob, a folder or a range in braces, local or any fsspec URL.
+    """Pairs in `pairs`: a file, a glob, a folder or a range in braces, local or any fsspec URL; tars end with .tar.
 
-    `target` and `source` name columns of pictures; or `image` one of pictures of both side by side, each half within
-    `margin` pixels on every side, the target on the `target_side`. Further columns are named by `instruction` (text,
-    or a list of paraphrases whose first is taken) or `subject`, and by `target_caption`, `source_caption`, `licence`,
-    `attribution`, `url` and `keep`; licence and attribution are of both images. With `url` or `keep` the footers of
-    all files are read whenever a build starts, for their types.
+    `target` and `source` name columns of pictures, or members of a tar; or `image` one of pictures of both side by
+    side, each half within `margin` pixels on every side, the target on the `target_side`. Further columns are named by
+    `instruction` (text, or a list of paraphrases whose first is taken) or `subject`, and by `target_caption`,
+    `source_caption`, `licence`, `attribution`, `url` and `keep`; licence and attribution are of both images. With `url`
+    or `keep` the footers of all files, of tars with `keep` all `key.json`, are read whenever a build starts, for their
+    types.
     """
 
     pairs: str
@@ -84,20 +93,32 @@ class Pairs(TableSource):
         if self.image is None and self.target == self.source:
             raise ConfigError(f"target and source must be two columns, got {self.target!r} twice.")
 
+        if self._is_tars and self.image_root is not None:
+            raise ConfigError("image_root must stand beside tables of paths, got it with tars. Leave it out.")
+
+    @property
+    def _is_tars(self) -> bool:
+        return self.pairs.lower().endswith(".tar")
+
     @cached_property
-    def _table(self) -> Table:
-        pictures = {"image": self.image, "target": self.target, "source": self.source}
+    def _table(self) -> Table | TarTable:
+        options = {"image": self.image, "target": self.target, "source": self.source}
+        pictures = {option: column for option, column in options.items() if column is not None}
+        texts = {
+            "target_caption": self.target_caption,
+            "source_caption": self.source_caption,
+            "licence": self.licence,
+            "attribution": self.attribution,
+        }
+        phrases = {"instruction": self.instruction, "subject": self.subject}
+        if self._is_tars:
+            return TarTable("source pairs", self.pairs, pictures, texts, phrases, self.url, self.keep)
         return Table(
             option="source pairs",
             pattern=self.pairs,
-            pictures={option: column for option, column in pictures.items() if column is not None},
-            texts={
-                "target_caption": self.target_caption,
-                "source_caption": self.source_caption,
-                "licence": self.licence,
-                "attribution": self.attribution,
-            },
-            phrases={"instruction": self.instruction, "subject": self.subject},
+            pictures=pictures,
+            texts=texts,
+            phrases=phrases,
             url=self.url,
             keep=self.keep,
             image_root=self.image_root,
@@ -107,7 +128,7 @@ class Pairs(TableSource):
         """Return target and source of a pair, and what leads from one to the other or what both show.
 
         Raises SampleError source_gone, source_changed, source_unreadable, outside_root, no_target, no_source,
-        no_image, no_instruction or no_subject.
+        no_image, no_instruction or no_subject; of tars also two_images, damaged_tar and bad_sidecar.
         """
         row = self._table.read(item)
         licence, attribution = row.text("licence"), row.text("attribution")
@@ -117,7 +138,7 @@ class Pairs(TableSource):
         )
         return SourceItem((target, source), row.phrase("instruction"), row.phrase("subject"))
 
-    def _pictures(self, row: TableRow) -> list[tuple[bytes, Panel | None]]:
+    def _pictures(self, row: TableRow | TarRow) -> list[tuple[bytes, Panel | None]]:
         """Return the bytes of target and source, and which part of them is meant."""
         if self.image is None:
             return [(row.picture("target"), None), (row.picture("source"), None)]

@@ -3,65 +3,35 @@
 Keys end at the first dot of the file name, as in webdataset: `a/b.c.jpg` is the part `c.jpg` of the key `a/b`. The plan
 is made from the tars' headers alone, an item is `tar#key`, and its members are read at their offsets; a tar that has
 changed since fails its rows. Nothing vanishes: img2dataset's table beside a tar (`00007.parquet`) names what could not
-be downloaded, and each such row is planned and fails as `download_failed`; a tar that breaks off adds one row that
-fails as `damaged_tar`. Files without a key (no extension, hidden) are passed over, as webdataset does, and counted.
+be downloaded, and each such row is planned and fails as `download_failed`; a table that is no Parquet adds one row that
+fails as `damaged_table`, a tar that breaks off one that fails as `damaged_tar`. Files without a key (no extension,
+hidden) are passed over, as webdataset does, and counted.
 """
 
-import contextlib
 import dataclasses
 import itertools
-import tarfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from onegen.config.registry import register
-from onegen.errors import ConfigError, SampleError, nearest
+from onegen.errors import ConfigError, SampleError
 from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.downloads import Downloads
-from onegen.sources.reading.files import Files
-from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes, check_kept, field_name, json_value, provided
-from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_object, sidecar_text
-from onegen.sources.reading.tar import (
-    LOST,
-    PLAIN,
-    SPARSE,
-    DamagedTar,
-    TarMember,
-    key_and_part,
-    member_uri,
-    members,
-    read_sparse,
-    split_member,
-)
-from onegen.sources.reading.tree import FileTree, unreadable
-from onegen.storage.spill import BATCH_ROWS, Spill
+from onegen.sources.reading.json_metadata import json_annotation, provided_of
+from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes
+from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_text
+from onegen.sources.reading.tar import key_and_part, split_member
+from onegen.sources.reading.tars import END, PARTS, ROW, Tars, member_name, named_parts, planned_parts
+from onegen.sources.reading.tree import FileTree
+from onegen.storage.spill import Spill, batched
 
 IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
-_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
-_SPARSE_BYTES = 1 << 30
-"""No picture is larger; what is, is a hole that a few bytes of tar blow up to any size."""
-_SAID_ELSEWHERE = ("caption", "status", "error_message")
-"""Not kept unless asked for: the caption is in the image column, the others in what became of the row."""
-_PARTS = pa.schema(
-    [
-        ("tar", pa.string()),
-        ("key", pa.string()),
-        ("part", pa.string()),
-        ("start", pa.int64()),
-        ("uri", pa.string()),
-        ("size", pa.int64()),
-        ("etag", pa.string()),
-    ]
-)
-_ROW, _END = "/row", "/end"
-"""Parts that are no members, whose parts have no slash: a row of the table beside a tar, the end of a damaged tar."""
 
 
 @register("sources", "webdataset")
@@ -101,44 +71,40 @@ class WebDataset:
         """What is kept of each `key.json`: the column `metadata`; raises ConfigError for a kept name nobody says."""
         if self.keep is not None and not self.keep:
             return {}
-        types = self._types()
-        unknown = [name for name in self.keep or () if name not in types]
-        if unknown:
-            raise ConfigError(
-                f"keep must name what the JSON in {self.webdataset} says, got {unknown[0]!r}; "
-                f"{nearest(unknown[0], list(types))}"
-            )
-        names = self.keep if self.keep is not None else [name for name in types if name not in _SAID_ELSEWHERE]
-        return provided({name: types[name] for name in names})
+        return provided_of(self._types(), self.keep, self.webdataset)
 
     def listing(self) -> Iterator[pa.RecordBatch]:
-        """Yield an item per key, per failed download and per damaged tar, as LISTING batches; raises ConfigError."""
+        """Yield an item per key, per failed download and per damaged tar, as LISTING batches.
+
+        Raises ConfigError, also where tars have members and no key of theirs a picture.
+        """
         with Spill() as spill:
-            spill.store("parts", _PARTS, _batched(self._parts(), _PARTS))
+            spill.store("parts", PARTS, batched(self._parts(), PARTS))
+            self._refuse_pictureless(spill)
             batches = spill.query("SELECT * FROM parts ORDER BY tar, key, start, part")
             rows = (row for batch in batches for row in batch.to_pylist())
             groups = itertools.groupby(rows, key=lambda row: (row["tar"], row["key"]))
-            yield from _batched((self._item(tar, key, list(parts)) for (tar, key), parts in groups), LISTING)
+            yield from batched((self._item(tar, key, list(parts)) for (tar, key), parts in groups), LISTING)
 
     def read(self, item: PlannedItem) -> SourceItem:
         """Return an item's bytes, and what its caption and JSON say.
 
         Raises SampleError: source_gone, source_changed or source_unreadable; download_failed or not_in_tar for a row of
-        the table beside a tar; damaged_tar for the place where one breaks off; two_images or no_image for a key with
-        another number of images than one; lost_link, too_sparse, bad_sidecar.
+        the table beside a tar, damaged_table for such a table; damaged_tar for the place where a tar breaks off;
+        two_images or no_image for a key with another number of images than one; lost_link, too_sparse, bad_sidecar.
         """
         planned = split_member(item.images[0].uri)
         if planned is None:
             raise self._downloads.failure(item.images[0], item.item)
         tar, member = planned
         if not member.name:
-            raise self._damage(item.images[0], tar, member.offset)
+            raise self._tars.damage(item.images[0], tar, member.offset)
         if len(item.images) > 1:
-            names = ", ".join(_name(file) for file in item.images)
+            names = ", ".join(member_name(file) for file in item.images)
             raise SampleError("two_images", f"key must have one image, got {names} in {tar}. Name the one in `image`.")
         if not self._is_image(key_and_part(member.name)[1]):
             raise SampleError("no_image", f"key must have an image, got {member.name} and none in {tar}.")
-        data = self._member(item.images[0])
+        data = self._tars.member(item.images[0])
         facts = self._facts(item)
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
@@ -151,31 +117,28 @@ class WebDataset:
         file = self._json_member(item) if self.provides else None
         if file is None:
             return {}
-        about = sidecar_object(_name(file), self._member(file))
-        known = {field_name(name): value for name, value in about.items()}
-        fields = self.provides[METADATA].fields
-        values = {name: json_value(known.get(name), kind) for name, kind in fields.items()}
-        for name, kind in fields.items():
-            check_kept(name, values[name], kind, item.item)
-        return {METADATA: Annotation(values)}
+        return {METADATA: json_annotation(member_name(file), self._tars.member(file), self.provides, item.item)}
 
     @cached_property
-    def _files(self) -> Files:
-        reason = "compressed tars are not read, members are read at their offsets: unpack them to .tar"
-        return Files(self.webdataset, (".tar",), "source webdataset", dict.fromkeys(_COMPRESSED, reason))
-
-    @cached_property
-    def _keyless(self) -> Counter[str]:
-        """How many members were left out when they were last listed, by the reason why."""
-        return Counter()
+    def _tars(self) -> Tars:
+        return Tars(self.webdataset, "source webdataset")
 
     def passed_over(self) -> Mapping[str, int]:
         """Return how many files, folders and members the last listing left out, by the reason why."""
-        return dict(self._files.passed + self._keyless)
+        return self._tars.passed_over()
+
+    def _parts(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what there is of every key as rows of `PARTS`, one tar after the other."""
+        for tar in self._tars.listed():
+            yield from self._tars.parts(tar)
+            table = self._downloads.beside(tar.uri)
+            if table is not None:
+                for key, uri in self._downloads.rows(table):
+                    yield tar.uri if key else uri, key, ROW, 0, uri, table.size, table.etag
 
     @property
     def _tree(self) -> FileTree:
-        return self._files.tree
+        return self._tars.files.tree
 
     @cached_property
     def _downloads(self) -> Downloads:
@@ -187,118 +150,39 @@ class WebDataset:
     def _types(self) -> dict[str, pa.DataType]:
         """Return names and types of what the JSON of all tars says, by the tables beside them where there are any."""
         types, said = KeptTypes(), JsonTypes()
-        for tar in self._files.present():
+        for tar in self._tars.files.present():
             table = self._downloads.beside(tar.uri)
-            if table is not None:
-                for name, kind in self._downloads.types(table).items():
+            table_types = self._downloads.types(table) if table is not None else None
+            if table is not None and table_types is not None:
+                for name, kind in table_types.items():
                     types.add(name, kind, self._tree.path(table.uri))
                 continue
-            for about in self._objects(tar):
+            for about in self._tars.objects(tar):
                 said.add(about, self._tree.path(tar.uri))
         for name, kind in said.types().items():
             types.add(name, kind, f"the JSON of {self.webdataset}")
         return types.settled()
 
-    def _objects(self, tar: PlannedFile) -> Iterator[dict[str, Any]]:
-        with contextlib.suppress(DamagedTar), self._open(tar) as file:
-            for member in members(file, tar.size, Counter()):
-                if key_and_part(member.name)[1] == "json" and member.form == PLAIN:
-                    # Headers are looked up by their offsets, so the file may be read in between.
-                    file.seek(member.offset)
-                    with contextlib.suppress(SampleError):
-                        yield sidecar_object(member.name, file.read(member.size))
-
-    def _open(self, tar: PlannedFile) -> BinaryIO:
-        try:
-            return cast(BinaryIO, self._tree.fs.open(self._tree.path(tar.uri), "rb"))
-        except OSError as error:
-            raise ConfigError(
-                f"{self._tree.path(tar.uri)} must be readable: {error}. Give yourself permission, or move it away."
-            ) from error
-
-    def _parts(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what there is of every key as rows of `_PARTS`, one tar after the other."""
-        self._keyless.clear()
-        for tar in self._files.listed():
-            etag = f"{tar.size}:{tar.etag}"
-            try:
-                with self._open(tar) as file:
-                    for member in members(file, tar.size, self._keyless):
-                        key, part = key_and_part(member.name)
-                        uri = member_uri(tar.uri, member)
-                        if not key:
-                            self._keyless["their names in the tar have no suffix, or are hidden"] += 1
-                        else:
-                            yield tar.uri, key, part, member.offset, uri, member.size, etag
-            except DamagedTar as damage:
-                end = TarMember("", damage.offset, 0)
-                yield tar.uri, "", _END, end.offset, member_uri(tar.uri, end), 0, etag
-            table = self._downloads.beside(tar.uri)
-            if table is not None:
-                for key, uri in self._downloads.rows(table):
-                    yield tar.uri, key, _ROW, 0, uri, table.size, table.etag
+    def _refuse_pictureless(self, spill: Spill) -> None:
+        """Raise ConfigError where whole tars have members and no picture: every row would fail, after the whole run."""
+        batches = spill.query(f"SELECT part FROM parts WHERE part <> '{ROW}' GROUP BY part ORDER BY part")
+        parts = [row["part"] for batch in batches for row in batch.to_pylist()]
+        if not parts or any(part == END or self._is_image(part) for part in parts):
+            return
+        pictures = [part for part in parts if part.rpartition(".")[2] in IMAGES]
+        way_out = f"Name the picture, image: {pictures[0]}" if pictures else "Check that these tars hold pictures"
+        raise ConfigError(
+            f"source webdataset must have a picture a key, under {self.image or 'jpg, png, webp or the like'}, got "
+            f"only {named_parts(parts)} in {self.webdataset}. {way_out}; two of a key are for the source pairs."
+        )
 
     def _item(self, tar: str, key: str, rows: list[dict[str, Any]]) -> tuple[Any, ...]:
         """Return the row of `LISTING` of a key, given what there is of it, in the order of the tar."""
-        parts = [row for row in rows if row["part"] != _ROW] or rows
+        parts = [row for row in rows if row["part"] != ROW] or rows
         images = [row for row in parts if self._is_image(row["part"])]
         beside = [row for row in parts if images and row["part"] in (self.caption.lower(), "json")]
         # A key without an image is planned by its first part, so that it fails by name.
-        return f"{tar}#{key}" if key else tar, _planned(images or parts[:1]), _planned(beside)
-
-    def _member(self, file: PlannedFile) -> bytes:
-        """Return the bytes of a member, if its tar is still the planned one or may be another by now."""
-        tar, member = split_member(file.uri, file.size) or (file.uri, TarMember("", 0, file.size))
-        self._check(file, tar)
-        return self._bytes(tar, member if file.etag is not None else self._member_now(tar, member))
-
-    def _member_now(self, tar: str, member: TarMember) -> TarMember:
-        """Return where a member lies by now; raises SampleError source_gone where its tar has none of its name."""
-        file = PlannedFile(tar, *self._tree.state(tar))
-        if file not in self._members_now:
-            self._members_now.clear()
-            with self._open(file) as opened, contextlib.suppress(DamagedTar):
-                # A name that stands there twice is its first, as it was when the plan was made.
-                present = reversed(list(members(opened, file.size, Counter())))
-                self._members_now[file] = {candidate.name: candidate for candidate in present}
-        if member.name not in self._members_now[file]:
-            path = self._tree.path(tar)
-            raise SampleError("source_gone", f"{member.name} must be in {path}, and is no more. Put it back there.")
-        return self._members_now[file][member.name]
-
-    @cached_property
-    def _members_now(self) -> dict[PlannedFile, dict[str, TarMember]]:
-        """The members of the tar looked at last, by name."""
-        return {}
-
-    def _bytes(self, tar: str, member: TarMember) -> bytes:
-        """Return the bytes of a member; raises SampleError source_unreadable, lost_link or too_sparse."""
-        path = self._tree.path(tar)
-        if member.form == LOST:
-            raise SampleError(
-                "lost_link",
-                f"{member.name} must be a hard link to a file before it in {path}, which has none. Mend it.",
-            )
-        if member.form == SPARSE and member.size > _SPARSE_BYTES:
-            raise SampleError(
-                "too_sparse", f"{member.name} must have at most {_SPARSE_BYTES:,} bytes, got {member.size:,} in {path}."
-            )
-        try:
-            if member.form == SPARSE:
-                with self._tree.fs.open(path, "rb") as opened:
-                    data = read_sparse(opened, member.offset)
-            else:
-                end = member.offset + member.size
-                data = bytes(self._tree.fs.cat_file(path, start=member.offset, end=end))
-        except (OSError, ValueError, tarfile.TarError) as error:
-            raise unreadable(path, error) from error
-        if len(data) != member.size:
-            raise unreadable(path, EOFError(f"{member.name} must have {member.size} bytes, got {len(data)}"))
-        return data
-
-    def _check(self, part: PlannedFile, tar: str) -> None:
-        size, _, etag = part.etag.partition(":") if part.etag is not None else (0, "", None)
-        self._tree.check(PlannedFile(tar, int(size), etag))
+        return f"{tar}#{key}" if key else tar, planned_parts(images or parts[:1]), planned_parts(beside)
 
     def _facts(self, item: PlannedItem) -> dict[str, str]:
         """Return caption, licence and attribution; a caption of its own part goes before what the JSON says.
@@ -307,42 +191,15 @@ class WebDataset:
         """
         facts: dict[str, str] = {}
         for file in item.sidecars:
-            if key_and_part(_name(file))[1] == self.caption.lower():
-                text = sidecar_text(_name(file), self._member(file))
+            if key_and_part(member_name(file))[1] == self.caption.lower():
+                text = sidecar_text(member_name(file), self._tars.member(file))
                 facts |= {"caption": text} if text.strip() else {}
         about = self._json_member(item)
         if about is not None:
-            facts |= sidecar_facts(_name(about), self._member(about), [fact for fact in FACTS if fact not in facts])
+            facts |= sidecar_facts(
+                member_name(about), self._tars.member(about), [fact for fact in FACTS if fact not in facts]
+            )
         return facts
 
     def _json_member(self, item: PlannedItem) -> PlannedFile | None:
-        return next((file for file in item.sidecars if key_and_part(_name(file))[1] == "json"), None)
-
-    def _damage(self, end: PlannedFile, tar: str, offset: int) -> SampleError:
-        self._check(end, tar)
-        return SampleError(
-            "damaged_tar",
-            f"{self._tree.path(tar)} must be a whole, uncompressed tar, it breaks off at byte {offset:,}. What stands "
-            f"before was planned; for the rest, mend it and build into a new OUT.",
-        )
-
-
-def _batched(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield rows as record batches."""
-    rows = iter(rows)
-    while batch := list(itertools.islice(rows, BATCH_ROWS)):
-        columns = zip(*batch, strict=True)
-        yield pa.RecordBatch.from_arrays(
-            [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
-        )
-
-
-def _planned(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows of `_PARTS` as the files of a plan."""
-    return [{field: part[field] for field in ("uri", "size", "etag")} for part in parts]
-
-
-def _name(file: PlannedFile) -> str:
-    """Return the name of a planned member in its tar."""
-    planned = split_member(file.uri)
-    return planned[1].name if planned else file.uri
+        return next((file for file in item.sidecars if key_and_part(member_name(file))[1] == "json"), None)

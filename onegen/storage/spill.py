@@ -4,12 +4,14 @@ Used wherever a listing, a sort or a join over the whole dataset would otherwise
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -72,6 +74,16 @@ class Spill:
         self._connection.close()
         self._folder.cleanup()
         os.close(self._lock)
+
+
+def batched(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield rows as record batches."""
+    rows = iter(rows)
+    while batch := list(itertools.islice(rows, BATCH_ROWS)):
+        columns = zip(*batch, strict=True)
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+        )
 
 
 def _lock(folder: str) -> int:

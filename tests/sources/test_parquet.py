@@ -16,7 +16,7 @@ from onegen.config.recipe import make_source
 from onegen.errors import ConfigError, SampleError
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources.parquet import Parquet
-from tests.exports import table_bytes
+from tests.exports import table_bytes, write_download_tables
 from tests.fabricated import memory_store
 from tests.pictures import jpeg, png
 
@@ -167,7 +167,7 @@ def test_paths_start_from_the_folder_of_their_file_or_from_image_root(tmp_path):
 )
 def test_nothing_above_the_root_is_read(tmp_path, outside):
     (tmp_path / "secret.jpg").write_bytes(b"secret")
-    source = Parquet(write(tmp_path / "in/t.parquet", image=[outside]))
+    source = Parquet(write(tmp_path / "in/t.parquet", image=[outside, "other.jpg"]))
     reason, message = failed(source, plan(source)[0])
     assert reason == "outside_root"
     assert "img2dataset" in message
@@ -268,8 +268,37 @@ def test_no_file_and_no_parquet_file_are_refused(tmp_path):
     assert "which means none" in refused(Parquet(str(tmp_path / "*.parquet")))
     write(tmp_path / "00.parquet", image=PICTURES[:1])
     assert "no " in refused(Parquet(str(tmp_path / "{00..01}.parquet")))
-    (tmp_path / "bad.parquet").write_bytes(b"not a table")
-    assert f"{tmp_path}/bad.parquet must be a readable Parquet file" in refused(Parquet(str(tmp_path)))
+    (tmp_path / "00.parquet").write_bytes(b"not a table")
+    assert f"{tmp_path}/00.parquet must be a readable Parquet file" in refused(Parquet(str(tmp_path)))
+
+
+@pytest.mark.parametrize("damaged", [b"", b"not a table", "cut"])
+def test_one_damaged_table_is_one_failure(tmp_path, damaged):
+    write(tmp_path / "00.parquet", image=PICTURES, tag=[1] * len(PICTURES))
+    cut = (tmp_path / "00.parquet").read_bytes()[:-10]
+    (tmp_path / "01.parquet").write_bytes(cut if damaged == "cut" else damaged)
+    source = Parquet(str(tmp_path), keep=("tag",))
+    *sound, bad = plan(source)
+    assert [source.read(item).images[0].data for item in sound] == PICTURES
+    assert (bad.item, failed(source, bad)[0]) == ("01.parquet", "damaged_table")
+    assert source.annotations(bad) == {}
+    write(tmp_path / "01.parquet", image=PICTURES)
+    assert failed(source, bad)[0] == "source_changed"
+
+
+def test_a_crawl_in_tables_says_what_was_not_downloaded(tmp_path):
+    statuses = write_download_tables(tmp_path)
+    source = Parquet(str(tmp_path), image="jpg", caption="caption", url="url", keep=("similarity",))
+    items = plan(source)
+    assert len(items) == len(statuses)
+    for item, status in zip(items, statuses, strict=True):
+        if status == "success":
+            assert source.read(item).images[0].caption.startswith("picture ")
+        else:
+            reason, message = failed(source, item)
+            assert reason == "download_failed"
+            assert message.endswith(".jpg was not downloaded: HTTP Error 404: Not Found.")
+        assert source.annotations(item)["metadata"].values["url"].startswith("https://pictures.example/")
 
 
 def test_a_table_without_rows_lists_nothing(tmp_path):
@@ -313,6 +342,16 @@ def test_a_shard_reads_each_row_group_once(tmp_path, monkeypatch):
     for row in (79, 41, 45, 60):
         assert source.read(items[row]).images[0].data == pictures[row], "going back reads the group again"
     assert [group for group, _ in seen] == [0, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "image"),
+    [({"url": ["https://x.example/a.jpg"], "caption": ["a"]}, "image"), ({"URL": ["https://x.example/a.jpg"]}, "URL")],
+)
+def test_a_table_of_urls_is_refused_before_anything_runs(tmp_path, columns, image):
+    message = refused(Parquet(write(tmp_path / "urls.parquet", **columns), image=image))
+    assert "Lists of URLs are downloaded by img2dataset first" in message
+    assert f"--url_list {tmp_path}/urls.parquet --input_format parquet --url_col {next(iter(columns))}" in message
 
 
 def test_the_plan_reads_no_row_and_annotations_read_no_image(tmp_path, monkeypatch):

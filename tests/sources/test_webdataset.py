@@ -108,11 +108,17 @@ def test_another_table_beside_a_tar_is_left_alone(tmp_path):
     assert images(source) == {"a.tar#k": b"1"}
 
 
-def test_an_unreadable_table_is_refused(tmp_path):
-    source = write(tmp_path, ("k.jpg", b"1"))
-    (tmp_path / "a.parquet").write_bytes(b"no table")
-    with pytest.raises(ConfigError, match=r"a\.parquet must be a readable Parquet file"):
-        plan(source)
+@pytest.mark.parametrize("table", [b"", b"no table"])
+def test_a_damaged_table_is_one_failure_and_its_tar_is_read(tmp_path, table):
+    source = write(tmp_path, ("k.jpg", b"1"), ("k.json", '{"level": 3}'))
+    (tmp_path / "a.parquet").write_bytes(table)
+    items = plan(source)
+    assert list(items) == ["a.parquet", "a.tar#k"]
+    reason, message = failed(source, items["a.parquet"])
+    assert reason == "damaged_table"
+    assert f"{tmp_path}/a.parquet must be a readable Parquet file" in message
+    assert source.read(items["a.tar#k"]).images[0].data == b"1"
+    assert source.annotations(items["a.tar#k"])["metadata"].values == {"level": 3}
 
 
 NAMES = [
@@ -165,7 +171,32 @@ def test_the_recipe_may_say_which_part_is_the_image_and_which_the_caption(tmp_pa
     source = write(tmp_path, *parts, image="depth.PNG", caption="long.txt")
     (outcome,) = read(source).values()
     assert (outcome.images[0].data, outcome.images[0].caption) == (b"2", "b")
-    assert images(write(tmp_path, ("k.jpg", b"1"), image="depth.png")) == {"a.tar#k": "no_image"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "image", "words"),
+    [
+        ([("k.jpg", b"1")], "depth.png", "under depth.png, got only jpg in .* Name the picture, image: jpg;"),
+        (
+            [("k.source.jpg", b"1"), ("k.target.jpg", b"2"), ("k.txt", "a")],
+            None,
+            "got only source.jpg, target.jpg, txt",
+        ),
+        ([("k.cls", "1"), ("k.npy", b"2")], None, "got only cls, npy in .* Check that these tars hold pictures;"),
+    ],
+)
+def test_tars_without_a_picture_are_refused_before_anything_runs(tmp_path, parts, image, words):
+    with pytest.raises(ConfigError, match=words):
+        plan(write(tmp_path, *parts, image=image))
+
+
+def test_a_crawl_of_which_nothing_came_and_a_tar_that_breaks_off_are_rows(tmp_path):
+    statuses = write_downloads(tmp_path, tars=1)
+    (tmp_path / "00000.tar").write_bytes(tar_bytes([]))
+    assert sorted(plan(WebDataset(str(tmp_path)))) == sorted(statuses)
+    (tmp_path / "00000.parquet").unlink()
+    (tmp_path / "00000.tar").write_bytes(tar_bytes([("a.json", b"{}"), ("b.json", b"{}")])[:1100])
+    assert "damaged_tar" in images(WebDataset(str(tmp_path))).values()
 
 
 @pytest.mark.parametrize(

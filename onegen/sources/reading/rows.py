@@ -3,20 +3,27 @@
 import bisect
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from onegen.errors import ConfigError
+from onegen.errors import ConfigError, SampleError
 from onegen.shards.plan import PlannedFile
+from onegen.sources.reading.columns import column_value
 from onegen.sources.reading.tree import FileTree, unreadable
 
 BATCH = 16
 """Rows decoded at once: pictures of some megabytes each may stand in them."""
 _BUFFER = 1 << 20
+_ROW = re.compile(r"#\d{10}$")
+
+
+class DamagedTable(ConfigError):
+    """A file that can be read and is no whole Parquet file."""
 
 
 class RowReader:
@@ -122,6 +129,11 @@ def split_row(uri: str) -> tuple[str, int]:
     return file, int(number)
 
 
+def is_row(uri: str) -> bool:
+    """Say whether a uri is that of a row, not of a table as a whole."""
+    return _ROW.search(uri) is not None
+
+
 def group_starts(metadata: pq.FileMetaData) -> list[int]:
     """Return the number of the first row of each row group."""
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -129,12 +141,41 @@ def group_starts(metadata: pq.FileMetaData) -> list[int]:
 
 
 def open_footer(tree: FileTree, file: PlannedFile) -> tuple[pa.Schema, int]:
-    """Return schema and number of rows of a Parquet file, reading nothing else; raises ConfigError."""
+    """Return schema and number of rows of a Parquet file, reading nothing else.
+
+    Raises DamagedTable, or ConfigError where the file system fails.
+    """
     try:
         with tree.fs.open(tree.path(file.uri), "rb") as handle:
             parquet = pq.ParquetFile(handle, pre_buffer=False)
             return parquet.schema_arrow, parquet.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
-        raise ConfigError(
+        # What Arrow raises of its own as an OSError has no errno.
+        kind = ConfigError if getattr(error, "errno", None) else DamagedTable
+        raise kind(
             f"{tree.path(file.uri)} must be a readable Parquet file: {error}. Fetch it again, or move it away."
         ) from error
+
+
+def first_values(tree: FileTree, file: PlannedFile, column: str) -> list[Any]:
+    """Return what the first rows of a Parquet file have in a column; none where they are damaged."""
+    try:
+        reader = RowReader(tree, [column])
+        count = min(open_footer(tree, file)[1], BATCH)
+        values = [
+            column_value(reader.row(replace(file, uri=row_uri(file.uri, number))), column) for number in range(count)
+        ]
+    except SampleError:
+        return []
+    reader.close()
+    return values
+
+
+def table_damage(tree: FileTree, file: PlannedFile) -> SampleError:
+    """Return why the one row planned for a damaged table has no image; raises SampleError where it has changed."""
+    tree.check(file)
+    return SampleError(
+        "damaged_table",
+        f"{tree.path(file.uri)} must be a readable Parquet file, none of its rows is known. Fetch it again and build "
+        f"into a new OUT.",
+    )

@@ -19,14 +19,26 @@ from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.columns import column_names, column_type, column_value, is_picture, is_text, is_texts
+from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, KeptTypes, check_kept, field_name, kept, kept_type, provided
-from onegen.sources.reading.rows import RowReader, open_footer, row_uri, split_row
+from onegen.sources.reading.rows import (
+    DamagedTable,
+    RowReader,
+    first_values,
+    is_row,
+    open_footer,
+    row_uri,
+    split_row,
+    table_damage,
+)
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS
 
 Pick = Literal["first", "longest"]
 """Which entry of a list of texts counts: the first that is not blank, or the one of most characters."""
+_URLS = ("url", "image_url", "img_url", "urls")
+"""How a column of places to download pictures from is called, in lower case."""
 _OTHER_TABLES = (".arrow", ".csv", ".feather", ".jsonl", ".parquet.gz", ".tsv")
 
 
@@ -89,10 +101,27 @@ class Table:
         return {}
 
     def listing(self, num_images: int) -> Iterator[pa.RecordBatch]:
-        """Yield every row of every file as LISTING batches, its file once an image; raises ConfigError."""
-        for file in self._files.listed():
-            schema, rows = self._footer(file)
+        """Yield every row of every file as LISTING batches, its file once an image; raises ConfigError.
+
+        A damaged file among sound ones is one item, which fails.
+        """
+        damaged: list[DamagedTable] = []
+        files = self._files.listed()
+        for file in files:
+            try:
+                schema, rows = self._footer(file)
+            except DamagedTable as error:
+                damaged.append(error)
+                if len(damaged) == len(files):
+                    raise
+                images = [[file.record()] * num_images]
+                yield pa.RecordBatch.from_pydict(
+                    {"item": [file.uri], "images": images, "sidecars": [[]]}, schema=LISTING
+                )
+                continue
             self._check(schema, file)
+            if file == files[0]:
+                self._refuse_urls(schema, file)
             for start in range(0, rows, BATCH_ROWS):
                 uris = [row_uri(file.uri, number) for number in range(start, min(start + BATCH_ROWS, rows))]
                 images = [[{"uri": uri, "size": file.size, "etag": file.etag}] * num_images for uri in uris]
@@ -105,7 +134,9 @@ class Table:
         return dict(self._files.passed)
 
     def read(self, item: PlannedItem) -> "TableRow":
-        """Return an item's row; raises SampleError source_gone, source_changed or source_unreadable."""
+        """Return an item's row; raises SampleError source_gone, source_changed, source_unreadable or damaged_table."""
+        if not is_row(item.item):
+            raise table_damage(self._tree, item.images[0])
         return TableRow(self, item.images[0], self._rows.row(item.images[0]))
 
     def metadata(self, item: PlannedItem, provides: Mapping[str, Provides]) -> Mapping[str, Annotation | SampleError]:
@@ -113,7 +144,7 @@ class Table:
 
         Raises SampleError as `read` does, and bad_metadata for a value that does not fit its field.
         """
-        if not self._kept:
+        if not self._kept or not is_row(item.item):
             return {}
         row = self._kept_rows.row(item.images[0])
         values = {field_name(name): kept(column_value(row, column)) for name, column in self._kept.items()}
@@ -153,6 +184,15 @@ class Table:
         except (OSError, ValueError) as error:
             raise unreadable(f"{path}, the {option} of {row.uri},", error) from error
 
+    def absence(self, row: PlannedFile, option: str) -> SampleError:
+        """Return why a row has no picture: download_failed where img2dataset's columns say so, else no_OPTION."""
+        downloads = Downloads(self._tree)
+        if downloads.lists_downloads(PlannedFile(split_row(row.uri)[0], row.size, row.etag)):
+            failure = downloads.failure(row, row.uri)
+            if failure.reason == "download_failed":
+                return failure
+        return SampleError(f"no_{option}", f"{self.pictures[option]} must hold an image, got null in {row.uri}.")
+
     @cached_property
     def _files(self) -> Files:
         return Files(
@@ -182,6 +222,12 @@ class Table:
         """Raise ConfigError where a mapped column is not there or is of no use."""
         place = self._tree.path(file.uri)
         for option, column in self.pictures.items():
+            urls = next((name for name in schema.names if name.lower() in _URLS), None)
+            if column_type(schema, column) is None and urls is not None:
+                raise ConfigError(
+                    f"{option} must name a column of {place}, got {column!r}; it has {', '.join(schema.names)}. "
+                    f"{_download(place, urls)}"
+                )
             kind = self._column(schema, option, column, file)
             if not is_picture(kind):
                 raise ConfigError(
@@ -196,6 +242,20 @@ class Table:
                 raise ConfigError(f"{option} column must hold text{also}, got {kind} in {named!r} of {place}.")
         for column in self._kept.values():
             self._kept_type(schema, column, file)
+
+    def _refuse_urls(self, schema: pa.Schema, file: PlannedFile) -> None:
+        """Raise ConfigError where the first rows of a table have URLs for pictures: every row would fail."""
+        for option, column in self.pictures.items():
+            kind = column_type(schema, column)
+            if kind is None or not is_text(kind):
+                continue
+            values = [value for value in first_values(self._tree, file, column) if value]
+            if values and all("://" in value for value in values):
+                place = self._tree.path(file.uri)
+                raise ConfigError(
+                    f"{option} column must hold pictures or paths, got URLs such as {values[0][:200]} in {column!r} of "
+                    f"{place}. {_download(place, column)}"
+                )
 
     def _kept_type(self, schema: pa.Schema, column: str, file: PlannedFile) -> pa.DataType:
         stored = self._column(schema, "keep", column, file)
@@ -239,7 +299,7 @@ class TableRow:
         if isinstance(picture, Mapping):
             picture = picture.get("bytes") or picture.get("path") or None
         if picture is None:
-            raise SampleError(f"no_{option}", f"{column} must hold an image, got null in {self.file.uri}.")
+            raise self.table.absence(self.file, option)
         return picture if isinstance(picture, bytes) else self.table.fetch(str(picture), self.file, option)
 
     def text(self, option: str) -> str | None:
@@ -270,3 +330,11 @@ class TableRow:
             got = repr(phrase[:60]) if phrase is not None else "null"
             raise SampleError(f"no_{option}", f"{column} must say something, got {got} in {self.file.uri}.")
         return str(phrase)
+
+
+def _download(place: str, column: str) -> str:
+    """Return what to do with a table of URLs."""
+    return (
+        f"Lists of URLs are downloaded by img2dataset first: img2dataset --url_list {place} --input_format parquet "
+        f"--url_col {column} --output_format webdataset --output_folder tars; then use the source webdataset."
+    )

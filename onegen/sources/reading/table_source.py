@@ -15,6 +15,7 @@ from onegen.errors import SampleError
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import PlannedItem
 from onegen.sources.reading.table import Table
+from onegen.sources.reading.tar_table import TarTable
 
 
 class TableSource(ABC):
@@ -31,7 +32,7 @@ class TableSource(ABC):
 
     @property
     @abstractmethod
-    def _table(self) -> Table: ...
+    def _table(self) -> Table | TarTable: ...
 
     @property
     def root(self) -> str:

@@ -61,6 +61,14 @@ class FileTree:
         """
         yield from self._walk_local(folder, passed) if self.is_local else self._walk_remote(folder, passed)
 
+    def names(self) -> Iterator[str]:
+        """Yield the names of what lies in `base` itself; raises OSError where it cannot be listed."""
+        if self.is_local:
+            with os.scandir(self.base) as entries:
+                yield from (entry.name for entry in entries)
+        else:
+            yield from (posixpath.basename(str(path).rstrip("/")) for path in self.fs.ls(self.base, detail=False))
+
     def holds_dataset(self, folder: str) -> bool:
         """Say whether a folder is an onegen dataset, finished or begun: another build's output, or this one's."""
         return bool(self.fs.isfile(f"{folder}/{_FIRST_PLAN}"))
