@@ -57,6 +57,7 @@ _KEEPS_PROFILE = ("RGB", "RGBA", "P")
 _PNG_END = b"IEND\xae\x42\x60\x82"
 """The last chunk of a PNG: what lacks it is read by Pillow and by few others."""
 _ORIENTATION_TAG = 0x0112
+_WIDTH_TAG, _HEIGHT_TAG = 256, 257
 _BITS_TAG = 258
 
 
@@ -117,6 +118,18 @@ def decode(image: Image.Image, data: bytes) -> Upright:
     )
 
 
+def decoded_as_stored(image: Image.Image) -> np.ndarray:
+    """Return the numbers of what `open_header` opened as its file holds them: not turned, not made RGB, palettes kept.
+
+    Raises SampleError undecodable.
+    """
+    try:
+        image.load()
+        return np.asarray(image)
+    except _BROKEN as error:
+        raise SampleError("undecodable", f"{image.format} must decode whole: {error}.") from error
+
+
 def in_srgb(upright: Upright) -> Upright:
     """Return a picture whose RGB profile is another than sRGB in sRGB, without it; any other as it is."""
     converted = to_srgb(upright.image, upright.profile) if upright.profile else None
@@ -170,6 +183,15 @@ def cut(whole: Upright, panel: Panel) -> Upright:
             "no_panel", f"image must hold {panel.count} panels with margins of {panel.margin}, got {width}x{height}."
         )
     return Upright(whole.image.crop(box), False, whole.is_lossless, whole.profile)
+
+
+def orientation_of(image: Image.Image) -> tuple[tuple[int, int], int]:
+    """Return (height, width) of what `open_header` opened as its file holds it, and the EXIF number that turns it."""
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        number = tags.get(_ORIENTATION_TAG, 1)
+        return (int(tags[_HEIGHT_TAG]), int(tags[_WIDTH_TAG])), number if number in _UPRIGHT else 1
+    return (image.height, image.width), _orientation(image)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -8,22 +8,25 @@ folders are passed over.
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import fsspec
 import pyarrow as pa
 
+from onegen.config.bring import BRING, BringEntry
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError
 from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.bring import BringsFiles, split_place, value_in
 from onegen.sources.reading.sidecar import sidecar_facts, sidecar_text
-from onegen.sources.reading.tree import FileTree
+from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill
 
 SIDECARS = (".txt", ".json")
@@ -67,16 +70,20 @@ SELECT count(*) AS files FROM files WHERE NOT is_image AND nfc_normalize(stem) N
 
 @register("sources", "folder")
 @dataclass(frozen=True)
-class Folder:
-    """Images under `folder`, a path or fsspec URL; `sidecars: false` ignores captions and licences beside them."""
+class Folder(BringsFiles):
+    """Images under `folder`, a path or fsspec URL; `sidecars: false` ignores captions and licences beside them.
+
+    `bring` names columns and the files beside an image that hold them: {depth: depth.png, boxes: json.objects}.
+    """
 
     folder: str
     sidecars: bool = True
+    bring: Mapping[str, Any] = field(default_factory=dict)
 
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "image"
-    annotation_options: ClassVar[tuple[str, ...]] = ()
+    annotation_options: ClassVar[tuple[str, ...]] = (BRING,)
     provides: ClassVar[Mapping[str, Provides]] = {}
 
     @cached_property
@@ -85,7 +92,7 @@ class Folder:
         return FileTree(fs, str(path).rstrip("/"))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "sidecars": self.sidecars}
+        return {"folder": self.folder, "sidecars": self.sidecars, "bring": self.bring}
 
     @property
     def root(self) -> str:
@@ -103,12 +110,15 @@ class Folder:
                 for row in rows:
                     licence = _nearest(licences, row["item"])
                     files = [*row["sidecars"], *([licence.record()] if licence else [])]
-                    row["sidecars"] = files if self.sidecars else []
+                    row["sidecars"] = [
+                        file for file in files if self.sidecars or self._is_brought(row["item"], file["uri"])
+                    ]
                 yield pa.RecordBatch.from_pylist(rows, schema=LISTING)
-            if self.sidecars:
+            if self.sidecars or self.bring:
                 (alone,) = (row for batch in spill.query(_ALONE) for row in batch.to_pylist())
                 if alone["files"]:
-                    self._passed["they are captions or JSON beside no image"] += alone["files"]
+                    what = "captions, JSON or what is brought" if self.bring else "captions or JSON"
+                    self._passed[f"they are {what} beside no image"] += alone["files"]
 
     def read(self, item: PlannedItem) -> SourceItem:
         """Return an item's bytes and what stands beside it.
@@ -119,14 +129,29 @@ class Folder:
         data = self._tree.read(file)
         facts: dict[str, str] = {}
         # Weakest first: the folder's licence, then the caption file, then the item's own JSON.
-        for beside in sorted(item.sidecars, key=lambda file: (not _is_licence(file.uri), _is_json(file.uri))):
-            facts.update(_facts(beside.uri, self._tree.read(beside)))
+        files = [file for file in item.sidecars if self.sidecars and _states_facts(item.item, file.uri)]
+        for beside in sorted(files, key=lambda file: (not _is_licence(file.uri), _is_json(file.uri))):
+            said = self._tree.read(beside)
+            if not (_is_json(beside.uri) and self.is_list(said)):
+                facts.update(_facts(beside.uri, said))
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
 
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
         """Return nothing: all a folder says goes into the image column."""
         return {}
+
+    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+        """Return what the file beside an image says, None where there is none.
+
+        A file that the plan knows must be as planned; one that it does not know is taken as it is. Raises SampleError
+        source_gone, source_changed, source_unreadable or brought_value.
+        """
+        (place,) = entry.places
+        suffix, _ = split_place(place)
+        file = next((file for file in item.sidecars if suffix in _suffixes(item.item, file.uri)), None)
+        file = file or self._beside(item.item, suffix)
+        return (value_in(file.uri, self._tree.read(file), place) if file is not None else None,)
 
     def passed_over(self) -> Mapping[str, int]:
         """Return how many files and folders the last listing left out, by the reason why."""
@@ -136,14 +161,35 @@ class Folder:
     def _passed(self) -> Counter[str]:
         return Counter()
 
+    def _beside(self, image: str, suffix: str) -> PlannedFile | None:
+        """Return the file beside an image that goes on by a suffix and came after the plan, if there is one."""
+        for uri in (f"{os.path.splitext(image)[0]}.{suffix}", f"{image}.{suffix}"):
+            try:
+                return PlannedFile(uri, *self._tree.state(uri))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise unreadable(self._tree.path(uri), error) from error
+        return None
+
+    def _is_brought(self, image: str, beside: str) -> bool:
+        return bool(self.suffixes & set(_suffixes(image, beside)))
+
+    @cached_property
+    def _endings(self) -> tuple[str, ...]:
+        """How files beside an image may end, in lower case, the longest first: each goes on from a name by one."""
+        endings = {*SIDECARS, *(f".{suffix}" for suffix in self.suffixes)}
+        return tuple(sorted(endings, key=lambda ending: (-len(ending), ending)))
+
     def _files(self, licences: dict[str, PlannedFile]) -> Iterator[pa.RecordBatch]:
         rows: list[dict[str, Any]] = []
         for file in self._walk():
-            stem, extension = os.path.splitext(file.uri)
-            is_image = extension.lower() in SUFFIXES
+            ending = next((ending for ending in self._endings if file.uri.lower().endswith(ending)), None)
+            stem = file.uri[: -len(ending)] if ending else os.path.splitext(file.uri)[0]
+            is_image = ending is None and os.path.splitext(file.uri)[1].lower() in SUFFIXES
             if _is_licence(file.uri):
                 licences[os.path.dirname(file.uri)] = file
-            elif is_image or extension.lower() in SIDECARS:
+            elif is_image or ending is not None:
                 size, etag = file.size, file.etag
                 rows.append({"path": file.uri, "stem": stem, "is_image": is_image, "size": size, "etag": etag})
             else:
@@ -208,6 +254,20 @@ def _facts(uri: str, data: bytes) -> dict[str, str]:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return dict(zip(("licence", "attribution"), lines, strict=False))
     return {"caption": text.strip()} if text.strip() else {}
+
+
+def _suffixes(image: str, beside: str) -> tuple[str, ...]:
+    """Return how a file beside an image goes on from the image's name, without and with its suffix, in lower case."""
+    names = (os.path.splitext(image)[0], image)
+    plain = [unicodedata.normalize("NFC", name) for name in (beside, *names)]
+    return tuple(plain[0][len(name) + 1 :].lower() for name in plain[1:] if plain[0].startswith(f"{name}."))
+
+
+def _states_facts(image: str, beside: str) -> bool:
+    """Say whether a planned file is a caption, JSON or a licence, and not what only a column that is brought reads."""
+    return _is_licence(beside) or bool(
+        {ending.removeprefix(".") for ending in SIDECARS} & set(_suffixes(image, beside))
+    )
 
 
 def _is_json(path: str) -> bool:

@@ -13,17 +13,19 @@ import itertools
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, BinaryIO, ClassVar, cast
 
 import pyarrow as pa
 
+from onegen.config.bring import BRING, BringEntry
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError, nearest
 from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.bring import BringsFiles, split_place, value_in
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes, check_kept, field_name, json_value, provided
@@ -40,6 +42,7 @@ from onegen.sources.reading.tar import (
     read_sparse,
     split_member,
 )
+from onegen.sources.reading.tar_index import TarIndex
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill
 
@@ -66,30 +69,32 @@ _ROW, _END = "/row", "/end"
 
 @register("sources", "webdataset")
 @dataclass(frozen=True)
-class WebDataset:
+class WebDataset(BringsFiles):
     """Images in `webdataset`: a tar, a glob, a folder or a range ({00000..00041}.tar), local or any fsspec URL.
 
     `image` names the part that is the image (such as `image.jpg`; null: the one part that is jpg, png, webp, ...),
     `caption` the part that is its caption. `key.json` may say caption, licence and attribution. `keep` lists what else
     of it becomes the column `metadata`; null keeps all. Its types hold what all tables beside the tars say, and all
-    samples of tars without one: every build that starts looks at them, unless `keep` is empty.
+    samples of tars without one: every build that starts looks at them, unless `keep` is empty. `bring` names columns
+    and the parts that hold them: {depth: depth.png, boxes: json.objects}.
     """
 
     webdataset: str
     image: str | None = None
     caption: str = "txt"
     keep: tuple[str, ...] | None = None
+    bring: Mapping[str, Any] = field(default_factory=dict)
 
     name: ClassVar[str] = "webdataset"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "image"
     is_listing_cheap: ClassVar[bool] = False
-    annotation_options: ClassVar[tuple[str, ...]] = ("keep",)
+    annotation_options: ClassVar[tuple[str, ...]] = ("keep", BRING)
 
     def __getstate__(self) -> dict[str, Any]:
         # What it provides travels to the workers, who would have to look at the first tar again.
         known = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | known
+        return {option.name: getattr(self, option.name) for option in dataclasses.fields(self)} | known
 
     @property
     def root(self) -> str:
@@ -159,6 +164,26 @@ class WebDataset:
             check_kept(name, values[name], kind, item.item)
         return {METADATA: Annotation(values)}
 
+    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+        """Return what a part of an item's key says, None where it has none; its tar must be as planned.
+
+        Raises SampleError source_gone, source_changed, source_unreadable, lost_link, too_sparse or brought_value.
+        """
+        (place,) = entry.places
+        suffix, _ = split_place(place)
+        file = next((file for file in item.sidecars if key_and_part(_name(file))[1] == suffix), None)
+        file = file or self._unplanned(item, suffix)
+        return (value_in(_name(file), self._member(file), place) if file is not None else None,)
+
+    def _unplanned(self, item: PlannedItem, part: str) -> PlannedFile | None:
+        """Return a part of an item's key that its plan does not know: `bring` was written after it was made."""
+        tar, _, key = item.item.rpartition("#")
+        return self._index.find(self._check(item.images[0], tar), key, part)
+
+    @cached_property
+    def _index(self) -> TarIndex:
+        return TarIndex(self._tree)
+
     @cached_property
     def _files(self) -> Files:
         reason = "compressed tars are not read, members are read at their offsets: unpack them to .tar"
@@ -182,7 +207,9 @@ class WebDataset:
         return Downloads(self._tree)
 
     def _is_image(self, part: str) -> bool:
-        return part == self.image.lower() if self.image is not None else part in IMAGES
+        if self.image is not None:
+            return part == self.image.lower()
+        return part in IMAGES and part not in self.suffixes
 
     def _types(self) -> dict[str, pa.DataType]:
         """Return names and types of what the JSON of all tars says, by the tables beside them where there are any."""
@@ -242,7 +269,7 @@ class WebDataset:
         """Return the row of `LISTING` of a key, given what there is of it, in the order of the tar."""
         parts = [row for row in rows if row["part"] != _ROW] or rows
         images = [row for row in parts if self._is_image(row["part"])]
-        beside = [row for row in parts if images and row["part"] in (self.caption.lower(), "json")]
+        beside = [row for row in parts if images and row["part"] in (self.caption.lower(), "json", *self.suffixes)]
         # A key without an image is planned by its first part, so that it fails by name.
         return f"{tar}#{key}" if key else tar, _planned(images or parts[:1]), _planned(beside)
 
@@ -277,9 +304,12 @@ class WebDataset:
             raise unreadable(path, EOFError(f"{member.name} must have {member.size} bytes, got {len(data)}"))
         return data
 
-    def _check(self, part: PlannedFile, tar: str) -> None:
+    def _check(self, part: PlannedFile, tar: str) -> PlannedFile:
+        """Return the tar of a part, which is still the planned one."""
         size, _, etag = part.etag.partition(":")
-        self._tree.check(PlannedFile(tar, int(size), etag))
+        planned = PlannedFile(tar, int(size), etag)
+        self._tree.check(planned)
+        return planned
 
     def _facts(self, item: PlannedItem) -> dict[str, str]:
         """Return caption, licence and attribution; a caption of its own part goes before what the JSON says.
@@ -292,8 +322,9 @@ class WebDataset:
                 text = sidecar_text(_name(file), self._member(file))
                 facts |= {"caption": text} if text.strip() else {}
         about = self._json_member(item)
-        if about is not None:
-            facts |= sidecar_facts(_name(about), self._member(about), [fact for fact in FACTS if fact not in facts])
+        said = self._member(about) if about is not None else b""
+        if about is not None and not self.is_list(said):
+            facts |= sidecar_facts(_name(about), said, [fact for fact in FACTS if fact not in facts])
         return facts
 
     def _json_member(self, item: PlannedItem) -> PlannedFile | None:

@@ -4,11 +4,13 @@ People are those of column `detection`; a backend finds the joints of one in its
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from onegen.annotators.shared.brought import Form, Unit, boxes_of, brought_of, points_of, records_of, scores_of
 from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
 from onegen.sample import Annotation, Item, Provides
 
@@ -59,3 +61,47 @@ def person(detection: Mapping[str, Any], score: float, keypoints: np.ndarray, ha
 def annotation_of(people: Sequence[dict[str, Any]]) -> Annotation:
     """Return what the column stores of people."""
     return Annotation({"people": list(people), "num_people": len(people)})
+
+
+_LEGS = slice(11, 17)
+
+
+@dataclass(frozen=True)
+class BroughtPoints:
+    """Keypoints that a source brings: a list of people, each with a box and `keypoints`, 17 of COCO's (x, y, visible).
+
+    `visible` is what a point that is seen has for its third number: 1, or 2 in COCO's own files, where 1 is hidden.
+    Box, `score` and `unit` are as in boxes that are brought. Whose hips, knees or ankles are not named is half a body.
+    """
+
+    score: str = "score"
+    visible: float = 1.0
+    box: str | None = None
+    form: Form | None = None
+    unit: Unit = "pixels"
+
+    version: ClassVar[int] = 1
+    provides: ClassVar[Provides] = PROVIDES
+    is_file: ClassVar[bool] = False
+    on_pixels: ClassVar[bool] = True
+
+    def take(self, item: Item) -> Annotation:
+        """Return what the column stores, best first; raises SampleError brought_box, brought_points, brought_value."""
+        brought = brought_of(item)
+        records = records_of(brought, "people")
+        boxes = boxes_of(brought, records, self.box, self.form, self.unit)
+        scores = scores_of(brought, records, self.score)
+        bodies = [points_of(brought, record, len(COCO_POINTS), self.visible, self.unit) for record in records]
+        people = [
+            person(
+                box_fields(round(float(side), 1) for side in box),
+                float(score),
+                points,
+                not (points[_LEGS, 2] > 0).all(),
+            )
+            for box, score, points in zip(boxes, scores, bodies, strict=True)
+        ]
+        return annotation_of([people[index] for index in np.argsort(-scores, kind="stable")])
+
+
+BROUGHT = BroughtPoints

@@ -1,0 +1,36 @@
+"""The members of a tar by key and part, for what a plan does not name."""
+
+import contextlib
+from collections import Counter
+
+from onegen.shards.plan import PlannedFile
+from onegen.sources.reading.tar import DamagedTar, key_and_part, member_uri, members
+from onegen.sources.reading.tree import FileTree, unreadable
+
+
+class TarIndex:
+    """Finds members by streaming the headers of a tar once; it remembers the tar it looked at last."""
+
+    def __init__(self, tree: FileTree) -> None:
+        self._tree = tree
+        self._tar: PlannedFile | None = None
+        self._members: dict[tuple[str, str], PlannedFile] = {}
+
+    def find(self, tar: PlannedFile, key: str, part: str) -> PlannedFile | None:
+        """Return a member of a tar as a plan has it, its etag that of the tar; raises SampleError source_unreadable."""
+        if tar != self._tar:
+            self._members = self._read(tar)
+            self._tar = tar
+        return self._members.get((key, part))
+
+    def _read(self, tar: PlannedFile) -> dict[tuple[str, str], PlannedFile]:
+        found: dict[tuple[str, str], PlannedFile] = {}
+        path, etag = self._tree.path(tar.uri), f"{tar.size}:{tar.etag}"
+        try:
+            with contextlib.suppress(DamagedTar), self._tree.fs.open(path, "rb") as file:
+                for member in members(file, tar.size, Counter()):
+                    planned = PlannedFile(member_uri(tar.uri, member), member.size, etag)
+                    found.setdefault(key_and_part(member.name), planned)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        return found
