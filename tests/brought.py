@@ -34,7 +34,7 @@ COLUMNS = ("depth", "masks", "detection", "pose", "caption_human")
 
 @dataclass(frozen=True)
 class Scene:
-    """One photo and what is known of it; `box` is x0, y0, x1, y1 of the rectangle on the original as its file holds it."""
+    """One photo and what is known of it; `box` is x0, y0, x1, y1 of the rectangle, on the original as it lies."""
 
     number: int
 

@@ -66,7 +66,7 @@ def _places(word: str, start: Any, roles: Sequence[str]) -> tuple[str, ...]:
     if not roles:
         if not isinstance(start, str) or not start.strip("."):
             raise ConfigError(f"bring.{word}.from must be text, such as depth.png, got {start!r}.")
-        return (start.removeprefix("."),)
+        return (start if start.startswith("..") else start.removeprefix("."),)
     if (
         not isinstance(start, Mapping)
         or set(start) != set(roles)

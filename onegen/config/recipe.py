@@ -3,6 +3,7 @@
 Paths in a recipe start from where onegen is run. `onegen build RECIPE OUT --dry-run` prints a recipe with its defaults.
 """
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -249,7 +250,7 @@ def _make(family: str, name: str, choice: Mapping[str, Any], options: Mapping[st
 
 def make_fields(cls: type, options: Mapping[str, Any], owner: str, where: str) -> Any:
     """Return a dataclass made of options; raises ConfigError for an unknown one of its `owner`, and a wrong value."""
-    fields = list(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+    fields = [field.name for field in dataclasses.fields(cls)]
     unknown = [key for key in options if key not in fields]
     if unknown:
         known = nearest(unknown[0], fields) if fields else "it has none"

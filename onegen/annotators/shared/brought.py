@@ -184,8 +184,9 @@ def points_of(brought: Brought, record: Mapping[str, Any], count: int, visible: 
     Raises SampleError brought_points where they are not as many finite numbers, and for one that is seen outside.
     """
     placement, points = placement_in(brought), record.get("keypoints")
-    flat = [value for point in points or () for value in (point if isinstance(point, list | tuple) else [point])]
-    if not isinstance(points, list | tuple) or len(flat) != 3 * count or not all(_is_number(value) for value in flat):
+    points = points if isinstance(points, list | tuple) else ()
+    flat = [value for point in points for value in (point if isinstance(point, list | tuple) else [point])]
+    if len(flat) != 3 * count or not all(_is_number(value) for value in flat):
         raise SampleError(
             "brought_points",
             f"{brought.place} must have {count} keypoints of three finite numbers, got {_shown(record)}.",
