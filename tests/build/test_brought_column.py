@@ -96,12 +96,19 @@ def test_columns_are_made_in_the_step_of_the_source(tmp_path):
         ({"depth": {"from": "a.png", "naer": "dark"}}, [], "bring.depth has no option 'naer'; .*near"),
         ({"depth": {"from": "a.png", "near": "grey"}}, [], "options of bring.depth must be mended"),
         ({"nsfw": {"from": "json.p", "scale": 2}}, [], "bring.nsfw has no option 'scale'; it has none"),
+        ({"keypoints": {"from": "json.p", "visible": 0}}, [], "visible of keypoints must be above 0, got 0"),
         ({"depth": "a/depth.png"}, [], "beside its picture, got 'a/depth.png'"),
     ],
 )
 def test_what_a_recipe_may_not_ask_is_named(tmp_path, bring, stages, message):
     with pytest.raises(ConfigError, match=message):
         steps(tmp_path, bring, *stages)
+
+
+@pytest.mark.parametrize("bring", [None, ["depth"], "depth.png"])
+def test_bring_of_another_form_is_told(tmp_path, bring):
+    with pytest.raises(ConfigError, match="bring: must be a mapping"):
+        steps(tmp_path, bring)
 
 
 def test_masks_of_another_name_stand_beside_entities_that_were_found(tmp_path):

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onegen.audit.show import show
 from onegen.audit.verify import verify
+from onegen.build.dry_run import describe
+from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
 from onegen.executor.contract import Retry
@@ -21,6 +24,7 @@ from onegen.pixels.boxes import box_of
 from onegen.pixels.codec import decode_image, decode_part
 from onegen.sample import IMAGE
 from onegen.shards.column import ColumnReader
+from onegen.storage.local import LocalStore
 from tests.broken_stores import Crash, CrashingStore
 from tests.brought import COLUMNS, COUNT, ENTRIES, MAX_SIDE, SCENES, WRITE, Scene, png_of, write_folder
 from tests.exports import write_rows
@@ -118,6 +122,15 @@ def test_it_is_stored_as_an_annotator_stores_it(built: tuple[Path, Recipe]) -> N
         assert names == {f"{key}.png", f"{key}.depth.png", f"{key}.masks.png", f"{key}.json"}
         about = json.load(tar.extractfile(f"{key}.json"))
     assert about["annotations"]["detection"]["num_objects"] == 1
+
+
+def test_it_is_shown_and_told(built: tuple[Path, Recipe]) -> None:
+    out, made = built
+    assert show(dataset(out)).width > 0
+    told = describe(made, LocalStore(str(out)), Options())
+    assert f"source: {COUNT // 4} of {COUNT // 4} shards done" in told
+    fresh = describe(made, LocalStore(str(out.parent / "none")), Options())
+    assert "source: depth, masks, detection, pose, caption_human" in fresh
 
 
 def test_a_build_proves_itself_and_is_the_same_on_workers(built: tuple[Path, Recipe], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.annotators.shared.brought import Form, Unit, boxes_of, brought_of, points_of, records_of, scores_of
+from onegen.errors import ConfigError
 from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
 from onegen.sample import Annotation, Item, Provides
 
@@ -84,6 +85,10 @@ class BroughtPoints:
     provides: ClassVar[Provides] = PROVIDES
     is_file: ClassVar[bool] = False
     on_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.visible > 0:
+            raise ConfigError(f"visible of keypoints must be above 0, got {self.visible}. Write 1, or 2 for COCO's.")
 
     def take(self, item: Item) -> Annotation:
         """Return what the column stores, best first; raises SampleError brought_box, brought_points, brought_value."""
