@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from onegen.annotators import register
-from onegen.annotators.shared.brought import Form, Unit, boxes_of, brought_of, labels_of, records_of, scores_of
+from onegen.annotators.shared.brought import brought_of
+from onegen.annotators.shared.brought_records import Form, Unit, boxes_of, labels_of, records_of, scores_of
 from onegen.errors import ConfigError, SampleError
 from onegen.pixels.boxes import BOX_FIELDS, box_fields
 from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected

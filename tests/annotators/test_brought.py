@@ -79,8 +79,10 @@ def test_the_modalities_that_can_be_brought():
         file_of(RAMP.astype(np.float32), "TIFF"),
         array_of(RAMP * 0.5),
         array_of(RAMP.astype(np.int64) - 7),
+        array_of(RAMP.astype(">u2")),
+        array_of(np.asfortranarray(RAMP.astype(np.float16))),
     ],
-    ids=["png16", "png8", "tiff16", "tiff_float", "npy", "npy_int"],
+    ids=["png16", "png8", "tiff16", "tiff_float", "npy", "npy_int", "npy_big_endian", "npy_fortran"],
 )
 def test_depth_is_stretched_over_the_full_range(data):
     answer = take("depth", data)
@@ -113,6 +115,8 @@ def test_distances_become_their_inverse_and_holes_lie_farthest():
         ("depth", array_of(np.zeros((2, *SIZE))), "brought_pixels"),
         ("depth", array_of(RAMP)[:-9], "brought_pixels"),
         ("depth", b"\x93NUMPY", "brought_pixels"),
+        ("depth", array_of(np.zeros(SIZE)).replace(b"(4, 6)", b"(400000, 600000)"), "brought_size"),
+        ("depth", array_of(np.array([[{}]])), "brought_pixels"),
         ("depth", "a text", "brought_pixels"),
         ("hed", png_of(RAMP.astype(np.uint16)), "brought_pixels"),
         ("segmentation", png_of(np.zeros((*SIZE, 3), np.uint8)), "brought_pixels"),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from onegen.config.recipe import make_source
+from onegen.config.registry import available, find
 from onegen.errors import ConfigError, SampleError
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources import Brings, bring_of
@@ -54,6 +55,13 @@ def source(request, tmp_path) -> Any:
         return make_source({"folder": str(write(tmp_path / "in", FILES)), "bring": ENTRIES})
     tar = tar_bytes(list(FILES.items()))
     return make_source({"webdataset": str(write(tmp_path / "in", {"0.tar": tar})), "keep": [], "bring": ENTRIES})
+
+
+@pytest.mark.parametrize("name", available("sources"))
+def test_every_source_brings(name):
+    kind = find("sources", name, {})
+    assert "bring" in kind.annotation_options
+    assert all(hasattr(kind, member) for member in ("entries", "check_brought", "brought"))
 
 
 def test_files_beside_a_picture_belong_to_it_and_are_no_pictures(source):

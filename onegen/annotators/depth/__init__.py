@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators.shared.brought import brought_of, map_of, placement_in
+from onegen.annotators.shared.brought import brought_of, placement_in
+from onegen.annotators.shared.brought_maps import map_of
 from onegen.errors import SampleError
 from onegen.pixels.placement import lay_map
 from onegen.sample import Annotation, Item, Part, Provides
@@ -44,7 +45,8 @@ class BroughtDepth:
     def take(self, item: Item) -> Annotation:
         """Return what the column stores; raises SampleError brought_size, brought_pixels or brought_value."""
         brought = brought_of(item)
-        numbers = map_of(brought, ("L", "I;16", "I;16B", "I", "F", "npy")).astype(np.float64)
+        original = map_of(brought, ("L", "I;16", "I;16B", "I", "F", "npy"))
+        numbers = lay_map(placement_in(brought), original, "nearest").astype(np.float64)
         measured = np.isfinite(numbers)
         if self.near == "dark":
             measured &= numbers > 0
@@ -52,10 +54,9 @@ class BroughtDepth:
         if not measured.any():
             raise SampleError("brought_value", f"{brought.place} must measure a pixel, got none.")
         inverse = np.where(measured, numbers, numbers[measured].min())
-        laid = lay_map(placement_in(brought), inverse, "nearest")
         # Of distances in millimetres the inverse has all its digits behind the fourth.
-        values = {"minimum": float(f"{laid.min():.6g}"), "maximum": float(f"{laid.max():.6g}")}
-        return Annotation(values, annotation_of(laid).parts)
+        values = {"minimum": float(f"{inverse.min():.6g}"), "maximum": float(f"{inverse.max():.6g}")}
+        return Annotation(values, annotation_of(inverse).parts)
 
 
 BROUGHT = BroughtDepth

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators.shared.brought import Form, Unit, boxes_of, brought_of, labels_of, records_of, scores_of
+from onegen.annotators.shared.brought import brought_of
+from onegen.annotators.shared.brought_records import Form, Unit, boxes_of, labels_of, records_of, scores_of
 from onegen.pixels.boxes import BOX_FIELDS, box_fields
 from onegen.sample import Annotation, Item, Provides
 

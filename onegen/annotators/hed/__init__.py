@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from onegen.annotators.shared.brought import brought_of, map_of, placement_in
+from onegen.annotators.shared.brought import brought_of, placement_in
+from onegen.annotators.shared.brought_maps import map_of
 from onegen.pixels.placement import lay_map
 from onegen.sample import Annotation, Item, Part, Provides
 
@@ -30,7 +31,7 @@ class BroughtHed:
     def take(self, item: Item) -> Annotation:
         """Return what the column stores; raises SampleError brought_size or brought_pixels."""
         brought = brought_of(item)
-        return annotation_of(lay_map(placement_in(brought), map_of(brought, ("L",)) / 255.0, "area"))
+        return annotation_of(lay_map(placement_in(brought), map_of(brought, ("L",)), "area") / 255.0)
 
 
 BROUGHT = BroughtHed

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators.shared.brought import Form, Unit, boxes_of, brought_of, points_of, records_of, scores_of
+from onegen.annotators.shared.brought import brought_of
+from onegen.annotators.shared.brought_records import Form, Unit, boxes_of, points_of, records_of, scores_of
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
 from onegen.sample import Annotation, Item, Provides

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators.shared.brought import brought_of, map_of, placement_in
+from onegen.annotators.shared.brought import brought_of, placement_in
+from onegen.annotators.shared.brought_maps import map_of
 from onegen.errors import SampleError
 from onegen.pixels.placement import lay_map
 from onegen.sample import Annotation, Item, Part, Provides
@@ -79,7 +80,8 @@ class BroughtMasks:
         """Return what the column stores; raises SampleError brought_size, brought_pixels or brought_value."""
         brought = brought_of(item)
         numbers = map_of(brought, ("P", "L", "1", "I;16", "I"))
-        numbers = np.where(np.isin(numbers, self.ignore), 0, numbers)
+        if self.ignore:
+            numbers = np.where(np.isin(numbers, self.ignore), 0, numbers)
         largest, least = int(numbers.max()), int(numbers.min())
         if least < 0 or largest > 255:
             got = least if least < 0 else largest
