@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from onegen.annotators import register
 from onegen.annotators.shared.brought import brought_of
-from onegen.annotators.shared.brought_records import Form, Unit, boxes_of, labels_of, records_of, scores_of
+from onegen.annotators.shared.brought_records import ThingReader
 from onegen.errors import ConfigError, SampleError
 from onegen.pixels.boxes import BOX_FIELDS, box_fields
 from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
@@ -80,31 +80,18 @@ def annotation_of(things: Sequence[Mapping[str, Any]], key: str) -> Annotation:
 
 
 @dataclass(frozen=True)
-class BroughtEntities:
+class BroughtEntities(ThingReader):
     """Entities that a source brings, in the order that its masks count: records as in boxes that are brought.
 
     Their colours are drawn as for any other, so there are at most 20 classes.
     """
 
-    label: str = "label"
-    names: tuple[str, ...] = ()
-    score: str = "score"
-    box: str | None = None
-    form: Form | None = None
-    unit: Unit = "pixels"
-
-    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = PROVIDES
-    is_file: ClassVar[bool] = False
-    on_pixels: ClassVar[bool] = True
 
     def take(self, item: Item) -> Annotation:
         """Return what the column stores; raises SampleError brought_box or brought_value."""
         brought = brought_of(item)
-        records = records_of(brought, "entities")
-        boxes = boxes_of(brought, records, self.box, self.form, self.unit)
-        scores = scores_of(brought, records, self.score)
-        labels = labels_of(brought, records, self.label, self.names)
+        labels, scores, boxes = self.named(brought, "entities")
         if len(set(labels)) > len(COLOURS):
             raise SampleError(
                 "brought_value",
@@ -112,7 +99,7 @@ class BroughtEntities:
                 f"{len(set(labels))}.",
             )
         things = [
-            {"label": label, "score": float(score), **box_fields(round(float(value), 1) for value in box)}
+            {"label": label, "score": float(score), **box_fields(round(float(side), 1) for side in box)}
             for label, score, box in zip(labels, scores, boxes, strict=True)
         ]
         return annotation_of(things, item.key)

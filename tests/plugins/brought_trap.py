@@ -7,18 +7,15 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from onegen.annotators.shared.brought import brought_of, text_of
+from onegen.annotators.shared.brought import BaseReader, brought_of, text_of
 from onegen.sample import Annotation, Item, Provides
 
 
 @dataclass(frozen=True)
-class BroughtTrap:
+class BroughtTrap(BaseReader):
     """Field `word`, what the source says; `die` kills the process that reads it."""
 
-    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = Provides(fields={"word": pa.string()})
-    is_file: ClassVar[bool] = False
-    on_pixels: ClassVar[bool] = False
 
     def take(self, item: Item) -> Annotation:
         word = text_of(brought_of(item))

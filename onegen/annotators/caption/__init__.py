@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from onegen.annotators.shared.brought import brought_of, text_of
+from onegen.annotators.shared.brought import BaseReader, brought_of, text_of
 from onegen.sample import Annotation, Item, Provides, Rejected
 
 PROVIDES = Provides(
@@ -35,7 +35,7 @@ def _words(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class BroughtCaption:
+class BroughtCaption(BaseReader):
     """A caption that a source brings: text, or a list of which the first that says something counts.
 
     `captioner` says in the column who wrote it. Markup of prompts and line breaks become spaces; `original` keeps it
@@ -44,10 +44,7 @@ class BroughtCaption:
 
     captioner: str = "source"
 
-    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = PROVIDES
-    is_file: ClassVar[bool] = False
-    on_pixels: ClassVar[bool] = False
 
     def take(self, item: Item) -> Annotation | Rejected:
         """Return what the column stores, Rejected `absent` for text that says nothing; raises brought_value."""

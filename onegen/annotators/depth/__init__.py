@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.annotators.shared.brought import brought_of, placement_in
-from onegen.annotators.shared.brought_maps import map_of
+from onegen.annotators.shared.brought_maps import MapReader, map_of
 from onegen.errors import SampleError
 from onegen.pixels.placement import lay_map
 from onegen.sample import Annotation, Item, Part, Provides
@@ -27,7 +27,7 @@ def annotation_of(inverse: np.ndarray) -> Annotation:
 
 
 @dataclass(frozen=True)
-class BroughtDepth:
+class BroughtDepth(MapReader):
     """Depth that a source brings: a grey picture of 8 or 16 bits, or numbers of numpy or a TIFF.
 
     `near: bright` takes it for inverse depth, in any unit; `near: dark` for distances, whose inverse is stored. 0 is
@@ -37,10 +37,7 @@ class BroughtDepth:
 
     near: Literal["bright", "dark"] = "bright"
 
-    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = PROVIDES
-    is_file: ClassVar[bool] = True
-    on_pixels: ClassVar[bool] = True
 
     def take(self, item: Item) -> Annotation:
         """Return what the column stores; raises SampleError brought_size, brought_pixels or brought_value."""

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.annotators.shared.brought import brought_of
-from onegen.annotators.shared.brought_records import Form, Unit, boxes_of, labels_of, records_of, scores_of
+from onegen.annotators.shared.brought_records import ThingReader
 from onegen.pixels.boxes import BOX_FIELDS, box_fields
 from onegen.sample import Annotation, Item, Provides
 
@@ -36,32 +36,14 @@ def _tenths(box: np.ndarray) -> list[float]:
 
 
 @dataclass(frozen=True)
-class BroughtBoxes:
-    """Boxes that a source brings: a list of records, each with a label and a box, perhaps a score (else 1).
+class BroughtBoxes(ThingReader):
+    """Boxes that a source brings: a list of records, each with a label and a box, perhaps a score (else 1)."""
 
-    `label` and `score` name their fields; `names` says what labels that are numbers stand for. A box is four fields
-    x0, y0, x1, y1, or a list in the field `box` whose `form` is xyxy or xywh, in `unit` pixels or shares of the side.
-    """
-
-    label: str = "label"
-    names: tuple[str, ...] = ()
-    score: str = "score"
-    box: str | None = None
-    form: Form | None = None
-    unit: Unit = "pixels"
-
-    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = PROVIDES
-    is_file: ClassVar[bool] = False
-    on_pixels: ClassVar[bool] = True
 
     def take(self, item: Item) -> Annotation:
         """Return what the column stores, best first; raises SampleError brought_box or brought_value."""
-        brought = brought_of(item)
-        records = records_of(brought, "objects")
-        boxes = boxes_of(brought, records, self.box, self.form, self.unit)
-        scores = scores_of(brought, records, self.score)
-        labels = labels_of(brought, records, self.label, self.names)
+        labels, scores, boxes = self.named(brought_of(item), "objects")
         order = np.argsort(-scores, kind="stable")
         return annotation_of([labels[index] for index in order], scores[order], boxes[order])
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from onegen.annotators.shared.brought import brought_of, placement_in
-from onegen.annotators.shared.brought_maps import map_of
+from onegen.annotators.shared.brought_maps import MapReader, map_of
 from onegen.pixels.placement import lay_map
 from onegen.sample import Annotation, Item, Part, Provides
 
@@ -20,13 +20,10 @@ def annotation_of(probabilities: np.ndarray) -> Annotation:
 
 
 @dataclass(frozen=True)
-class BroughtHed:
+class BroughtHed(MapReader):
     """Edges that a source brings: a grey picture of 8 bits. A pixel of a smaller image is the mean of those below."""
 
-    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = PROVIDES
-    is_file: ClassVar[bool] = True
-    on_pixels: ClassVar[bool] = True
 
     def take(self, item: Item) -> Annotation:
         """Return what the column stores; raises SampleError brought_size or brought_pixels."""

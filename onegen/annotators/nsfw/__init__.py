@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from onegen.annotators.shared.brought import brought_of, number_of, plain_of
+from onegen.annotators.shared.brought import BaseReader, brought_of, number_of, plain_of
 from onegen.sample import Annotation, Item, Provides
 
 PROVIDES = Provides(fields={"nsfw": pa.float64()})
@@ -18,13 +18,10 @@ def annotation_of(probability: float) -> Annotation:
 
 
 @dataclass(frozen=True)
-class BroughtProbability:
+class BroughtProbability(BaseReader):
     """A probability that a source brings, such as the column `punsafe` of a crawl."""
 
-    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = PROVIDES
-    is_file: ClassVar[bool] = False
-    on_pixels: ClassVar[bool] = False
 
     def take(self, item: Item) -> Annotation:
         """Return what the column stores; raises SampleError brought_value."""

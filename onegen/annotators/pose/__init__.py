@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.annotators.shared.brought import brought_of
-from onegen.annotators.shared.brought_records import Form, Unit, boxes_of, points_of, records_of, scores_of
+from onegen.annotators.shared.brought_records import RecordReader, points_of
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
 from onegen.sample import Annotation, Item, Provides
@@ -69,23 +69,16 @@ _LEGS = slice(11, 17)
 
 
 @dataclass(frozen=True)
-class BroughtPoints:
+class BroughtPoints(RecordReader):
     """Keypoints that a source brings: a list of people, each with a box and `keypoints`, 17 of COCO's (x, y, visible).
 
     `visible` is what a point that is seen has for its third number: 1, or 2 in COCO's own files, where 1 is hidden.
-    Box, `score` and `unit` are as in boxes that are brought. Whose hips, knees or ankles are not named is half a body.
+    Whose hips, knees or ankles are not named is half a body.
     """
 
-    score: str = "score"
     visible: float = 1.0
-    box: str | None = None
-    form: Form | None = None
-    unit: Unit = "pixels"
 
-    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = PROVIDES
-    is_file: ClassVar[bool] = False
-    on_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.visible > 0:
@@ -94,9 +87,7 @@ class BroughtPoints:
     def take(self, item: Item) -> Annotation:
         """Return what the column stores, best first; raises SampleError brought_box, brought_points, brought_value."""
         brought = brought_of(item)
-        records = records_of(brought, "people")
-        boxes = boxes_of(brought, records, self.box, self.form, self.unit)
-        scores = scores_of(brought, records, self.score)
+        records, scores, boxes = self.placed(brought, "people")
         bodies = [points_of(brought, record, len(COCO_POINTS), self.visible, self.unit) for record in records]
         people = [
             person(

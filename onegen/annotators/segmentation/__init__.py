@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from onegen.annotators.shared.brought import brought_of, placement_in
-from onegen.annotators.shared.brought_maps import map_of
+from onegen.annotators.shared.brought_maps import MapReader, map_of
 from onegen.errors import SampleError
 from onegen.pixels.placement import lay_map
 from onegen.sample import Annotation, Item, Part, Provides
@@ -62,7 +62,7 @@ def resolve(masks: Sequence[np.ndarray], scores: Sequence[float], shape: tuple[i
 
 
 @dataclass(frozen=True)
-class BroughtMasks:
+class BroughtMasks(MapReader):
     """Masks that a source brings: a palette or grey picture whose values count entities from 1, 0 is none.
 
     Values in `ignore` become 0, such as 255 of datasets that leave borders open. Smaller images get the nearest pixel:
@@ -71,10 +71,7 @@ class BroughtMasks:
 
     ignore: tuple[int, ...] = ()
 
-    version: ClassVar[int] = 1
     provides: ClassVar[Provides] = PROVIDES
-    is_file: ClassVar[bool] = True
-    on_pixels: ClassVar[bool] = True
 
     def take(self, item: Item) -> Annotation:
         """Return what the column stores; raises SampleError brought_size, brought_pixels or brought_value."""

@@ -30,6 +30,14 @@ class BroughtReader(Protocol):
         ...
 
 
+class BaseReader:
+    """What most readers have in common: their first version, plain data, nothing on pixels."""
+
+    version: ClassVar[int] = 1
+    is_file: ClassVar[bool] = False
+    on_pixels: ClassVar[bool] = False
+
+
 def brought_of(item: Item) -> Brought:
     """Return what the source says of an item that it says something of."""
     assert item.brought is not None, "only what is there is read"

@@ -2,10 +2,11 @@
 
 import io
 from collections.abc import Collection, Sequence
+from typing import ClassVar
 
 import numpy as np
 
-from onegen.annotators.shared.brought import placement_in, shown
+from onegen.annotators.shared.brought import BaseReader, placement_in, shown
 from onegen.errors import SampleError
 from onegen.pixels.upright import decoded_as_stored, open_header
 from onegen.sample import Brought
@@ -14,6 +15,13 @@ NPY = b"\x93NUMPY"
 """How a file of `numpy.save` begins."""
 _BITS_AT = 24  # in a PNG: bits a channel
 _LOSSLESS = ("PNG", "TIFF")
+
+
+class MapReader(BaseReader):
+    """Base of readers of maps."""
+
+    is_file: ClassVar[bool] = True
+    on_pixels: ClassVar[bool] = True
 
 
 def map_of(brought: Brought, modes: Collection[str]) -> np.ndarray:

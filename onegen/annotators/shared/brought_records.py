@@ -1,11 +1,12 @@
 """Records that a source brings: things with a label, a box, a score, perhaps keypoints, laid on the stored image."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from onegen.annotators.shared.brought import is_number, number_of, placement_in, plain_of, shown
+from onegen.annotators.shared.brought import BaseReader, is_number, number_of, placement_in, plain_of, shown
 from onegen.errors import SampleError
 from onegen.pixels.boxes import CORNERS
 from onegen.pixels.placement import lay_boxes, lay_points
@@ -16,6 +17,44 @@ _SLACK = 1.0
 
 Form = Literal["xyxy", "xywh"]
 Unit = Literal["pixels", "share"]
+
+
+@dataclass(frozen=True)
+class RecordReader(BaseReader):
+    """Base of readers of records with boxes.
+
+    `score` names a field. A box is four fields x0, y0, x1, y1, or a list in the field `box` (else in one called box or
+    bbox) whose `form` is xyxy or xywh, in `unit` pixels or shares of the side.
+    """
+
+    score: str = "score"
+    box: str | None = None
+    form: Form | None = None
+    unit: Unit = "pixels"
+
+    on_pixels: ClassVar[bool] = True
+
+    def placed(self, brought: Brought, field: str) -> tuple[list[Mapping[str, Any]], np.ndarray, np.ndarray]:
+        """Return records, which may stand under the name `field`, their scores (N,) and boxes (N,4) on the image.
+
+        Raises SampleError brought_box or brought_value.
+        """
+        records = records_of(brought, field)
+        boxes = boxes_of(brought, records, self.box, self.form, self.unit)
+        return records, scores_of(brought, records, self.score), boxes
+
+
+@dataclass(frozen=True)
+class ThingReader(RecordReader):
+    """Base of readers of named things: `label` names a field, `names` says what labels that are numbers stand for."""
+
+    label: str = "label"
+    names: tuple[str, ...] = ()
+
+    def named(self, brought: Brought, field: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Return labels, scores (N,) and boxes (N,4) on the image; raises SampleError as `placed` does."""
+        records, scores, boxes = self.placed(brought, field)
+        return labels_of(brought, records, self.label, self.names), scores, boxes
 
 
 def records_of(brought: Brought, field: str) -> list[Mapping[str, Any]]:
@@ -40,8 +79,7 @@ def boxes_of(
 ) -> np.ndarray:
     """Return the records' boxes on the stored image, (N,4) of x0, y0, x1, y1; raises SampleError brought_box.
 
-    A record has the four as fields, or as a list in the field `box` (else in one called box or bbox) of a `form`, in
-    pixels or in shares of the original's width and height.
+    See `RecordReader`; shares are of the original's width and height.
     """
     placement = placement_in(brought)
     boxes = np.array([_corners(brought.place, record, box, form) for record in records], np.float64).reshape(-1, 4)
