@@ -125,6 +125,7 @@ class SourceColumnFeed(Feed):
         self._source = source
         self._plan = read_plan(dataset.store, shard)
         self._placements: dict[int, list[Placement]] = {}
+        self._failed: dict[str, frozenset[int]] = {}
 
     def read(self, position: int) -> FeedRow | Outcome:
         """Ask the source once for all columns it provides."""
@@ -153,7 +154,8 @@ class SourceColumnFeed(Feed):
         image, planned = self._reader(IMAGE).rows[position], self._plan[position]
         entry = bring_of(self._source)[column]
         try:
-            values = cast(Brings, self._source).brought(planned, entry, reader.is_file)
+            is_retry = self._has_failed(column, position)
+            values = cast(Brings, self._source).brought(planned, entry, reader.is_file, is_retry)
             is_placed = reader.on_pixels and any(value is not None for value in values)
             placements = self._placed(image, position) if is_placed else [None] * len(values)
         except SampleError as error:
@@ -164,6 +166,14 @@ class SourceColumnFeed(Feed):
         )
         items = (dataclasses.replace(_item(image, index, None), brought=one) for index, one in enumerate(brought))
         return dataclasses.replace(row, items=tuple(items))
+
+    def _has_failed(self, column: str, position: int) -> bool:
+        """Say whether the row is committed as one that failed, so that it is tried again."""
+        if column not in self._failed:
+            manifest = self._dataset.manifest(column, self._shard)
+            rows = self._dataset.rows(manifest) if manifest is not None and manifest.counts.failed else ()
+            self._failed[column] = frozenset(row.position for row in rows if row.status == "failed")
+        return position in self._failed[column]
 
     def _placed(self, image: Row, position: int) -> Sequence[Placement]:
         """Return how each stored image of a row came from its original, read once; raises SampleError."""

@@ -92,11 +92,12 @@ class Brings(Protocol):
         """Raise ConfigError where the source can tell that it does not have what an entry names."""
         ...
 
-    def brought(self, item: "PlannedItem", entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+    def brought(self, item: "PlannedItem", entry: BringEntry, is_file: bool, is_retry: bool = False) -> tuple[Any, ...]:
         """Return what the source says of each image of an item, in order, as it says it; None where it says nothing.
 
         Bytes of a file, or plain data; where it `is_file` that is wanted, text in a table is the path of one. Raises
-        SampleError where it is gone, changed or unreadable since the plan.
+        SampleError where it is gone, changed or unreadable since the plan. A row that failed has nothing to protect:
+        where it `is_retry`, a file beside an image is taken as it is now.
         """
         ...
 

@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -141,16 +141,19 @@ class Folder(BringsFiles):
         """Return nothing: all a folder says goes into the image column."""
         return {}
 
-    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool, is_retry: bool = False) -> tuple[Any, ...]:
         """Return what the file beside an image says, None where there is none.
 
-        A file that the plan knows must be as planned; one that it does not know is taken as it is. Raises SampleError
-        source_gone, source_changed, source_unreadable or brought_value.
+        A file that the plan knows must be as planned; one that it does not know is taken as it is, and so is that of a
+        row that failed before. Raises SampleError source_gone, source_changed, source_unreadable or brought_value.
         """
         (place,) = entry.places
         suffix, _ = split_place(place)
-        file = next((file for file in item.sidecars if suffix in _suffixes(item.item, file.uri)), None)
-        file = file or self._beside(item.item, suffix)
+        planned = next((file for file in item.sidecars if suffix in _suffixes(item.item, file.uri)), None)
+        names = [f"{os.path.splitext(item.item)[0]}.{suffix}", f"{item.item}.{suffix}"]
+        file = planned
+        if file is None or is_retry:
+            file = self._as_it_is([planned.uri] if planned is not None else names) or planned
         return (value_in(file.uri, self._tree.read(file), place) if file is not None else None,)
 
     def passed_over(self) -> Mapping[str, int]:
@@ -161,9 +164,9 @@ class Folder(BringsFiles):
     def _passed(self) -> Counter[str]:
         return Counter()
 
-    def _beside(self, image: str, suffix: str) -> PlannedFile | None:
-        """Return the file beside an image that goes on by a suffix and came after the plan, if there is one."""
-        for uri in (f"{os.path.splitext(image)[0]}.{suffix}", f"{image}.{suffix}"):
+    def _as_it_is(self, uris: Iterable[str]) -> PlannedFile | None:
+        """Return the first of these files that is there, as it is now; raises SampleError source_unreadable."""
+        for uri in uris:
             try:
                 return PlannedFile(uri, *self._tree.state(uri))
             except FileNotFoundError:

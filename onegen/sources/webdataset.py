@@ -164,7 +164,7 @@ class WebDataset(BringsFiles):
             check_kept(name, values[name], kind, item.item)
         return {METADATA: Annotation(values)}
 
-    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool, is_retry: bool = False) -> tuple[Any, ...]:
         """Return what a part of an item's key says, None where it has none; its tar must be as planned.
 
         Raises SampleError source_gone, source_changed, source_unreadable, lost_link, too_sparse or brought_value.
@@ -172,13 +172,8 @@ class WebDataset(BringsFiles):
         (place,) = entry.places
         suffix, _ = split_place(place)
         file = next((file for file in item.sidecars if key_and_part(_name(file))[1] == suffix), None)
-        file = file or self._unplanned(item, suffix)
+        file = file or self._index.find(item, suffix)
         return (value_in(_name(file), self._member(file), place) if file is not None else None,)
-
-    def _unplanned(self, item: PlannedItem, part: str) -> PlannedFile | None:
-        """Return a part of an item's key that its plan does not know: `bring` was written after it was made."""
-        tar, _, key = item.item.rpartition("#")
-        return self._index.find(self._check(item.images[0], tar), key, part)
 
     @cached_property
     def _index(self) -> TarIndex:
@@ -207,9 +202,7 @@ class WebDataset(BringsFiles):
         return Downloads(self._tree)
 
     def _is_image(self, part: str) -> bool:
-        if self.image is not None:
-            return part == self.image.lower()
-        return part in IMAGES and part not in self.suffixes
+        return part == self.image.lower() if self.image is not None else part in {*IMAGES} - self.suffixes
 
     def _types(self) -> dict[str, pa.DataType]:
         """Return names and types of what the JSON of all tars says, by the tables beside them where there are any."""
@@ -304,12 +297,9 @@ class WebDataset(BringsFiles):
             raise unreadable(path, EOFError(f"{member.name} must have {member.size} bytes, got {len(data)}"))
         return data
 
-    def _check(self, part: PlannedFile, tar: str) -> PlannedFile:
-        """Return the tar of a part, which is still the planned one."""
+    def _check(self, part: PlannedFile, tar: str) -> None:
         size, _, etag = part.etag.partition(":")
-        planned = PlannedFile(tar, int(size), etag)
-        self._tree.check(planned)
-        return planned
+        self._tree.check(PlannedFile(tar, int(size), etag))
 
     def _facts(self, item: PlannedItem) -> dict[str, str]:
         """Return caption, licence and attribution; a caption of its own part goes before what the JSON says.
@@ -322,8 +312,7 @@ class WebDataset(BringsFiles):
                 text = sidecar_text(_name(file), self._member(file))
                 facts |= {"caption": text} if text.strip() else {}
         about = self._json_member(item)
-        said = self._member(about) if about is not None else b""
-        if about is not None and not self.is_list(said):
+        if about is not None and not self.is_list(said := self._member(about)):
             facts |= sidecar_facts(_name(about), said, [fact for fact in FACTS if fact not in facts])
         return facts
 

@@ -230,6 +230,21 @@ def test_a_file_that_changed_after_the_plan_fails_and_is_retried_to_the_same_dig
     assert run(made, out, retry=Retry("source_*")).digest == sound
 
 
+def test_a_file_that_was_mended_is_retried_to_the_digest_of_a_build_that_never_failed(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "in")
+    made, out = recipe(source), tmp_path / "out"
+    sound = run(made, tmp_path / "sound").digest
+    path = tmp_path / "in/003.depth.png"
+    path.write_bytes(b"no picture")
+    run(made, out)
+    assert failures(out, "depth") == [("003.jpg", "not_an_image")]
+    path.write_bytes(SCENES[3].depth[:-30])
+    run(made, out, retry=Retry())
+    assert failures(out, "depth") == [("003.jpg", "undecodable")], "read as it is, and still no map"
+    path.write_bytes(SCENES[3].depth)
+    assert run(made, out, retry=Retry()).digest == sound
+
+
 def test_what_is_brought_stands_in_for_the_annotator(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "in")
     stages = [{"name": "named", "annotators": {"entities": {}}, "where": "detection.num_objects > 0"}]

@@ -73,6 +73,6 @@ class TableSource(ABC):
         """Raise ConfigError where a column to bring is not in every table."""
         self._table.check_brought(self.entries)
 
-    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool, is_retry: bool = False) -> tuple[Any, ...]:
         """Return what an item's row says of each image; raises SampleError as `read` does, or as for a picture."""
         return tuple(self._table.brought(item, entry.places, place, is_file) for place in entry.places)

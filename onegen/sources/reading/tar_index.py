@@ -1,9 +1,9 @@
-"""The members of a tar by key and part, for what a plan does not name."""
+"""The members of a tar by key and part, for what a plan does not name: `bring` was written after it was made."""
 
 import contextlib
 from collections import Counter
 
-from onegen.shards.plan import PlannedFile
+from onegen.shards.plan import PlannedFile, PlannedItem
 from onegen.sources.reading.tar import DamagedTar, key_and_part, member_uri, members
 from onegen.sources.reading.tree import FileTree, unreadable
 
@@ -16,8 +16,15 @@ class TarIndex:
         self._tar: PlannedFile | None = None
         self._members: dict[tuple[str, str], PlannedFile] = {}
 
-    def find(self, tar: PlannedFile, key: str, part: str) -> PlannedFile | None:
-        """Return a member of a tar as a plan has it, its etag that of the tar; raises SampleError source_unreadable."""
+    def find(self, item: PlannedItem, part: str) -> PlannedFile | None:
+        """Return a part of an item's key as a plan has it, its etag that of the tar, which must be as planned.
+
+        Raises SampleError source_gone, source_changed or source_unreadable.
+        """
+        uri, _, key = item.item.rpartition("#")
+        size, _, etag = item.images[0].etag.partition(":")
+        tar = PlannedFile(uri, int(size), etag)
+        self._tree.check(tar)
         if tar != self._tar:
             self._members = self._read(tar)
             self._tar = tar
