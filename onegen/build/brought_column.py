@@ -17,6 +17,7 @@ from onegen.config.recipe import make_fields
 from onegen.config.registry import available, find_brought
 from onegen.errors import ConfigError
 from onegen.pixels.placement import as_upright
+from onegen.pixels.upright import silence_odd_metadata
 from onegen.sample import IMAGE, Annotation, Annotator, BaseAnnotator, Item, Kind, Provides, Rejected
 from onegen.shards.manifest import Producer, Provenance
 from onegen.sources import Source
@@ -33,6 +34,10 @@ class BroughtColumn(BaseAnnotator):
     is_upright: bool = False
 
     needs_pixels: ClassVar[bool] = False
+
+    def load(self) -> None:
+        """Get ready for odd files."""
+        silence_odd_metadata()
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return what the source brings of each item, Rejected `absent` where it brings nothing.

@@ -6,6 +6,7 @@ docs/contract.md, rule 4.
 
 import io
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 
@@ -73,6 +74,11 @@ class Upright:
     is_plain: bool
     is_lossless: bool
     profile: bytes | None = None
+
+
+def silence_odd_metadata() -> None:
+    """Silence Pillow's warnings of odd metadata: a crawl has thousands, and what matters of it fails by name."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def open_header(data: bytes) -> Image.Image:

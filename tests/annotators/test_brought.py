@@ -117,6 +117,7 @@ def test_distances_become_their_inverse_and_holes_lie_farthest():
         ("depth", b"\x93NUMPY", "brought_pixels"),
         ("depth", array_of(np.zeros(SIZE)).replace(b"(4, 6)", b"(400000, 600000)"), "brought_size"),
         ("depth", array_of(np.array([[{}]])), "brought_pixels"),
+        ("depth", array_of(RAMP).replace(b"}", b"("), "brought_pixels"),
         ("depth", "a text", "brought_pixels"),
         ("hed", png_of(RAMP.astype(np.uint16)), "brought_pixels"),
         ("segmentation", png_of(np.zeros((*SIZE, 3), np.uint8)), "brought_pixels"),

@@ -25,8 +25,8 @@ from onegen.pixels.codec import decode_image, decode_part
 from onegen.sample import IMAGE
 from onegen.shards.column import ColumnReader
 from onegen.storage.local import LocalStore
-from tests.broken_stores import Crash, CrashingStore
-from tests.brought import COLUMNS, COUNT, ENTRIES, MAX_SIDE, SCENES, WRITE, Scene, png_of, write_folder
+from tests.broken_stores import Crash, CrashingStore, KillingStore
+from tests.brought import COLUMNS, COUNT, ENTRIES, MAX_SIDE, SCENES, WRITE, Scene, png_of, write_folder, write_table
 from tests.exports import write_rows
 from tests.tiny import (
     column_files,
@@ -287,6 +287,29 @@ def test_a_crash_at_every_change_ends_with_the_bytes_of_a_build_that_was_never_s
         assert {name: after[name] for name in before} == before
         assert strays(out) == []
         shutil.rmtree(out)
+
+
+@pytest.mark.parametrize(("kind", "part"), [("spool", "depth/000001.tar"), ("publish", "columns/depth/000001-")])
+def test_a_worker_killed_while_it_writes_is_replaced(tmp_path: Path, kind: str, part: str) -> None:
+    made = recipe(write_folder(tmp_path / "in", SCENES[:6]))
+    sound = run(made, tmp_path / "sound").digest
+    run(made, tmp_path / "out", only=("image",))
+    store = KillingStore(str(tmp_path / "out"), kind, part, str(tmp_path / "marker"), True)
+    assert run(made, store, workers=1).digest == sound
+    assert (tmp_path / "marker").exists()
+    assert packed(tmp_path / "out") == packed(tmp_path / "sound")
+    assert strays(tmp_path / "out") == []
+
+
+def test_it_goes_beside_what_the_source_provides(tmp_path: Path) -> None:
+    source = write_table(tmp_path / "in", SCENES[:4])
+    maps = {name: source["bring"][name] for name in ("depth", "caption_human")}
+    out = tmp_path / "out"
+    run(recipe({**source, "keep": ["licence"], "bring": {"depth": "depth"}}), out)
+    before = column_files(out, "metadata")
+    run(recipe({**source, "keep": ["licence"], "bring": maps}), out)
+    assert column_files(out, "metadata") == before
+    assert statuses(out, "metadata") == statuses(out, "depth") == statuses(out, "caption_human") == ["ok"] * 4
 
 
 def test_a_worker_that_is_killed_over_it_costs_one_row(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Maps that a source brings: files of one number a pixel, of the size of the original."""
 
 import io
+import tokenize
 from collections.abc import Collection, Sequence
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ from onegen.sample import Brought
 NPY = b"\x93NUMPY"
 """How a file of `numpy.save` begins."""
 _BITS_AT = 24  # in a PNG: bits a channel
+_BROKEN = (ValueError, TypeError, OverflowError, OSError, EOFError, SyntaxError, tokenize.TokenError)
+"""What numpy raises for malformed files; it reads a header as Python of old."""
 _LOSSLESS = ("PNG", "TIFF")
 
 
@@ -61,7 +64,7 @@ def _array(brought: Brought, data: bytes) -> np.ndarray:
         _check_size(brought, shape)
         file.seek(0)
         return np.asarray(np.load(file, allow_pickle=False))
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except _BROKEN as error:
         raise SampleError("brought_pixels", f"{brought.place} must be a whole array of numbers: {error}.") from error
 
 
