@@ -35,15 +35,15 @@ class FeedRow:
     """One row as an annotator gets it: the sample's key and an item an image, or one for a column of the source.
 
     `values` are fields of the column that are known whatever the annotator answers; `digests` the SHA-256 that name
-    the items, where they come with their source's bytes; `said` is what the source says of the row in the columns it
-    provides, or why it cannot be read.
+    the items, where they come with their source's bytes; `annotations` what the source says of the row in the columns
+    it provides, or why that cannot be read.
     """
 
     key: str | None
     items: tuple[Item, ...]
     values: Mapping[str, Any] = field(default_factory=dict)
     digests: Sequence[str] = ()
-    said: Mapping[str, Annotation | SampleError] | SampleError = field(default_factory=dict)
+    annotations: Mapping[str, Annotation | SampleError] | SampleError = field(default_factory=dict)
 
 
 class Feed(ABC):
@@ -130,23 +130,25 @@ class SourceColumnFeed(Feed):
     def read(self, position: int) -> FeedRow | Outcome:
         """Ask the source once for all columns it provides."""
         image = self._reader(IMAGE).rows[position]
-        said: Mapping[str, Annotation | SampleError] | SampleError = {}
+        annotations: Mapping[str, Annotation | SampleError] | SampleError = {}
         try:
-            said = self._source.annotations(self._plan[position]) if self._source.provides else said
+            if self._source.provides:
+                annotations = self._source.annotations(self._plan[position])
         except SampleError as error:
-            said = error
-        return FeedRow(image.key, (_item(image, 0, None),), said=said)
+            annotations = error
+        return FeedRow(image.key, (_item(image, 0, None),), annotations=annotations)
 
     def narrow(self, row: FeedRow, job: ColumnJob, position: int) -> FeedRow | Outcome:
         """Return the row with what the source says in this column, if it says anything."""
         if isinstance(job.annotator, BroughtColumn):
             return self._brought(row, job.annotator.reader, job.column, position)
-        said = row.said if isinstance(row.said, SampleError) else row.said.get(job.column)
-        if said is None:
+        annotations = row.annotations
+        annotation = annotations if isinstance(annotations, SampleError) else annotations.get(job.column)
+        if annotation is None:
             return row
-        if isinstance(said, SampleError):
-            return failed(row.key, said)
-        item = dataclasses.replace(row.items[0], annotations={job.column: said})
+        if isinstance(annotation, SampleError):
+            return failed(row.key, annotation)
+        item = dataclasses.replace(row.items[0], annotations={job.column: annotation})
         return dataclasses.replace(row, items=(item,))
 
     def _brought(self, row: FeedRow, reader: BroughtReader, column: str, position: int) -> FeedRow | Outcome:
@@ -160,11 +162,10 @@ class SourceColumnFeed(Feed):
             placements = self._placed(image, position) if is_placed else [None] * len(values)
         except SampleError as error:
             return failed(row.key, error)
-        brought = (
-            Brought(value, f"{place} of {planned.item}", placement) if value is not None else None
-            for value, place, placement in zip(values, entry.places, placements, strict=True)
-        )
-        items = (dataclasses.replace(_item(image, index, None), brought=one) for index, one in enumerate(brought))
+        items = []
+        for index, (value, place, placement) in enumerate(zip(values, entry.places, placements, strict=True)):
+            brought = Brought(value, f"{place} of {planned.item}", placement) if value is not None else None
+            items.append(dataclasses.replace(_item(image, index, None), brought=brought))
         return dataclasses.replace(row, items=tuple(items))
 
     def _has_failed(self, column: str, position: int) -> bool:

@@ -131,9 +131,9 @@ class Folder(BringsFiles):
         # Weakest first: the folder's licence, then the caption file, then the item's own JSON.
         files = [file for file in item.sidecars if self.sidecars and _states_facts(item.item, file.uri)]
         for beside in sorted(files, key=lambda file: (not _is_licence(file.uri), _is_json(file.uri))):
-            said = self._tree.read(beside)
-            if not (_is_json(beside.uri) and self.is_list(said)):
-                facts.update(_facts(beside.uri, said))
+            content = self._tree.read(beside)
+            if not (_is_json(beside.uri) and self.is_list(content)):
+                facts.update(_facts(beside.uri, content))
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
 

@@ -312,8 +312,8 @@ class WebDataset(BringsFiles):
                 text = sidecar_text(_name(file), self._member(file))
                 facts |= {"caption": text} if text.strip() else {}
         about = self._json_member(item)
-        if about is not None and not self.is_list(said := self._member(about)):
-            facts |= sidecar_facts(_name(about), said, [fact for fact in FACTS if fact not in facts])
+        if about is not None and not self.is_list(data := self._member(about)):
+            facts |= sidecar_facts(_name(about), data, [fact for fact in FACTS if fact not in facts])
         return facts
 
     def _json_member(self, item: PlannedItem) -> PlannedFile | None:

@@ -171,6 +171,12 @@ def test_a_column_that_no_table_has_is_refused_with_the_nearest(tmp_path):
         source.check_brought()
 
 
+def test_a_table_that_is_damaged_is_told_by_its_rows(tmp_path):
+    source = table(tmp_path, {"depth": "depth"}, depth=[b"x"])
+    (tmp_path / "t.parquet").write_bytes(b"no table")
+    source.check_brought()
+
+
 def test_pairs_cut_from_one_picture_bring_nothing():
     with pytest.raises(ConfigError, match="bring must stand beside target and source, got it with image"):
         make_source({"pairs": "x.parquet", "image": "image", "subject": "s", "bring": {"depth": "d"}})

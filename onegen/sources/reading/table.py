@@ -123,9 +123,12 @@ class Table:
         return {METADATA: Annotation(values)}
 
     def check_brought(self, entries: Mapping[str, BringEntry]) -> None:
-        """Raise ConfigError where a column to bring is not in every file."""
+        """Raise ConfigError where a column to bring is not in every file that can be read."""
         for file in self._files.present() if entries else ():
-            schema, _ = self._footer(file)
+            try:
+                schema, _ = self._footer(file)
+            except ConfigError:
+                continue
             for entry in entries.values():
                 for place in entry.places:
                     self._column(schema, f"bring.{entry.column}", place, file)
