@@ -124,6 +124,14 @@ def test_names_are_paired_as_captions_are(tmp_path):
     assert sorted(brought(source, item)["depth"] for item in planned(source)) == [b"one", b"two"]
 
 
+@pytest.mark.parametrize("name", ["folder", "webdataset"])
+def test_every_file_of_a_suffix_may_be_brought(tmp_path, name):
+    files = {"a.jpg": PHOTO, "a.png": b"map", "b.jpg": PHOTO}
+    folder = write(tmp_path / "in", files if name == "folder" else {"0.tar": tar_bytes(list(files.items()))})
+    source = make_source({name: str(folder), "bring": {"masks": "png"}})
+    assert [brought(source, item) for item in planned(source)] == [{"segmentation": b"map"}, {"segmentation": None}]
+
+
 def test_a_map_beside_no_picture_is_counted(tmp_path):
     files = {"a.jpg": PHOTO, "c.depth.png": b"map"}
     source = make_source({"folder": str(write(tmp_path / "in", files)), "bring": {"depth": "depth.png"}})

@@ -22,13 +22,23 @@ class TarIndex:
         Raises SampleError source_gone, source_changed or source_unreadable.
         """
         uri, _, key = item.item.rpartition("#")
-        size, _, etag = item.images[0].etag.partition(":")
-        tar = PlannedFile(uri, int(size), etag)
-        self._tree.check(tar)
+        tar = self._tar_of(uri, item.images[0].etag)
         if tar != self._tar:
             self._members = self._read(tar)
             self._tar = tar
         return self._members.get((key, part))
+
+    def _tar_of(self, uri: str, planned: str | None) -> PlannedFile:
+        """Return a tar that is as planned, by the etag of a member; without one as it is now."""
+        if planned is None:
+            try:
+                return PlannedFile(uri, *self._tree.state(uri))
+            except OSError as error:
+                raise unreadable(self._tree.path(uri), error) from error
+        size, _, etag = planned.partition(":")
+        tar = PlannedFile(uri, int(size), etag)
+        self._tree.check(tar)
+        return tar
 
     def _read(self, tar: PlannedFile) -> dict[tuple[str, str], PlannedFile]:
         found: dict[tuple[str, str], PlannedFile] = {}
