@@ -64,6 +64,32 @@ class SourceItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """How a stored image came from its original, sizes as (height, width).
+
+    `original` is the size of the picture as its file holds it, `orientation` the EXIF number (1 is upright) by which
+    it was turned; then it was resized to `stored`. `onegen.pixels.placement` takes maps, boxes and points the same way.
+    """
+
+    original: tuple[int, int]
+    stored: tuple[int, int]
+    orientation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a source says of one image in a column it brings, as it says it.
+
+    `value` is the bytes of a file, or plain data of a JSON file or a table; `place` says where it stands, for messages.
+    `placement` is None where the column needs none.
+    """
+
+    value: Any
+    place: str
+    placement: Placement | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """What an annotator sees of one image.
 
@@ -72,7 +98,7 @@ class Item:
     with it; `annotations` holds, for each column named in `requires`, what that column says of this image (parts
     decoded back to arrays), and for a column a source brings what the source says. `source` is set for ingest, which
     has no pixels yet. `size` is the (height, width) of the stored image, known also where its pixels are not given;
-    None for ingest.
+    None for ingest. `brought` is set for a column that a recipe takes from its source.
     """
 
     key: str
@@ -81,6 +107,7 @@ class Item:
     annotations: Mapping[str, "Annotation"] = field(default_factory=dict)
     source: SourceImage | None = None
     size: tuple[int, int] | None = None
+    brought: Brought | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,24 @@ Entity i is index i of `masks.png`. The colours are those of the semantic map, o
 (`<#FF0000 red mask: cat>`), so they are fixed here and not when a picture is drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
 from onegen.annotators import register
-from onegen.errors import ConfigError
-from onegen.pixels.boxes import BOX_FIELDS
+from onegen.annotators.shared.brought import brought_of
+from onegen.annotators.shared.brought_records import ThingReader
+from onegen.errors import ConfigError, SampleError
+from onegen.pixels.boxes import BOX_FIELDS, box_fields
 from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
 from onegen.shards.key import seed_of
-from onegen.tasks.colours import assign_colours
+from onegen.tasks.colours import COLOURS, assign_colours
 
 NAMED = pa.struct([("label", pa.string()), ("colour", pa.string()), ("score", pa.float64()), *BOX_FIELDS])
 """One entity: class name, colour name, the detection's score and box in pixels."""
+PROVIDES = Provides(fields={"entities": pa.list_(NAMED), "num_entities": pa.int32()})
 
 
 @register("annotators", "entities", backend="embedded")
@@ -37,7 +40,7 @@ class Entities(BaseAnnotator):
     name: ClassVar[str] = "entities"
     version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("detection",)
-    provides: ClassVar[Provides] = Provides(fields={"entities": pa.list_(NAMED), "num_entities": pa.int32()})
+    provides: ClassVar[Provides] = PROVIDES
     needs_pixels: ClassVar[bool] = False
 
     def check(self) -> None:
@@ -55,11 +58,7 @@ class Entities(BaseAnnotator):
 
     def _entities(self, item: Item) -> Annotation:
         objects = item.annotations["detection"].values.get("objects") or []
-        chosen = self._chosen([thing for thing in objects if thing["score"] >= self.min_score])
-        seed = seed_of(item.key, self.name, self.version)
-        colours = {entity.label: entity.colour for entity in assign_colours([thing["label"] for thing in chosen], seed)}
-        entities = [{**thing, "colour": colours[thing["label"]]} for thing in chosen]
-        return Annotation({"entities": entities, "num_entities": len(entities)})
+        return annotation_of(self._chosen([thing for thing in objects if thing["score"] >= self.min_score]), item.key)
 
     def _chosen(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the objects kept, in their order (best first)."""
@@ -70,3 +69,40 @@ class Entities(BaseAnnotator):
             (others if thing["label"] in seen else firsts).append(index)
             seen.add(thing["label"])
         return [objects[index] for index in sorted((firsts + others)[: self.max_entities])]
+
+
+def annotation_of(things: Sequence[Mapping[str, Any]], key: str) -> Annotation:
+    """Return what the column stores of things in their order: each class has a colour, drawn from the key."""
+    seed = seed_of(key, Entities.name, Entities.version)
+    colours = {entity.label: entity.colour for entity in assign_colours([thing["label"] for thing in things], seed)}
+    entities = [{**thing, "colour": colours[thing["label"]]} for thing in things]
+    return Annotation({"entities": entities, "num_entities": len(entities)})
+
+
+@dataclass(frozen=True)
+class BroughtEntities(ThingReader):
+    """Entities that a source brings, in the order that its masks count: records as in boxes that are brought.
+
+    Their colours are drawn as for any other, so there are at most 20 classes.
+    """
+
+    provides: ClassVar[Provides] = PROVIDES
+
+    def take(self, item: Item) -> Annotation:
+        """Return what the column stores; raises SampleError brought_box or brought_value."""
+        brought = brought_of(item)
+        labels, scores, boxes = self.named(brought, "entities")
+        if len(set(labels)) > len(COLOURS):
+            raise SampleError(
+                "brought_value",
+                f"{brought.place} must name at most {len(COLOURS)} classes, which is how many colours there are, got "
+                f"{len(set(labels))}.",
+            )
+        things = [
+            {"label": label, "score": float(score), **box_fields(round(float(side), 1) for side in box)}
+            for label, score, box in zip(labels, scores, boxes, strict=True)
+        ]
+        return annotation_of(things, item.key)
+
+
+BROUGHT = BroughtEntities

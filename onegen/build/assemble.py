@@ -11,10 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from onegen.build.brought_column import brought_job
 from onegen.build.drawn import drawn_name, needed_columns
 from onegen.build.feed import ImageFeed, SourceColumnFeed, StoredFeed
 from onegen.build.ingest import Ingest
-from onegen.build.jobs import ColumnJob
+from onegen.build.jobs import ColumnJob, part_names, stored
 from onegen.build.pack import PackJob, PackStep
 from onegen.build.select import SELECT_PROVIDES, SelectStep
 from onegen.build.source_column import source_job
@@ -23,21 +24,24 @@ from onegen.build.stage_step import StageStep
 from onegen.build.steps import Step
 from onegen.config.recipe import RESERVED, SOURCE, Recipe, StageConfig, make_annotator
 from onegen.errors import ConfigError, nearest
-from onegen.sample import IMAGE, SELECT, Annotator, Kind, Part, Provides, Resources
+from onegen.sample import IMAGE, SELECT, Annotator, Kind, Provides, Resources
 from onegen.shards.manifest import Producer, Provenance
 from onegen.shards.views import check_names, image_fields
 from onegen.shards.where import columns_in
-from onegen.sources import Source
+from onegen.sources import Brings, Source, bring_of
 from onegen.storage.store import Store
 from onegen.tasks.conditions import CONDITIONS
+
+ENTITIES, SEGMENTATION = "entities", "segmentation"
+"""Columns of which one numbers the other."""
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns of a dataset: the annotator of each by stage, what the source brings, and what all of them store."""
+    """The columns of a dataset: the annotator of each by stage, how the source's are made, what all of them store."""
 
     by_stage: Mapping[str, Mapping[str, Annotator]]
-    brought: Mapping[str, Provides]
+    brought: Mapping[str, ColumnJob]
     provides: Mapping[str, Provides]
 
     @property
@@ -70,7 +74,7 @@ def make_steps(recipe: Recipe, source: Source, store: Store) -> list[Step]:
         staged.append(_stage_step(recipe, store, stage, columns.by_stage[stage.name], gates, reachable))
     steps: list[Step] = [_ingest_step(recipe, store, source)]
     if columns.brought:
-        steps.append(_source_step(recipe, store, source, columns.brought))
+        steps.append(_source_step(recipe, store, source, tuple(columns.brought.values())))
     steps += [*staged[: len(before)], select, *staged[len(before) :]]
     if recipe.pack is not None:
         steps.append(PackStep(_pack_job(recipe, store, columns)))
@@ -105,58 +109,70 @@ def column_job(
         gates=(*gates, *annotator.requires),
         provides={name: provides[name] for name in annotator.requires},
         where_scope=scope,
-        part_names=_part_names(column, annotator),
+        part_names=part_names(column, annotator.name, annotator.provides),
     )
 
 
-def _part_names(column: str, annotator: Annotator) -> dict[str, str]:
-    """Return what the parts are called of a column that has another name than its annotator: by the column.
-
-    So that two columns of one modality can lie in one packed sample: `depth_b.png` beside `depth.png`.
-    """
-    if column == annotator.name:
-        return {}
-    names = [part.name for part in annotator.provides.parts]
-    return {name: f"{column}.{name.partition('.')[2] if len(names) == 1 else name}" for name in names}
-
-
 def _stored(column: str, annotator: Annotator) -> Provides:
-    """Return what a column stores: what its annotator provides, parts under the names they have here."""
-    names = _part_names(column, annotator)
-    provides = annotator.provides
-    parts = tuple(Part(names.get(part.name, part.name), part.encoding) for part in provides.parts)
-    return Provides(parts, provides.fields)
+    """Return what a column stores that an annotator makes."""
+    return stored(annotator.provides, part_names(column, annotator.name, annotator.provides))
 
 
 def _name_columns(recipe: Recipe, source: Source) -> _Columns:
     """Make every annotator, and give each column its one name; raises ConfigError where two would be one."""
     by_stage: dict[str, dict[str, Annotator]] = {}
-    names = list(source.provides)
+    brought = _brought(recipe, source)
+    makers = [(column, f"source {source.name!r}") for column in [*source.provides, *bring_of(source)]]
     for stage in recipe.stages:
         entries = [make_annotator(name, options) for name, options in stage.annotators.items()]
         by_stage[stage.name] = dict(entries)
-        names += [column for column, _ in entries]
-    _refuse_clashes(names, [stage.name for stage in recipe.stages if stage.name in source.provides])
-    stored = {column: _stored(column, annotator) for group in by_stage.values() for column, annotator in group.items()}
-    brought = dict(source.provides)
-    for column, provides in {**brought, **stored}.items():
-        check_names(column, provides)
+        makers += [(column, f"stage {stage.name!r}") for column, _ in entries]
+    makers += [(stage.name, "a stage of that name") for stage in recipe.stages if stage.name in brought]
+    _refuse_clashes(makers)
+    provides = {column: stored(job.annotator.provides, job.part_names) for column, job in brought.items()} | {
+        column: _stored(column, annotator) for group in by_stage.values() for column, annotator in group.items()
+    }
+    for column, provided in provides.items():
+        check_names(column, provided)
+    _check_numbering(bring_of(source), by_stage)
     image = Provides(Ingest.provides.parts, image_fields(recipe.kind))
-    return _Columns(by_stage, brought, {IMAGE: image, **brought, **stored, SELECT: SELECT_PROVIDES})
+    return _Columns(by_stage, brought, {IMAGE: image, **provides, SELECT: SELECT_PROVIDES})
 
 
-def _refuse_clashes(columns: list[str], stages: list[str]) -> None:
-    """Raise ConfigError for columns that would be one.
+def _brought(recipe: Recipe, source: Source) -> dict[str, ColumnJob]:
+    """Return how the columns of the source are made: those it provides, then those the recipe brings along."""
+    jobs = {name: source_job(source, name, provides, recipe.kind) for name, provides in source.provides.items()}
+    jobs |= {column: brought_job(source, entry, recipe.kind) for column, entry in bring_of(source).items()}
+    if isinstance(source, Brings):
+        source.check_brought()
+    return jobs
 
-    A recipe's dotted names hide the names their classes have, and a source brings columns the recipe does not name;
-    `stages` are those that share a name with one of these.
-    """
-    twice = [*(column for column in columns if column in RESERVED or columns.count(column) > 1), *stages]
-    if twice:
+
+def _check_numbering(entries: Container[str], by_stage: Mapping[str, Mapping[str, Annotator]]) -> None:
+    """Raise ConfigError where masks that are brought would number entities that an annotator found."""
+    makers = [stage for stage, annotators in by_stage.items() if ENTITIES in annotators]
+    if SEGMENTATION in entries and makers:
         raise ConfigError(
-            f"columns must be unique and none of {', '.join(RESERVED)}, got {twice[0]!r}. "
-            f"Give one of the annotators or stages another name, or let the source bring no column of this name."
+            f"masks that are brought must count entities that are brought, got {SEGMENTATION!r} from the source and "
+            f"{ENTITIES!r} from stage {makers[0]!r}: value 1 would be another thing. Bring {ENTITIES!r} too, or call "
+            f"the masks otherwise: masks_given: seg.png."
         )
+
+
+def _refuse_clashes(makers: Sequence[tuple[str, str]]) -> None:
+    """Raise ConfigError for columns that would be one, given each with who makes it.
+
+    A recipe's dotted names hide the names their classes have, and a source brings columns the recipe does not name.
+    """
+    by_column: dict[str, list[str]] = {}
+    for column, maker in makers:
+        by_column.setdefault(column, []).append(maker)
+    for column, names in by_column.items():
+        if len(names) > 1 or column in RESERVED:
+            raise ConfigError(
+                f"columns must be unique and none of {', '.join(RESERVED)}, got {column!r} of {' and '.join(names)}. "
+                f"Give one of them another name, such as {column}_b: {{use: ...}}, or leave it out."
+            )
 
 
 def _ingest_step(recipe: Recipe, store: Store, source: Source) -> StageStep:
@@ -167,8 +183,7 @@ def _ingest_step(recipe: Recipe, store: Store, source: Source) -> StageStep:
     return StageStep(StageJob(IMAGE, store, columns, image.batch_size, recipe.limits, feed), image.workers)
 
 
-def _source_step(recipe: Recipe, store: Store, source: Source, brought: Mapping[str, Provides]) -> StageStep:
-    columns = tuple(source_job(source, name, provides, recipe.kind) for name, provides in brought.items())
+def _source_step(recipe: Recipe, store: Store, source: Source, columns: tuple[ColumnJob, ...]) -> StageStep:
     feed = partial(SourceColumnFeed, source=source)
     job = StageJob(SOURCE, store, columns, recipe.image.batch_size, recipe.limits, feed)
     return StageStep(job, recipe.image.workers)

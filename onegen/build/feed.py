@@ -8,15 +8,18 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from onegen.annotators.shared.brought import BroughtReader
+from onegen.build.brought_column import BroughtColumn
 from onegen.build.jobs import ColumnJob
 from onegen.build.outcome import Outcome, failed
 from onegen.errors import SampleError
 from onegen.pixels.codec import decode_image
-from onegen.sample import IMAGE, Annotation, Item, Kind
+from onegen.pixels.placement import placement_of
+from onegen.sample import IMAGE, Annotation, Brought, Item, Kind, Placement
 from onegen.shards.canonical import storable
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
@@ -24,7 +27,7 @@ from onegen.shards.index import Row
 from onegen.shards.key import DIGITS, member_digest, sample_key
 from onegen.shards.plan import PlannedItem, read_plan
 from onegen.shards.views import values_of
-from onegen.sources import Source
+from onegen.sources import Brings, Source, bring_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,15 @@ class FeedRow:
     """One row as an annotator gets it: the sample's key and an item an image, or one for a column of the source.
 
     `values` are fields of the column that are known whatever the annotator answers; `digests` the SHA-256 that name
-    the items, where they come with their source's bytes; `brought` is what the source says of the row, by column.
+    the items, where they come with their source's bytes; `annotations` what the source says of the row in the columns
+    it provides, or why that cannot be read.
     """
 
     key: str | None
     items: tuple[Item, ...]
     values: Mapping[str, Any] = field(default_factory=dict)
     digests: Sequence[str] = ()
-    brought: Mapping[str, Annotation | SampleError] = field(default_factory=dict)
+    annotations: Mapping[str, Annotation | SampleError] | SampleError = field(default_factory=dict)
 
 
 class Feed(ABC):
@@ -120,31 +124,71 @@ class ImageFeed(Feed):
 
 
 class SourceColumnFeed(Feed):
-    """What the source says beside its images, for its own columns: no image is read or decoded again."""
+    """What the source says beside its images, for its own columns and those brought along: no image is decoded again.
+
+    Where a stored image is not its original's bytes, the original's header says how maps and boxes come to lie on it.
+    """
 
     def __init__(self, dataset: Dataset, shard: int, source: Source) -> None:
         super().__init__(dataset, shard)
         self._source = source
         self._plan = read_plan(dataset.store, shard)
+        self._placements: dict[int, list[Placement]] = {}
 
     def read(self, position: int) -> FeedRow | Outcome:
-        """Ask the source once for all its columns."""
+        """Ask the source once for all columns it provides."""
         image = self._reader(IMAGE).rows[position]
+        annotations: Mapping[str, Annotation | SampleError] | SampleError = {}
         try:
-            brought = self._source.annotations(self._planned(self._plan, position))
+            if self._source.provides:
+                annotations = self._source.annotations(self._planned(self._plan, position))
         except SampleError as error:
-            return failed(image.key, error)
-        return FeedRow(image.key, (_item(image, 0, None),), brought=brought)
+            annotations = error
+        return FeedRow(image.key, (_item(image, 0, None),), annotations=annotations)
 
     def narrow(self, row: FeedRow, job: ColumnJob, position: int) -> FeedRow | Outcome:
         """Return the row with what the source says in this column, if it says anything."""
-        annotation = row.brought.get(job.column)
+        if isinstance(job.annotator, BroughtColumn):
+            return self._brought(row, job.annotator.reader, job.column, position)
+        annotations = row.annotations
+        annotation = annotations if isinstance(annotations, SampleError) else annotations.get(job.column)
         if annotation is None:
             return row
         if isinstance(annotation, SampleError):
             return failed(row.key, annotation)
         item = dataclasses.replace(row.items[0], annotations={job.column: annotation})
         return dataclasses.replace(row, items=(item,))
+
+    def _brought(self, row: FeedRow, reader: BroughtReader, column: str, position: int) -> FeedRow | Outcome:
+        """Return the row with what the source brings of each image for a column."""
+        image, planned = self._reader(IMAGE).rows[position], self._planned(self._plan, position)
+        entry = bring_of(self._source)[column]
+        try:
+            values = cast(Brings, self._source).brought(planned, entry, reader.is_file)
+            is_placed = reader.on_pixels and any(value is not None for value in values)
+            placements = self._placed(image, position) if is_placed else [None] * len(values)
+        except SampleError as error:
+            return failed(row.key, error)
+        items = []
+        for index, (value, place, placement) in enumerate(zip(values, entry.places, placements, strict=True)):
+            brought = Brought(value, f"{place} of {planned.item}", placement) if value is not None else None
+            items.append(dataclasses.replace(_item(image, index, None), brought=brought))
+        return dataclasses.replace(row, items=tuple(items))
+
+    def _placed(self, image: Row, position: int) -> Sequence[Placement]:
+        """Return how each stored image of a row came from its original, read once; raises SampleError."""
+        if position not in self._placements:
+            originals = None
+            placements = []
+            for index, (part, digest) in enumerate(zip(image.parts, image.values["members"], strict=True)):
+                size = _size(image, index)
+                if part.sha256 == digest:
+                    placements.append(Placement(size, size))
+                    continue
+                originals = originals or self._source.read(self._planned(self._plan, position)).images
+                placements.append(placement_of(originals[index].data, size))
+            self._placements[position] = placements
+        return self._placements[position]
 
 
 class StoredFeed(Feed):
@@ -205,4 +249,10 @@ def _item(row: Row, index: int, pixels: np.ndarray | None) -> Item:
     """Return one image of a row of the image column."""
     values = values_of(row, index)
     digest = row.values["members"][index]
-    return Item(digest[:DIGITS], pixels, values["caption"], size=(values["height"], values["width"]))
+    return Item(digest[:DIGITS], pixels, values["caption"], size=_size(row, index))
+
+
+def _size(row: Row, index: int) -> tuple[int, int]:
+    """Return (height, width) of one image of a row of the image column."""
+    values = values_of(row, index)
+    return values["height"], values["width"]

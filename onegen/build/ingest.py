@@ -6,7 +6,6 @@ quality 95 without chroma subsampling.
 """
 
 import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -17,7 +16,7 @@ from PIL import Image
 from onegen.errors import SampleError
 from onegen.pixels.phash import phash
 from onegen.pixels.sizes import fit
-from onegen.pixels.upright import Upright, cut, decode, in_srgb, open_header
+from onegen.pixels.upright import Upright, cut, decode, in_srgb, open_header, silence_odd_metadata
 from onegen.sample import IMAGE, Annotation, BaseAnnotator, Item, Part, Provides, Rejected
 from onegen.shards.canonical import storable
 from onegen.shards.index import IMAGE_FIELDS
@@ -48,8 +47,8 @@ class Ingest(BaseAnnotator):
     needs_pixels: ClassVar[bool] = False
 
     def load(self) -> None:
-        """Silence Pillow's warnings of odd metadata: a crawl has thousands, and what matters of it fails by name."""
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        """Get ready for odd files."""
+        silence_odd_metadata()
 
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the stored image (part jpg, png or webp) and its facts, or Rejected `too_small`.

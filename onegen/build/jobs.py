@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from onegen.executor.contract import Retry
-from onegen.sample import Annotator, Provides
+from onegen.sample import Annotator, Part, Provides
 from onegen.shards.manifest import Provenance
 
 
@@ -49,3 +49,20 @@ class Permissions:
     permitted: frozenset[str] = frozenset()
     follow: frozenset[str] = frozenset()
     retries: Mapping[str, Retry] = field(default_factory=dict)
+
+
+def part_names(column: str, name: str, provides: Provides) -> dict[str, str]:
+    """Return what the parts are called of a column that has another name than what makes it: by the column.
+
+    So that two columns of one modality can lie in one packed sample: `depth_b.png` beside `depth.png`.
+    """
+    if column == name:
+        return {}
+    names = [part.name for part in provides.parts]
+    return {part: f"{column}.{part.partition('.')[2] if len(names) == 1 else part}" for part in names}
+
+
+def stored(provides: Provides, names: Mapping[str, str]) -> Provides:
+    """Return what a column stores: what its annotator provides, parts under the names they have there."""
+    parts = tuple(Part(names.get(part.name, part.name), part.encoding) for part in provides.parts)
+    return Provides(parts, provides.fields)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from onegen.build.jobs import ColumnJob
+from onegen.config.bring import BRING
 from onegen.sample import IMAGE, Annotation, Annotator, BaseAnnotator, Item, Kind, Provides, Rejected
 from onegen.shards.canonical import storable
 from onegen.shards.manifest import Producer, Provenance
@@ -44,7 +45,7 @@ def source_job(source: Source, name: str, provides: Provides, kind: Kind) -> Col
     The source's options are pinned with the plan, but for those that only change such columns: these, and the types of
     the fields, are what the fingerprint covers.
     """
-    options = {option: getattr(source, option) for option in source.annotation_options}
+    options = {option: getattr(source, option) for option in source.annotation_options if option != BRING}
     fields = {field: str(type_) for field, type_ in provides.fields.items()}
     settings = {"name": name, "version": source.version, "options": {**options, "fields": fields}, "weights": []}
     # As a manifest gives them back: tuples are lists there, and a difference must be one.

@@ -54,6 +54,7 @@ _RULES: Mapping[str, str] = {
     "missing": "given",
     "string_type": "text",
     "dict_type": "a mapping",
+    "mapping_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "dataclass_type": "a mapping",

@@ -3,6 +3,7 @@
 Paths in a recipe start from where onegen is run. `onegen build RECIPE OUT --dry-run` prints a recipe with its defaults.
 """
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -250,9 +251,14 @@ def make_source(described: dict[str, Any]) -> Any:
 
 
 def _make(family: str, name: str, choice: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
-    cls = find(family, name, choice)
-    fields = list(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+    return make_fields(find(family, name, choice), options, f"{family[:-1]} {name!r}", f"options of {name!r}")
+
+
+def make_fields(cls: type, options: Mapping[str, Any], owner: str, where: str) -> Any:
+    """Return a dataclass made of options; raises ConfigError for an unknown one of its `owner`, and a wrong value."""
+    fields = [field.name for field in dataclasses.fields(cls)]
     unknown = [key for key in options if key not in fields]
     if unknown:
-        raise ConfigError(f"{family[:-1]} {name!r} has no option {unknown[0]!r}; {nearest(unknown[0], fields)}")
-    return parse(cls, options, f"options of {name!r}")
+        known = nearest(unknown[0], fields) if fields else "it has none"
+        raise ConfigError(f"{owner} has no option {unknown[0]!r}; {known}")
+    return parse(cls, options, where)

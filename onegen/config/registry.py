@@ -51,6 +51,15 @@ def backends(family: str, name: str) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(folders) if not module.ispkg)
 
 
+def find_brought(name: str) -> type | None:
+    """Return how the modality `name` takes what a source brings, `BROUGHT` of its module; None where it cannot.
+
+    Raises ConfigError as `find` does.
+    """
+    reader: type | None = getattr(_import("annotators", name), "BROUGHT", None)
+    return reader
+
+
 def find(family: str, name: str, options: Mapping[str, Any]) -> type:
     """Return the class registered under `name`, choosing among several backends by `options["backend"]`.
 

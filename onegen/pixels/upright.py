@@ -6,6 +6,7 @@ docs/contract.md, rule 4.
 
 import io
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 
@@ -57,6 +58,7 @@ _KEEPS_PROFILE = ("RGB", "RGBA", "P")
 _PNG_END = b"IEND\xae\x42\x60\x82"
 """The last chunk of a PNG: what lacks it is read by Pillow and by few others."""
 _ORIENTATION_TAG = 0x0112
+_WIDTH_TAG, _HEIGHT_TAG = 256, 257
 _BITS_TAG = 258
 
 
@@ -72,6 +74,11 @@ class Upright:
     is_plain: bool
     is_lossless: bool
     profile: bytes | None = None
+
+
+def silence_odd_metadata() -> None:
+    """Silence Pillow's warnings of odd metadata: a crawl has thousands, and what matters of it fails by name."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def open_header(data: bytes) -> Image.Image:
@@ -115,6 +122,18 @@ def decode(image: Image.Image, data: bytes) -> Upright:
         is_lossless=format_ in _LOSSLESS or (format_ == "WEBP" and _is_lossless_webp(data)),
         profile=profile if image.mode in _KEEPS_PROFILE else None,
     )
+
+
+def decoded_as_stored(image: Image.Image) -> np.ndarray:
+    """Return the numbers of what `open_header` opened as its file holds them: not turned, not made RGB, palettes kept.
+
+    Raises SampleError undecodable.
+    """
+    try:
+        image.load()
+        return np.asarray(image)
+    except _BROKEN as error:
+        raise SampleError("undecodable", f"{image.format} must decode whole: {error}.") from error
 
 
 def in_srgb(upright: Upright) -> Upright:
@@ -170,6 +189,15 @@ def cut(whole: Upright, panel: Panel) -> Upright:
             "no_panel", f"image must hold {panel.count} panels with margins of {panel.margin}, got {width}x{height}."
         )
     return Upright(whole.image.crop(box), False, whole.is_lossless, whole.profile)
+
+
+def orientation_of(image: Image.Image) -> tuple[tuple[int, int], int]:
+    """Return (height, width) of what `open_header` opened as its file holds it, and the EXIF number that turns it."""
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        number = tags.get(_ORIENTATION_TAG, 1)
+        return (int(tags[_HEIGHT_TAG]), int(tags[_WIDTH_TAG])), number if number in _UPRIGHT else 1
+    return (image.height, image.width), _orientation(image)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,8 +1,9 @@
 """Sources: where items come from, one file per kind; sources/NAME.py is imported only when a recipe names NAME."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from onegen.config.bring import BringEntry
 from onegen.errors import SampleError
 from onegen.sample import Annotation, Kind, Provides, SourceItem
 
@@ -73,6 +74,36 @@ class CountsPassedOver(Protocol):
         Asked after `listing` has been read to its end.
         """
         ...
+
+
+@runtime_checkable
+class Brings(Protocol):
+    """What a source has beside its contract whose recipes may say `bring`: the entries, and what stands there.
+
+    `bring` is one of its `annotation_options`; docs/build.md.
+    """
+
+    @property
+    def entries(self) -> Mapping[str, BringEntry]:
+        """What the recipe brings along, by column; raises ConfigError for an entry that is none."""
+        ...
+
+    def check_brought(self) -> None:
+        """Raise ConfigError where the source can tell that it does not have what an entry names."""
+        ...
+
+    def brought(self, item: "PlannedItem", entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+        """Return what the source says of each image of an item, in order, as it says it; None where it says nothing.
+
+        Bytes of a file, or plain data; where it `is_file` that is wanted, text in a table is the path of one. Raises
+        SampleError where it is gone, changed or unreadable since the plan.
+        """
+        ...
+
+
+def bring_of(source: Source) -> Mapping[str, BringEntry]:
+    """Return the columns a recipe brings along with its source's images; raises ConfigError as `entries` does."""
+    return source.entries if isinstance(source, Brings) else {}
 
 
 def passed_over(source: Source) -> Mapping[str, int]:

@@ -12,38 +12,39 @@ each) becomes the column `metadata`.
 
 import dataclasses
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import fsspec
 import pyarrow as pa
 
+from onegen.config.bring import BRING, BringEntry
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError
 from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.beside import (
+    SIDECARS,
+    is_json,
+    is_licence,
+    nearest_licence,
+    stated_facts,
+    suffixes_of,
+    why_passed_over,
+)
+from onegen.sources.reading.bring import BringsFiles, split_place, value_in
 from onegen.sources.reading.coco import Coco, Pick
 from onegen.sources.reading.downloads import SUFFIX as TABLE_SUFFIX
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.json_metadata import json_annotation, provided_of
 from onegen.sources.reading.metadata import METADATA, KeptTypes
-from onegen.sources.reading.sidecar import sidecar_facts, sidecar_text
-from onegen.sources.reading.tree import FileTree
+from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill, batched
 
-SIDECARS = (".txt", ".json")
-_TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-_UNREAD = (
-    ".arw", ".bpg", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".ico", ".jxl", ".jxr", ".nef",
-    ".orf", ".pcx", ".pdf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".wmf",
-)  # fmt: skip
-"""How pictures may be called that cannot be opened."""
-_LICENCE = re.compile(r"licen[cs]e(\.txt|\.md)?", re.IGNORECASE)
 _FILES = pa.schema(
     [
         ("path", pa.string()),
@@ -82,11 +83,12 @@ SELECT count(*) AS files FROM files WHERE NOT is_image AND nfc_normalize(stem) N
 
 @register("sources", "folder")
 @dataclass(frozen=True)
-class Folder:
+class Folder(BringsFiles):
     """Images under `folder`, a path or fsspec URL; `sidecars: false` ignores captions and licences beside them.
 
     `keep` lists what img2dataset says of its downloads that becomes the column `metadata`; null keeps all. `coco` names
     a COCO JSON by its path in the folder: captions, of which `pick` chooses one, licences and Flickr pages are its.
+    `bring` names columns and the files beside an image that hold them: {depth: depth.png, boxes: json.objects}.
     """
 
     folder: str
@@ -94,11 +96,12 @@ class Folder:
     keep: tuple[str, ...] | None = None
     coco: str | None = None
     pick: Pick = "first"
+    bring: Mapping[str, Any] = field(default_factory=dict)
 
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "image"
-    annotation_options: ClassVar[tuple[str, ...]] = ("keep",)
+    annotation_options: ClassVar[tuple[str, ...]] = ("keep", BRING)
 
     def __post_init__(self) -> None:
         if self.coco is None:
@@ -151,18 +154,21 @@ class Folder:
             for batch in spill.query(_PAIRED):
                 rows = batch.to_pylist()
                 for row in rows:
-                    licence = _nearest(licences, row["item"])
+                    licence = nearest_licence(licences, row["item"])
                     beside = [file.record() for file in (licence, coco) if file is not None]
                     files = [*row["sidecars"], *beside]
-                    row["sidecars"] = files if self.sidecars else []
+                    row["sidecars"] = [
+                        file for file in files if self.sidecars or self._is_brought(row["item"], file["uri"])
+                    ]
                     named.discard(named_by.file_name(row["item"]) if named_by is not None else None)
                 yield pa.RecordBatch.from_pylist(rows, schema=LISTING)
             if named:
                 self._passed["the COCO JSON names them and they are not there"] += len(named)
-            if self.sidecars:
+            if self.sidecars or self.bring:
                 (alone,) = (row for batch in spill.query(_ALONE) for row in batch.to_pylist())
                 if alone["files"]:
-                    self._passed["they are captions or JSON beside no image"] += alone["files"]
+                    what = "captions, JSON or what is brought" if self.bring else "captions or JSON"
+                    self._passed[f"they are {what} beside no image"] += alone["files"]
 
     def read(self, item: PlannedItem) -> SourceItem:
         """Return an item's bytes and what stands beside it.
@@ -175,12 +181,15 @@ class Folder:
             raise self._downloads.failure(file, item.item, "folder")
         data = self._tree.read(file)
         facts: dict[str, str] = {}
+        files = [file for file in item.sidecars if self.sidecars and self._states_facts(item.item, file.uri)]
         # Weakest first: the folder's licence, then COCO's, then the caption file, then the item's own JSON.
-        for beside in sorted(item.sidecars, key=self._strength):
+        for beside in sorted(files, key=self._strength):
             if beside.uri == self.coco:
                 facts.update(self._coco(beside).annotations_of(file.uri).facts(self.pick))
-            else:
-                facts.update(_facts(beside.uri, self._tree.read(beside)))
+                continue
+            content = self._tree.read(beside)
+            if not (is_json(beside.uri) and self.is_list(content)):
+                facts.update(stated_facts(beside.uri, content))
         image = SourceImage(data, facts.get("caption"), facts.get("licence"), facts.get("attribution"))
         return SourceItem((image,))
 
@@ -189,11 +198,23 @@ class Folder:
 
         Raises SampleError as `read` does of that JSON, and bad_metadata for a value that does not fit its field.
         """
-        texts = [file for file in item.sidecars if _is_json(file.uri) and file.uri != self.coco]
+        texts = [file for file in item.sidecars if "json" in suffixes_of(item.item, file.uri)]
         beside = next(iter(texts), None) if self.provides else None
         if beside is None:
             return {}
         return {METADATA: json_annotation(beside.uri, self._tree.read(beside), self.provides, item.item)}
+
+    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+        """Return what the file beside an image says, None where there is none.
+
+        A file that the plan knows must be as planned; one that it does not know is taken as it is. Raises SampleError
+        source_gone, source_changed, source_unreadable or brought_value.
+        """
+        (place,) = entry.places
+        suffix, _ = split_place(place)
+        planned = next((file for file in item.sidecars if suffix in suffixes_of(item.item, file.uri)), None)
+        file = planned or self._as_it_is([f"{os.path.splitext(item.item)[0]}.{suffix}", f"{item.item}.{suffix}"])
+        return (value_in(file.uri, self._tree.read(file), place) if file is not None else None,)
 
     def passed_over(self) -> Mapping[str, int]:
         """Return how many files and folders the last listing left out, by the reason why."""
@@ -203,8 +224,13 @@ class Folder:
     def _passed(self) -> Counter[str]:
         return Counter()
 
+    def _states_facts(self, image: str, beside: str) -> bool:
+        """Say whether a planned file states facts, and is not what only a column that is brought reads."""
+        endings = {ending.removeprefix(".") for ending in SIDECARS}
+        return beside == self.coco or is_licence(beside) or bool(endings & set(suffixes_of(image, beside)))
+
     def _strength(self, beside: PlannedFile) -> tuple[bool, bool, bool]:
-        return not _is_licence(beside.uri), beside.uri != self.coco, _is_json(beside.uri)
+        return not is_licence(beside.uri), beside.uri != self.coco, is_json(beside.uri)
 
     def _planned_coco(self) -> PlannedFile | None:
         """Return the COCO JSON as it is now; raises ConfigError where it is not there or is none."""
@@ -257,20 +283,41 @@ class Folder:
             for key, uri in self._downloads.rows(table):
                 yield f"{folder}/{key}" if key else uri, uri, table.size, table.etag
 
+    def _as_it_is(self, uris: Iterable[str]) -> PlannedFile | None:
+        """Return the first of these files that is there, as it is now; raises SampleError source_unreadable."""
+        for uri in uris:
+            try:
+                return PlannedFile(uri, *self._tree.state(uri))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise unreadable(self._tree.path(uri), error) from error
+        return None
+
+    def _is_brought(self, image: str, beside: str) -> bool:
+        return bool(self.suffixes & set(suffixes_of(image, beside)))
+
+    @cached_property
+    def _endings(self) -> tuple[str, ...]:
+        """How files beside an image may end, in lower case, the longest first: each goes on from a name by one."""
+        endings = {*SIDECARS, *(f".{suffix}" for suffix in self.suffixes)}
+        return tuple(sorted(endings, key=lambda ending: (-len(ending), ending)))
+
     def _files(self, licences: dict[str, PlannedFile]) -> Iterator[pa.RecordBatch]:
         rows: list[dict[str, Any]] = []
         for file in self._walk():
-            stem, extension = os.path.splitext(file.uri)
-            is_image = _is_picture(file.uri)
             if file.uri == self.coco:
                 continue
-            if _is_licence(file.uri):
+            ending = next((ending for ending in self._endings if file.uri.lower().endswith(ending)), None)
+            stem = file.uri[: -len(ending)] if ending else os.path.splitext(file.uri)[0]
+            is_image = ending is None and _is_picture(file.uri)
+            if is_licence(file.uri):
                 licences[os.path.dirname(file.uri)] = file
-            elif is_image or extension.lower() in SIDECARS:
+            elif is_image or ending is not None:
                 size, etag = file.size, file.etag
                 rows.append({"path": file.uri, "stem": stem, "is_image": is_image, "size": size, "etag": etag})
             elif not self._lists_downloads(file):
-                self._passed[_why_passed_over(file.uri)] += 1
+                self._passed[why_passed_over(file.uri)] += 1
             if len(rows) >= BATCH_ROWS:
                 yield pa.RecordBatch.from_pylist(rows, schema=_FILES)
                 rows = []
@@ -298,44 +345,5 @@ class Folder:
             ) from error
 
 
-def _why_passed_over(path: str) -> str:
-    name = os.path.basename(path).lower()
-    if name in _TABLES:
-        return f"{name} is not read: captions stand in a file beside each image, or use the source parquet"
-    extension = os.path.splitext(name)[1]
-    if extension in _UNREAD:
-        return f"{extension} cannot be opened: convert them to JPEG, PNG or WebP"
-    return "their names do not end like those of images"
-
-
 def _is_picture(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in SUFFIXES
-
-
-def _is_licence(path: str) -> bool:
-    return _LICENCE.fullmatch(os.path.basename(path)) is not None
-
-
-def _nearest(licences: Mapping[str, PlannedFile], path: str) -> PlannedFile | None:
-    folder = os.path.dirname(path)
-    while folder not in licences and folder:
-        folder = os.path.dirname(folder)
-    return licences.get(folder)
-
-
-def _facts(uri: str, data: bytes) -> dict[str, str]:
-    """Return the caption, licence and attribution that a file beside an image states, as far as it does.
-
-    Raises SampleError bad_sidecar where it is no text, or its JSON no object whose facts are text.
-    """
-    if _is_json(uri):
-        return sidecar_facts(uri, data)
-    text = sidecar_text(uri, data)
-    if _is_licence(uri):
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return dict(zip(("licence", "attribution"), lines, strict=False))
-    return {"caption": text.strip()} if text.strip() else {}
-
-
-def _is_json(path: str) -> bool:
-    return path.lower().endswith(".json")

@@ -22,9 +22,10 @@ Of WebDataset tars (a path, glob or range that ends with .tar) one key is a pair
 where `txt` would be the text of 0001.txt, and `keep` names fields of 0001.json.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from onegen.config.registry import register
 from onegen.errors import ConfigError
@@ -43,9 +44,10 @@ class Pairs(TableSource):
     `target` and `source` name columns of pictures, or members of a tar; or `image` one of pictures of both side by
     side, each half within `margin` pixels on every side, the target on the `target_side`. Further columns are named by
     `instruction` (text, or a list of paraphrases whose first is taken) or `subject`, and by `target_caption`,
-    `source_caption`, `licence`, `attribution`, `url` and `keep`; licence and attribution are of both images. With `url`
-    or `keep` the footers of all files, of tars with `keep` all `key.json`, are read whenever a build starts, for their
-    types.
+    `source_caption`, `licence`, `attribution`, `url` and `keep`; licence and attribution are of both images. With
+    `url`, `keep` or `bring` the footers of all files, of tars with `keep` all `key.json`, are read whenever a build
+    starts. `bring` names columns of the dataset and for each image the one of the table that holds it:
+    {depth: {from: {target: depth_after, source: depth_before}}}.
     """
 
     pairs: str
@@ -63,11 +65,13 @@ class Pairs(TableSource):
     url: str | None = None
     keep: tuple[str, ...] = ()
     image_root: str | None = None
+    bring: Mapping[str, Any] = field(default_factory=dict)
 
     name: ClassVar[str] = "pairs"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "pair"
     num_images: ClassVar[int] = 2
+    roles: ClassVar[tuple[str, ...]] = ("target", "source")
 
     def __post_init__(self) -> None:
         named = [name for name in ("image", "target", "source") if getattr(self, name) is not None]
@@ -89,6 +93,11 @@ class Pairs(TableSource):
             raise ConfigError(
                 "margin and target_side must stand beside image, got them with target and source, whose pictures are "
                 "whole. Leave them out."
+            )
+        if self.image is not None and self.bring:
+            raise ConfigError(
+                "bring must stand beside target and source, got it with image, whose pictures are cut apart. Leave it "
+                "out, or store the two pictures in two columns."
             )
         if self.image is None and self.target == self.source:
             raise ConfigError(f"target and source must be two columns, got {self.target!r} twice.")

@@ -6,9 +6,10 @@ Columns are mapped by name; a field of a struct is named with dots, `about.capti
 etag of its file.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from onegen.config.parse import Config
 from onegen.config.registry import register
@@ -33,7 +34,8 @@ class Parquet(TableSource):
     `image`, `caption`, `licence`, `attribution` and `url` name columns of it; `keep` those that become fields of the
     column `metadata`, beside the url. Of a list of captions the first counts; {column: captions, pick: longest} takes
     the longest. Paths in the image column must lie below `image_root`, else below the folder of their Parquet file.
-    With `url` or `keep` the footers of all files are read whenever a build starts, for their types.
+    With `url`, `keep` or `bring` the footers of all files are read whenever a build starts. `bring` names columns of
+    the dataset and those of the table that hold them: {depth: depth, boxes: objects}.
     """
 
     parquet: str
@@ -44,6 +46,7 @@ class Parquet(TableSource):
     url: str | None = None
     keep: tuple[str, ...] = ()
     image_root: str | None = None
+    bring: Mapping[str, Any] = field(default_factory=dict)
 
     name: ClassVar[str] = "parquet"
     version: ClassVar[int] = 1

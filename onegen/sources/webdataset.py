@@ -11,22 +11,25 @@ hidden) are passed over, as webdataset does, and counted.
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from onegen.config.bring import BRING, BringEntry
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError
 from onegen.pixels.upright import SUFFIXES
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.bring import BringsFiles, split_place, value_in
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.json_metadata import json_annotation, provided_of
 from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes
 from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_text
 from onegen.sources.reading.tar import key_and_part, split_member
+from onegen.sources.reading.tar_index import TarIndex
 from onegen.sources.reading.tars import END, PARTS, ROW, Tars, member_name, named_parts, planned_parts
 from onegen.sources.reading.tree import FileTree
 from onegen.storage.spill import Spill, batched
@@ -36,30 +39,32 @@ IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 
 @register("sources", "webdataset")
 @dataclass(frozen=True)
-class WebDataset:
+class WebDataset(BringsFiles):
     """Images in `webdataset`: a tar, a glob, a folder or a range ({00000..00041}.tar), local or any fsspec URL.
 
     `image` names the part that is the image (such as `image.jpg`; null: the one part that is jpg, png, webp, ...),
     `caption` the part that is its caption. `key.json` may say caption, licence and attribution. `keep` lists what else
     of it becomes the column `metadata`; null keeps all. Its types hold what all tables beside the tars say, and all
-    samples of tars without one: every build that starts looks at them, unless `keep` is empty.
+    samples of tars without one: every build that starts looks at them, unless `keep` is empty. `bring` names columns
+    and the parts that hold them: {depth: depth.png, boxes: json.objects}.
     """
 
     webdataset: str
     image: str | None = None
     caption: str = "txt"
     keep: tuple[str, ...] | None = None
+    bring: Mapping[str, Any] = field(default_factory=dict)
 
     name: ClassVar[str] = "webdataset"
     version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "image"
     is_listing_cheap: ClassVar[bool] = False
-    annotation_options: ClassVar[tuple[str, ...]] = ("keep",)
+    annotation_options: ClassVar[tuple[str, ...]] = ("keep", BRING)
 
     def __getstate__(self) -> dict[str, Any]:
         # What it provides travels to the workers, who would have to look at the first tar again.
         known = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | known
+        return {option.name: getattr(self, option.name) for option in dataclasses.fields(self)} | known
 
     @property
     def root(self) -> str:
@@ -119,6 +124,21 @@ class WebDataset:
             return {}
         return {METADATA: json_annotation(member_name(file), self._tars.member(file), self.provides, item.item)}
 
+    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+        """Return what a part of an item's key says, None where it has none; its tar must be as planned.
+
+        Raises SampleError source_gone, source_changed, source_unreadable, lost_link, too_sparse or brought_value.
+        """
+        (place,) = entry.places
+        suffix, _ = split_place(place)
+        file = next((file for file in item.sidecars if key_and_part(member_name(file))[1] == suffix), None)
+        file = file or self._index.find(item, suffix)
+        return (value_in(member_name(file), self._tars.member(file), place) if file is not None else None,)
+
+    @cached_property
+    def _index(self) -> TarIndex:
+        return TarIndex(self._tree)
+
     @cached_property
     def _tars(self) -> Tars:
         return Tars(self.webdataset, "source webdataset")
@@ -145,7 +165,7 @@ class WebDataset:
         return Downloads(self._tree)
 
     def _is_image(self, part: str) -> bool:
-        return part == self.image.lower() if self.image is not None else part in IMAGES
+        return part == self.image.lower() if self.image is not None else part in {*IMAGES} - self.suffixes
 
     def _types(self) -> dict[str, pa.DataType]:
         """Return names and types of what the JSON of all tars says, by the tables beside them where there are any."""
@@ -180,7 +200,7 @@ class WebDataset:
         """Return the row of `LISTING` of a key, given what there is of it, in the order of the tar."""
         parts = [row for row in rows if row["part"] != ROW] or rows
         images = [row for row in parts if self._is_image(row["part"])]
-        beside = [row for row in parts if images and row["part"] in (self.caption.lower(), "json")]
+        beside = [row for row in parts if images and row["part"] in (self.caption.lower(), "json", *self.suffixes)]
         # A key without an image is planned by its first part, so that it fails by name.
         return f"{tar}#{key}" if key else tar, planned_parts(images or parts[:1]), planned_parts(beside)
 
@@ -195,10 +215,8 @@ class WebDataset:
                 text = sidecar_text(member_name(file), self._tars.member(file))
                 facts |= {"caption": text} if text.strip() else {}
         about = self._json_member(item)
-        if about is not None:
-            facts |= sidecar_facts(
-                member_name(about), self._tars.member(about), [fact for fact in FACTS if fact not in facts]
-            )
+        if about is not None and not self.is_list(data := self._tars.member(about)):
+            facts |= sidecar_facts(member_name(about), data, [fact for fact in FACTS if fact not in facts])
         return facts
 
     def _json_member(self, item: PlannedItem) -> PlannedFile | None:

@@ -1,10 +1,13 @@
 """What a picture shows, in words. What the column stores, whichever backend made it, and how a text becomes a line."""
 
 import re
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 
-from onegen.sample import Annotation, Provides
+from onegen.annotators.shared.brought import BaseReader, brought_of, text_of
+from onegen.sample import Annotation, Item, Provides, Rejected
 
 PROVIDES = Provides(
     fields={"caption": pa.string(), "captioner": pa.string(), "num_words": pa.int32(), "original": pa.string()}
@@ -22,7 +25,35 @@ def annotation_of(caption: str, captioner: str, original: str | None) -> Annotat
 
 def clean(text: str, max_words: int) -> str:
     """Return a text as one line of at most `max_words` words, with a full stop; no control characters, no markup."""
-    printable = "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "ignore").decode())
-    words = _MARKUP.sub(" ", printable).split()
-    line = " ".join(words[:max_words])
+    line = " ".join(_words(text)[:max_words])
     return line if not line or line[-1] in ".!?" else f"{line.rstrip(',;:')}."
+
+
+def _words(text: str) -> list[str]:
+    printable = "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "ignore").decode())
+    return _MARKUP.sub(" ", printable).split()
+
+
+@dataclass(frozen=True)
+class BroughtCaption(BaseReader):
+    """A caption that a source brings: text, or a list of which the first that says something counts.
+
+    `captioner` says in the column who wrote it. Markup of prompts and line breaks become spaces; `original` keeps it
+    as it came.
+    """
+
+    captioner: str = "source"
+
+    provides: ClassVar[Provides] = PROVIDES
+
+    def take(self, item: Item) -> Annotation | Rejected:
+        """Return what the column stores, Rejected `absent` for text that says nothing; raises brought_value."""
+        brought = brought_of(item)
+        text = text_of(brought)
+        caption = " ".join(_words(text))
+        if not caption:
+            return Rejected("absent", f"{brought.place} says nothing")
+        return annotation_of(caption, self.captioner, text)
+
+
+BROUGHT = BroughtCaption

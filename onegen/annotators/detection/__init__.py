@@ -4,12 +4,16 @@ What the column stores, whichever backend made it.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from onegen.annotators.shared.brought import brought_of
+from onegen.annotators.shared.brought_records import ThingReader
 from onegen.pixels.boxes import BOX_FIELDS, box_fields
-from onegen.sample import Annotation, Provides
+from onegen.sample import Annotation, Item, Provides
 
 DETECTED = pa.struct([("label", pa.string()), ("score", pa.float64()), *BOX_FIELDS])
 """One object: COCO name, score in [0, 1], box in pixels of the stored image."""
@@ -29,3 +33,19 @@ def annotation_of(labels: Sequence[str], scores: np.ndarray, boxes: np.ndarray) 
 def _tenths(box: np.ndarray) -> list[float]:
     """Return a box to a tenth of a pixel, which is all that it is worth."""
     return [round(float(value), 1) for value in box]
+
+
+@dataclass(frozen=True)
+class BroughtBoxes(ThingReader):
+    """Boxes that a source brings: a list of records, each with a label and a box, perhaps a score (else 1)."""
+
+    provides: ClassVar[Provides] = PROVIDES
+
+    def take(self, item: Item) -> Annotation:
+        """Return what the column stores, best first; raises SampleError brought_box or brought_value."""
+        labels, scores, boxes = self.named(brought_of(item), "objects")
+        order = np.argsort(-scores, kind="stable")
+        return annotation_of([labels[index] for index in order], scores[order], boxes[order])
+
+
+BROUGHT = BroughtBoxes

@@ -4,11 +4,15 @@ People are those of column `detection`; a backend finds the joints of one in its
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from onegen.annotators.shared.brought import brought_of
+from onegen.annotators.shared.brought_records import RecordReader, points_of
+from onegen.errors import ConfigError
 from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
 from onegen.sample import Annotation, Item, Provides
 
@@ -59,3 +63,42 @@ def person(detection: Mapping[str, Any], score: float, keypoints: np.ndarray, ha
 def annotation_of(people: Sequence[dict[str, Any]]) -> Annotation:
     """Return what the column stores of people."""
     return Annotation({"people": list(people), "num_people": len(people)})
+
+
+_LEGS = slice(11, 17)
+
+
+@dataclass(frozen=True)
+class BroughtPoints(RecordReader):
+    """Keypoints that a source brings: a list of people, each with a box and `keypoints`, 17 of COCO's (x, y, visible).
+
+    `visible` is what a point that is seen has for its third number: 1, or 2 in COCO's own files, where 1 is hidden.
+    Whose hips, knees or ankles are not named is half a body.
+    """
+
+    visible: float = 1.0
+
+    provides: ClassVar[Provides] = PROVIDES
+
+    def __post_init__(self) -> None:
+        if not self.visible > 0:
+            raise ConfigError(f"visible of keypoints must be above 0, got {self.visible}. Write 1, or 2 for COCO's.")
+
+    def take(self, item: Item) -> Annotation:
+        """Return what the column stores, best first; raises SampleError brought_box, brought_points, brought_value."""
+        brought = brought_of(item)
+        records, scores, boxes = self.placed(brought, "people")
+        bodies = [points_of(brought, record, len(COCO_POINTS), self.visible, self.unit) for record in records]
+        people = [
+            person(
+                box_fields(round(float(side), 1) for side in box),
+                float(score),
+                points,
+                not (points[_LEGS, 2] > 0).all(),
+            )
+            for box, score, points in zip(boxes, scores, bodies, strict=True)
+        ]
+        return annotation_of([people[index] for index in np.argsort(-scores, kind="stable")])
+
+
+BROUGHT = BroughtPoints

@@ -4,11 +4,17 @@ What the column stores, whichever backend made it, and which mask a pixel goes t
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from onegen.sample import Annotation, Part, Provides
+from onegen.annotators.shared.brought import brought_of, placement_in
+from onegen.annotators.shared.brought_maps import MapReader, map_of
+from onegen.errors import SampleError
+from onegen.pixels.placement import lay_map
+from onegen.sample import Annotation, Item, Part, Provides
 
 PROVIDES = Provides(
     parts=(Part("masks.png", "index"),), fields={"areas": pa.list_(pa.float64()), "coverage": pa.float64()}
@@ -20,8 +26,12 @@ PROVIDES = Provides(
 
 def annotation_of(masks: Sequence[np.ndarray], scores: Sequence[float], shape: tuple[int, int]) -> Annotation:
     """Return what the column stores of the entities' masks, bool (H,W) of `shape` each, and their detection scores."""
-    indices = resolve(masks, scores, shape)
-    shares = np.bincount(indices.ravel(), minlength=len(masks) + 1)[1:] / indices.size
+    return _annotation_of_indices(resolve(masks, scores, shape), len(masks))
+
+
+def _annotation_of_indices(indices: np.ndarray, count: int) -> Annotation:
+    """Return what the column stores of a map uint8 (H,W) of `count` entities."""
+    shares = np.bincount(indices.ravel(), minlength=count + 1)[1:] / indices.size
     areas = [round(float(share), 5) for share in shares]
     return Annotation({"areas": areas, "coverage": round(float(shares.sum()), 5)}, {"masks.png": indices})
 
@@ -49,3 +59,33 @@ def resolve(masks: Sequence[np.ndarray], scores: Sequence[float], shape: tuple[i
     for index in painted:
         indices[masks[index]] = index + 1
     return indices
+
+
+@dataclass(frozen=True)
+class BroughtMasks(MapReader):
+    """Masks that a source brings: a palette or grey picture whose values count entities from 1, 0 is none.
+
+    Values in `ignore` become 0, such as 255 of datasets that leave borders open. Smaller images get the nearest pixel:
+    the mean of two entities is a third.
+    """
+
+    ignore: tuple[int, ...] = ()
+
+    provides: ClassVar[Provides] = PROVIDES
+
+    def take(self, item: Item) -> Annotation:
+        """Return what the column stores; raises SampleError brought_size, brought_pixels or brought_value."""
+        brought = brought_of(item)
+        numbers = map_of(brought, ("P", "L", "1", "I;16", "I"))
+        if self.ignore:
+            numbers = np.where(np.isin(numbers, self.ignore), 0, numbers)
+        largest, least = int(numbers.max()), int(numbers.min())
+        if least < 0 or largest > 255:
+            got = least if least < 0 else largest
+            raise SampleError("brought_value", f"{brought.place} must count entities from 0 to 255, got {got}.")
+        indices = lay_map(placement_in(brought), numbers.astype(np.uint8), "nearest")
+        # Counted before it is made smaller: an entity that is lost then has a share of 0, not none.
+        return _annotation_of_indices(indices, largest)
+
+
+BROUGHT = BroughtMasks

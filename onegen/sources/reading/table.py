@@ -7,7 +7,7 @@ with the size and etag of its file.
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import fsspec
 import pyarrow as pa
 
+from onegen.config.bring import BringEntry
 from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
@@ -151,6 +152,33 @@ class Table:
         for name, kind in provides[METADATA].fields.items():
             check_kept(name, values[name], kind, item.item)
         return {METADATA: Annotation(values)}
+
+    def check_brought(self, entries: Mapping[str, BringEntry]) -> None:
+        """Raise ConfigError where a column to bring is not in every file that can be read."""
+        for file in self._files.present() if entries else ():
+            try:
+                schema, _ = self._footer(file)
+            except ConfigError:
+                continue
+            for entry in entries.values():
+                for place in entry.places:
+                    self._column(schema, f"bring.{entry.column}", place, file)
+
+    def brought(self, item: PlannedItem, columns: Sequence[str], column: str, is_file: bool) -> Any:
+        """Return what an item's row says in a column to bring, one of `columns` read together; None for null.
+
+        Raises SampleError as `read` does, and as `fetch` does for the path of a file.
+        """
+        if columns not in self._brought_rows:
+            self._brought_rows[columns] = RowReader(self._tree, columns)
+        value = column_value(self._brought_rows[columns].row(item.images[0]), column)
+        if is_file and isinstance(value, Mapping):
+            value = value.get("bytes") or value.get("path") or None
+        return self.fetch(value, item.images[0], column) if is_file and isinstance(value, str) else kept(value)
+
+    @cached_property
+    def _brought_rows(self) -> dict[Sequence[str], RowReader]:
+        return {}
 
     def fetch(self, uri: str, row: PlannedFile, option: str) -> bytes:
         """Return the bytes a path in the table names; nothing above the root is read, nor what a link there leads to.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from onegen.config.bring import BRING, BringEntry, bring_entries
 from onegen.errors import SampleError
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import PlannedItem
@@ -19,10 +20,15 @@ from onegen.sources.reading.tar_table import TarTable
 
 
 class TableSource(ABC):
-    """Base of sources that read Parquet tables; `num_images` is how many images a row has."""
+    """Base of sources that read Parquet tables; `num_images` is how many images a row has.
+
+    `roles` are what several are called.
+    """
 
     num_images: ClassVar[int]
-    annotation_options: ClassVar[tuple[str, ...]] = ("url", "keep")
+    roles: ClassVar[tuple[str, ...]] = ()
+    annotation_options: ClassVar[tuple[str, ...]] = ("url", "keep", BRING)
+    bring: Mapping[str, Any]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to a worker: the options and what is provided, not the files held open."""
@@ -58,3 +64,16 @@ class TableSource(ABC):
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
         """Return what is kept of an item's row; raises SampleError as `read` does of the file, or bad_metadata."""
         return self._table.metadata(item, self.provides)
+
+    @cached_property
+    def entries(self) -> Mapping[str, BringEntry]:
+        """What the recipe brings along, by column; raises ConfigError for an entry that is none."""
+        return bring_entries(self.bring, self.roles)
+
+    def check_brought(self) -> None:
+        """Raise ConfigError where a column to bring is not in every table."""
+        self._table.check_brought(self.entries)
+
+    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+        """Return what an item's row says of each image; raises SampleError as `read` does, or as for a picture."""
+        return tuple(self._table.brought(item, entry.places, place, is_file) for place in entry.places)

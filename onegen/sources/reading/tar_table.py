@@ -12,14 +12,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from onegen.config.bring import BringEntry
 from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.bring import value_in
 from onegen.sources.reading.columns import column_value
 from onegen.sources.reading.json_metadata import provided_of
 from onegen.sources.reading.metadata import METADATA, JsonTypes, check_kept, field_name, json_value
 from onegen.sources.reading.sidecar import sidecar_object, sidecar_text
 from onegen.sources.reading.tar import key_and_part, split_member
+from onegen.sources.reading.tar_index import TarIndex
 from onegen.sources.reading.tars import END, PARTS, Tars, member_name, named_parts, planned_parts
 from onegen.storage.spill import Spill, batched
 
@@ -98,6 +101,21 @@ class TarTable:
         for name, kind in fields.items():
             check_kept(name, values[name], kind, item.item)
         return {METADATA: Annotation(values)}
+
+    def check_brought(self, entries: Mapping[str, BringEntry]) -> None:
+        """Raise nothing: which keys have a member is told by their rows."""
+
+    def brought(self, item: PlannedItem, columns: Sequence[str], column: str, is_file: bool) -> Any:
+        """Return what a member of an item's key says, or a field of one that is JSON; None where it has none.
+
+        Raises SampleError as `Tars.member` does, and brought_value.
+        """
+        file = self._index.find(item, part_and_field(column)[0])
+        return value_in(member_name(file), self.tars.member(file), column) if file is not None else None
+
+    @cached_property
+    def _index(self) -> TarIndex:
+        return TarIndex(self.tars.files.tree)
 
     @property
     def _members(self) -> dict[str, str]:
