@@ -5,10 +5,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is offered here when it is asked for: `import onegen` alone stays free of arrays and pictures."""
-    if name == "decoder":
-        from onegen.shards.decoder import decoder
+def decoder(name: str, data: bytes) -> Any:
+    """Return a part of a packed sample as what it is: a handler for `webdataset.WebDataset(...).decode`.
 
-        return decoder
-    raise AttributeError(f"module 'onegen' has no attribute {name!r}")
+    An array, a dict for JSON, None for what is no part of ours; see `onegen.shards.decoder`.
+    """
+    # Here, so that the package alone stays free of arrays and pictures.
+    from onegen.shards import decoder as parts
+
+    return parts.decode(name, data)

@@ -294,7 +294,8 @@ def test_every_path_and_module_in_the_prose_exists(document):
 
 
 def read_module(name: str) -> str:
-    path = module_file(name)
+    package = ROOT / name.replace(".", "/") / "__init__.py"
+    path = package if package.is_file() else module_file(name)
     return path.read_text(encoding="utf-8") if path else ""
 
 

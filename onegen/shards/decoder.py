@@ -18,7 +18,7 @@ from onegen.pixels.codec import decode_image
 _PICTURES = ("jpg", "webp")
 
 
-def decoder(name: str, data: bytes) -> Any:
+def decode(name: str, data: bytes) -> Any:
     """Return a part of a sample, None for what is no part of ours, so that another handler may know it.
 
     An image is RGB uint8 (H,W,3); depth uint16 (H,W), near is bright; other maps uint8 (H,W); masks uint8 (H,W) of
