@@ -208,6 +208,10 @@ class Annotator(Protocol):
         ...
 
 
+CAME_LATER = "came later"
+"""In the metadata of an option's field: datasets that were made without it are what its default makes."""
+
+
 class BaseAnnotator:
     """What most annotators have in common: exact, one core, pixels wanted, no column required.
 

@@ -24,7 +24,7 @@ from onegen.build.stage_step import StageStep
 from onegen.build.steps import Step
 from onegen.config.recipe import RESERVED, SOURCE, Recipe, StageConfig, make_annotator
 from onegen.errors import ConfigError, nearest
-from onegen.sample import IMAGE, SELECT, Annotator, Kind, Provides, Resources
+from onegen.sample import CAME_LATER, IMAGE, SELECT, Annotator, Kind, Provides, Resources
 from onegen.shards.manifest import Producer, Provenance
 from onegen.shards.views import check_names, image_fields
 from onegen.shards.where import columns_in
@@ -99,7 +99,7 @@ def column_job(
     settings: dict[str, Any] = {
         "name": annotator.name,
         "version": annotator.version,
-        "options": dataclasses.asdict(annotator),  # type: ignore[call-overload]
+        "options": _options(annotator),
         "weights": [{k: w[k] for k in ("name", "revision", "sha256")} for w in weights],
     }
     producer = Producer(name=getattr(annotator, "producer", annotator.name), version=annotator.version, weights=weights)
@@ -175,9 +175,28 @@ def _refuse_clashes(makers: Sequence[tuple[str, str]]) -> None:
             )
 
 
+def _options(annotator: Annotator) -> dict[str, Any]:
+    """Return the options that change results; one that came later is left out while it has its default.
+
+    What was made before the option was there is what its default makes, and must not look changed.
+    """
+    options: dict[str, Any] = dataclasses.asdict(annotator)  # type: ignore[call-overload]
+    fields = dataclasses.fields(annotator)  # type: ignore[arg-type]
+    late = {field.name: field.default for field in fields if field.metadata.get(CAME_LATER)}
+    return {name: value for name, value in options.items() if name not in late or value != late[name]}
+
+
 def _ingest_step(recipe: Recipe, store: Store, source: Source) -> StageStep:
     image = recipe.image
-    ingest = Ingest(image.min_side, image.max_side, image.max_pixels, image.licence, image.attribution, image.colour)
+    ingest = Ingest(
+        image.min_side,
+        image.max_side,
+        image.max_pixels,
+        image.licence,
+        image.attribution,
+        image.colour,
+        image.format,
+    )
     feed = partial(ImageFeed, source=source, kind=recipe.kind)
     columns = (column_job(IMAGE, ingest, recipe.kind),)
     return StageStep(StageJob(IMAGE, store, columns, image.batch_size, recipe.limits, feed), image.workers)

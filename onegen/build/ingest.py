@@ -6,9 +6,9 @@ quality 95 without chroma subsampling.
 """
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
@@ -17,12 +17,18 @@ from onegen.errors import SampleError
 from onegen.pixels.phash import phash
 from onegen.pixels.sizes import fit
 from onegen.pixels.upright import Upright, cut, decode, in_srgb, open_header, silence_odd_metadata
-from onegen.sample import IMAGE, Annotation, BaseAnnotator, Item, Part, Provides, Rejected
+from onegen.sample import CAME_LATER, IMAGE, Annotation, BaseAnnotator, Item, Part, Provides, Rejected
 from onegen.shards.canonical import storable
 from onegen.shards.index import IMAGE_FIELDS
 
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 """Formats whose bytes may pass through, with the name of the part."""
+_FORMATS: Mapping[str, tuple[str, int, Mapping[str, Any]]] = {
+    "jpg": ("JPEG", 65_500, {"quality": 95, "subsampling": 0}),
+    "png": ("PNG", 2**31 - 1, {"compress_level": 6}),
+    "webp": ("WEBP", 16_383, {"lossless": True}),
+}
+"""How what is rewritten is written, by part: Pillow's name of the format, its longest side, and the options."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class Ingest(BaseAnnotator):
 
     `min_side` (pixels; smaller is filtered), `max_side` (pixels; larger is resized; None keeps), `max_pixels` (more
     fails on its header alone), `licence` and `attribution` where the source names none, `colour` (srgb converts RGB of
-    other profiles, keep leaves it in them).
+    other profiles, keep leaves it in them), `format` (what images are stored as: keep leaves JPEG, PNG and WebP what
+    they are; webp is lossless, jpg of quality 95).
     """
 
     min_side: int = 1
@@ -40,6 +47,7 @@ class Ingest(BaseAnnotator):
     licence: str | None = None
     attribution: str | None = None
     colour: Literal["srgb", "keep"] = "srgb"
+    format: Literal["keep", "jpg", "png", "webp"] = field(default="keep", metadata={CAME_LATER: True})
 
     name: ClassVar[str] = IMAGE
     version: ClassVar[int] = 1
@@ -53,7 +61,8 @@ class Ingest(BaseAnnotator):
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the stored image (part jpg, png or webp) and its facts, or Rejected `too_small`.
 
-        Raises SampleError: empty_file, not_an_image, too_many_pixels, undecodable, unsupported_pixels, no_panel.
+        Raises SampleError: empty_file, not_an_image, too_many_pixels, undecodable, unsupported_pixels, no_panel,
+        too_large_for_format.
         """
         return [self._answer(item) for item in items]
 
@@ -97,23 +106,29 @@ class Ingest(BaseAnnotator):
         """Return extension, bytes and RGB pixels of what is stored."""
         image = upright.image
         fits = self.max_side is None or max(image.size) <= self.max_side
-        if format_ in _EXTENSIONS and upright.is_plain and fits:
+        is_wanted = self.format in ("keep", _EXTENSIONS.get(format_))
+        if format_ in _EXTENSIONS and is_wanted and upright.is_plain and fits:
             return _EXTENSIONS[format_], data, np.asarray(image)
         if self.max_side is not None and not fits:
             _, size = fit((image.height, image.width), self.max_side)
             image = image.resize(size, Image.Resampling.LANCZOS)
-        return *_encode(image, upright), np.asarray(image)
+        extension = self.format if self.format != "keep" else "png" if upright.is_lossless else "jpg"
+        return extension, _encode(image, extension, upright.profile), np.asarray(image)
 
 
 def _text(text: str | None) -> str | None:
     return storable(text) if text is not None else None
 
 
-def _encode(image: Image.Image, origin: Upright) -> tuple[str, bytes]:
-    """Return extension and bytes: lossless if the original was."""
+def _encode(image: Image.Image, extension: str, profile: bytes | None) -> bytes:
+    """Return the bytes of an image; raises SampleError too_large_for_format."""
+    kind, longest, options = _FORMATS[extension]
+    if max(image.size) > longest:
+        raise SampleError(
+            "too_large_for_format",
+            f"a {kind} must have at most {longest:,} pixels a side, got {image.width}x{image.height}. "
+            f"Set image.max_side, or another image.format.",
+        )
     sink = io.BytesIO()
-    if origin.is_lossless:
-        image.save(sink, "PNG", compress_level=6, icc_profile=origin.profile)
-        return "png", sink.getvalue()
-    image.save(sink, "JPEG", quality=95, subsampling=0, icc_profile=origin.profile)
-    return "jpg", sink.getvalue()
+    image.save(sink, kind, icc_profile=profile, **options)
+    return sink.getvalue()

@@ -31,6 +31,9 @@ class ImageConfig(Config):
     max_pixels: int = Field(100_000_000, ge=1, description="an image with more fails on its header alone")
     licence: str | None = Field(None, description="licence of images whose source names none")
     attribution: str | None = Field(None, description="attribution of images whose source names none")
+    format: Literal["keep", "jpg", "png", "webp"] = Field(
+        "keep", description="what images are stored as, and their parts called; keep: as they came, rewritten ones too"
+    )
     colour: Literal["srgb", "keep"] = Field(
         "srgb", description="srgb: RGB of another ICC profile is converted, once; keep: it is stored in its profile"
     )

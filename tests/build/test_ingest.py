@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from onegen.build.assemble import column_job
 from onegen.build.ingest import Ingest
 from onegen.errors import SampleError
 from onegen.pixels.codec import decode_image
@@ -236,6 +237,45 @@ def test_rewritten_jpegs_have_quality_95_and_full_chroma():
     with Image.open(io.BytesIO(kept)) as image, Image.open(io.BytesIO(jpeg(1, quality=95))) as known:
         assert image.quantization == known.quantization
         assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
+
+
+FORMATS = ["jpg", "png", "webp"]
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+@pytest.mark.parametrize("given", FORMATS)
+def test_one_format_for_all_gives_one_part_name(given, wanted):
+    data = encode(SMALL, {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[given])
+    extension, kept = stored(data, format=wanted)
+    assert extension == wanted
+    assert (kept == data) == (given == wanted)
+    if wanted != "jpg":
+        assert np.array_equal(decode(kept), decode(data)), "nothing is lost a second time"
+    assert_close(decode(kept), decode(data))
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_what_is_rewritten_for_another_reason_has_the_format_too(wanted):
+    turned = encode(SMALL, "JPEG", exif=_orientation(6))
+    deep = encode_deep(np.full((8, 9), 1000, np.uint16), "png")
+    inked = encode(Image.fromarray(SMALL).convert("CMYK"), "JPEG")
+    for data in (turned, deep, inked, encode(SMALL, "BMP")):
+        assert stored(data, format=wanted, max_side=40)[0] == wanted
+
+
+def test_a_format_has_its_longest_side():
+    long = encode(np.zeros((1, 16_384, 3), np.uint8), "PNG")
+    error = refused(long, format="webp", max_side=None)
+    assert (error.reason, "16384x1" in str(error)) == ("too_large_for_format", True)
+    assert stored(long, format="png", max_side=None)[0] == "png"
+
+
+def test_the_option_that_came_later_changes_no_fingerprint_of_before():
+    options = [
+        column_job("image", Ingest(format=name), "image").provenance.settings["options"] for name in ("keep", "jpg")
+    ]
+    assert "format" not in options[0]
+    assert options[1] == {**options[0], "format": "jpg"}
 
 
 def test_large_pictures_are_resized_with_lanczos():
