@@ -181,9 +181,15 @@ def _key_of(row: Row, kind: Kind) -> str:
 def _label_problems(dataset: Dataset, manifest: Manifest) -> Iterator[str]:
     """Yield what the index says of itself in every row that is not what its manifest says; no digest covers it."""
     with dataset.store.open(f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}") as file:
-        table = pq.ParquetFile(file).read(columns=["kind", "producer"], use_threads=False)
-    labels: dict[str, Any] = {"kind": manifest.kind, "producer": manifest.producer.label()}
-    for name, label in labels.items():
+        table = pq.ParquetFile(file).read(columns=["shard", "kind", "producer"], use_threads=False)
+    labels: dict[str, Any] = {
+        "shard": manifest.shard,
+        "kind": manifest.kind,
+        "producer": manifest.producer.label(),
+    }
+    # An index of an older version may have no shard.
+    for name in [name for name in labels if name in table.column_names]:
+        label = labels[name]
         strange = set(table.column(name).to_pylist()) - {label}
         if strange:
             yield f"{name} must be that of the manifest, {label}, got {next(iter(strange))}"

@@ -34,7 +34,8 @@ HASH = "^[0-9a-f]{64}$"
 KEY = "^[0-9a-z_-]+$"
 
 NOTES: Mapping[str, str] = {
-    "position": "row of the shard, from 0: what joins the columns",
+    "shard": "number of the shard, from 0: with position what joins the columns",
+    "position": "row of the shard, from 0",
     "key": "first 20 hex digits of the SHA-256 of the original bytes, or of all that makes a sample of several images; "
     "null where they were never read",
     "kind": "what one sample is",
@@ -134,11 +135,11 @@ def _index(columns: Mapping[str, Provides]) -> Schema:
     head = _head(
         "index",
         "Row of an index",
-        "One plan item in one column. Rows of all columns of a shard are joined by position. Each column adds its own "
+        "One plan item in one column. Rows of all columns are joined by shard and position. Each column adds its own "
         "fields: see $defs, where `shards` is the packed view.",
     )
     base = {name: _noted(name, _nullable(_arrow(kind))) for name, kind in BASE.items()}
-    for name in ("position", "kind", "status", "parts", "input_digest", "producer"):
+    for name in ("shard", "position", "kind", "status", "parts", "input_digest", "producer"):
         base[name] = _noted(name, _arrow(BASE[name]))
     base["status"]["enum"] = list(STATUSES)
     base["key"]["pattern"] = KEY

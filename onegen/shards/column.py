@@ -134,7 +134,7 @@ class ColumnWriter:
             sha256 = self._tar.close()
             name = publish(self._store, self._spool, folder(self._column), self._shard, ".tar", sha256)
             files[name] = FileRecord(size=self._tar.size, sha256=sha256)
-        table = to_table(self._rows, self._fields, self._kind, self._producer)
+        table = to_table(self._rows, self._fields, self._kind, self._producer, self._shard)
         # Read back from arrow, so that a digest says what a reader of the index will see.
         rows = from_table(table)
         data = to_parquet(table)

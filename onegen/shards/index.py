@@ -1,6 +1,6 @@
 """The index of a column shard: one typed row per plan item, what its parts are and what happened to it.
 
-All columns of a shard have the same rows, joined by `position`. Digests are taken over canonical rows, never over
+All columns have the same rows, joined by (`shard`, `position`). Digests are taken over canonical rows, never over
 Parquet bytes, so they survive another writer version. docs/contract.md, rules 5 and 7.
 """
 
@@ -22,6 +22,7 @@ MEMBERS = pa.list_(
 )
 
 BASE: dict[str, pa.DataType] = {
+    "shard": pa.int32(),
     "position": pa.int32(),
     "key": pa.string(),
     "kind": pa.string(),
@@ -31,7 +32,7 @@ BASE: dict[str, pa.DataType] = {
     "input_digest": pa.string(),
     "producer": pa.string(),
 }
-"""Fields every column's index has; a column's own fields follow."""
+"""Fields every column's index has; a column's own fields follow. Indexes of older builds have no `shard`."""
 
 IMAGE_FIELDS: dict[str, pa.DataType] = {
     "item": pa.string(),
@@ -63,12 +64,15 @@ class Row:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def to_table(rows: Sequence[Row], fields: Mapping[str, pa.DataType], kind: Kind, producer: str) -> pa.Table:
-    """Return rows as an arrow table with the base fields and the column's own.
+def to_table(
+    rows: Sequence[Row], fields: Mapping[str, pa.DataType], kind: Kind, producer: str, shard: int = 0
+) -> pa.Table:
+    """Return the rows of a shard as an arrow table with the base fields and the column's own.
 
     Raises pyarrow.ArrowInvalid or pyarrow.ArrowTypeError for a value that is not of its field's type.
     """
     base: dict[str, Any] = {
+        "shard": [shard] * len(rows),
         "position": [row.position for row in rows],
         "key": [row.key for row in rows],
         "kind": [kind] * len(rows),

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -94,12 +95,18 @@ def republish(out: Path, column: str, extension: str, data: bytes, **changes: An
     change_manifest(out, column, files=files, **changes)
 
 
+def change_table(out: Path, column: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change an index in what its digest does not cover; its hash follows."""
+    table = pq.read_table(path_of(out, column, ".parquet"))
+    republish(out, column, ".parquet", to_parquet(change(table)))
+
+
 def change_rows(out: Path, column: str, change: Callable[[list[Row]], Sequence[Row]]) -> None:
     """Put other rows into an index; counts, digest and hashes follow."""
     table = pq.read_table(path_of(out, column, ".parquet"))
     rows = list(change(from_table(table)))
     fields = {field.name: field.type for field in table.schema if field.name not in BASE}
-    data = to_parquet(to_table(rows, fields, "image", table["producer"][0].as_py()))
+    data = to_parquet(to_table(rows, fields, "image", table["producer"][0].as_py(), SHARD))
     republish(out, column, ".parquet", data, counts=count(rows).model_dump(), digest=digest(rows))
 
 
@@ -389,6 +396,13 @@ DEFECTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         COLUMN_INDEX,
         "producer must be that of the manifest, choir@1, got tone@1",
     ),
+    "shard of the rows": (
+        lambda out: change_table(
+            out, "tone", lambda table: table.set_column(0, "shard", pa.array([7] * table.num_rows, pa.int32()))
+        ),
+        COLUMN_INDEX,
+        "shard must be that of the manifest, 1, got 7",
+    ),
     "failures": (invent_failure, r"columns/tone/000001\.json", "failures must be those of the rows, got 'crash'"),
     "file outside its folder": (
         lambda out: misplace(out, files={"../../dataset.json": {"size": 1, "sha256": "f" * 64}}),
@@ -582,3 +596,10 @@ def test_any_change_is_found(out: Path) -> None:
         path.write_bytes(before)
     assert len(changes) > 60
     assert missed == []
+
+
+def test_an_index_of_an_older_build_without_shards_is_sound_and_read(out: Path) -> None:
+    before = dataset(out).rows(dataset(out).require_manifest("tone", SHARD))
+    change_table(out, "tone", lambda table: table.drop_columns(["shard"]))
+    assert list(verify(dataset(out), full=True)) == []
+    assert dataset(out).rows(dataset(out).require_manifest("tone", SHARD)) == before
