@@ -170,7 +170,8 @@ class RayPool:
         self._actors: dict[int, _Actor] = {}
         self._next = 0
         self._head = _reachable_head()
-        self._answered = time.monotonic()
+        self._asked = time.monotonic()
+        self._missing_since: float | None = None
 
     def start(self) -> int:
         """Start an actor and return its number; Waiting follows until Ray has placed it, then Placed and Loaded."""
@@ -236,18 +237,21 @@ class RayPool:
     def _check_head(self) -> None:
         """Raise Stopped once the head has not answered for a while: Ray would end this process, and say nothing."""
         now = time.monotonic()
-        if self._head is None or now - self._answered < HEAD_ASKED_SECONDS:
+        if self._head is None or now - self._asked < HEAD_ASKED_SECONDS:
             return
+        self._asked = now
         try:
             _check_reachable(self._head)
-            self._answered = now
+            self._missing_since = None
         except OSError as error:
-            if now - self._answered < HEAD_SECONDS:
+            # From the first time it did not answer: the driver may have been busy for long before that.
+            self._missing_since = self._missing_since or now
+            if now - self._missing_since < HEAD_SECONDS:
                 return
             # Nothing can be said to actors any more.
             self._actors.clear()
             raise Stopped(
-                f"Ray's head at {self._head} must answer, and has not for {now - self._answered:.0f} s: {error}. "
+                f"Ray's head at {self._head} must answer, and has not for {now - self._missing_since:.0f} s: {error}. "
                 f"Run the same command again when the cluster is back."
             ) from error
 
