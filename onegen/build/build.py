@@ -24,7 +24,7 @@ from onegen.executor.machine import count_cores
 from onegen.executor.supervisor import Supervisor
 from onegen.sample import IMAGE, PACKED
 from onegen.shards.dataset import Card, ColumnSummary, Dataset
-from onegen.shards.manifest import Counts, Manifest
+from onegen.shards.manifest import Counts, Manifest, where_errors_of
 from onegen.shards.plan import compare_plan, make_plan
 from onegen.shards.sweep import sweep
 from onegen.sources import passed_over
@@ -216,7 +216,7 @@ def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener) -> Non
         step.run(work.dataset, tasks, commit, on_workers)
     _require_whole(step, work.dataset, num_shards)
     for column in sorted(+errors):
-        listener.note(f"{column}: an expression was in error over {errors[column]:,} row(s), which is no")
+        listener.note(where_errors_of(column, errors[column]))
     listener.end(step.name)
 
 

@@ -186,6 +186,12 @@ class SourceColumnFeed(Feed):
                     placements.append(Placement(size, size))
                     continue
                 originals = originals or self._source.read(self._planned(self._plan, position)).images
+                if member_digest(originals[index]) != digest:
+                    raise SampleError(
+                        "source_changed",
+                        f"{self._plan[position].item} must be the picture that was stored, and is another by now. Put "
+                        f"it back, or take all as they are with --recompute image.",
+                    )
                 placements.append(placement_of(originals[index].data, size))
             self._placements[position] = placements
         return self._placements[position]

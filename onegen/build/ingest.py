@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from onegen.errors import SampleError
+from onegen.pixels.codec import JPEG_SIDE
 from onegen.pixels.phash import phash
 from onegen.pixels.sizes import fit
 from onegen.pixels.upright import Upright, cut, decode, in_srgb, open_header, silence_odd_metadata
@@ -24,7 +25,7 @@ from onegen.shards.index import IMAGE_FIELDS
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 """Formats whose bytes may pass through, with the name of the part."""
 _FORMATS: Mapping[str, tuple[str, int, Mapping[str, Any]]] = {
-    "jpg": ("JPEG", 65_500, {"quality": 95, "subsampling": 0}),
+    "jpg": ("JPEG", JPEG_SIDE, {"quality": 95, "subsampling": 0}),
     "png": ("PNG", 2**31 - 1, {"compress_level": 6}),
     "webp": ("WEBP", 16_383, {"lossless": True}),
 }

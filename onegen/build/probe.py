@@ -97,7 +97,7 @@ def _unseen(probe: NodeProbe) -> dict[str, str]:
             probe.store.delete(name)
         else:
             unseen[node["NodeManagerAddress"]] = (
-                f"writes to a {probe.store.url} of its own. Choose an OUT on storage that all nodes share."
+                f"has a folder {probe.store.url} of its own. Choose an OUT on storage that all nodes share."
             )
     return unseen
 

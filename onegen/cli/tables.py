@@ -17,7 +17,7 @@ from onegen.build.build import Summary
 from onegen.cli.lines import command, duration, make_console, print_line
 from onegen.config.recipe import Recipe
 from onegen.sample import PACKED, STATUSES
-from onegen.shards.manifest import Counts
+from onegen.shards.manifest import Counts, where_errors_of
 from onegen.weights.fetch import ModelStatus, State
 
 STATE_STYLES: Mapping[State, str] = {"ready": "green", "missing": "", "damaged": "red"}
@@ -71,9 +71,7 @@ def print_status(status: DatasetStatus, url: str) -> None:
     console.print(table)
     for column in status.columns:
         if column.where_errors:
-            print_line(
-                console, f"{column.name}: an expression was in error over {column.where_errors:,} row(s), which is no"
-            )
+            print_line(console, where_errors_of(column.name, column.where_errors))
     failed = sum(column.counts.failed for column in status.columns if column.name != PACKED)
     if failed:
         _print_failed(console, failed, status.failures, f"{command('failures', url)} lists them with their messages")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from onegen.config.bring import BRING
 from onegen.config.parse import Config, parse, parse_yaml
 from onegen.config.registry import available, find
 from onegen.errors import ConfigError, nearest
@@ -214,9 +215,15 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 def modules_of(recipe: Recipe) -> list[str]:
-    """Return the modules outside onegen that making a recipe's source and annotators would import."""
-    names = [str(options.get(USE, name)) for stage in recipe.stages for name, options in stage.annotators.items()]
-    return sorted(name for name in {*recipe.source, *names} if "." in name and not name.startswith("onegen."))
+    """Return the modules outside onegen that making a recipe's source, annotators and what it brings would import."""
+    entries = [*(stage.annotators for stage in recipe.stages), recipe.source.get(BRING)]
+    uses = [
+        str(options.get(USE, name) if isinstance(options, Mapping) else name)
+        for group in entries
+        if isinstance(group, Mapping)
+        for name, options in group.items()
+    ]
+    return sorted(name for name in {*recipe.source, *uses} if "." in name and not name.startswith("onegen."))
 
 
 def make_annotator(name: str, options: Mapping[str, Any]) -> tuple[str, Annotator]:

@@ -1,14 +1,12 @@
 """Workers on this machine: spawned processes on pipes, or (`--workers 0`) this process itself, for debugging."""
 
 import contextlib
-import ctypes
 import functools
 import multiprocessing
 import os
 import pickle
 import signal
 import struct
-import sys
 import threading
 import time
 import zlib
@@ -21,7 +19,7 @@ from types import FrameType, TracebackType
 
 from onegen.errors import Stopped
 from onegen.executor.contract import Died, Interrupt, Job, Loaded, Message, RowsStarted, Task
-from onegen.executor.process import OwnClock, resident_bytes
+from onegen.executor.process import OwnClock, end_with_parent, resident_bytes
 from onegen.executor.worker import THREAD_SETTINGS, describe_failure, load, load_for_good
 from onegen.storage.store import Store
 
@@ -33,7 +31,6 @@ READ_BYTES = 1 << 16
 MARK = b"1gen"
 HEADER = struct.Struct("!4sQI")
 """What precedes a pickled message on its way to the driver: the mark, its size and its CRC-32."""
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -289,9 +286,8 @@ def _report_failure(
 
 
 def _die_with_parent() -> None:
-    """End this process when its driver is gone, even in the middle of a hung batch that keeps every thread waiting."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """End this process when its driver is gone, also where the system does not see to it."""
+    end_with_parent()
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

@@ -43,6 +43,7 @@ from onegen.executor.contract import (
     Waiting,
 )
 from onegen.executor.machine import count_cores
+from onegen.executor.process import end_with_parent
 from onegen.executor.worker import THREAD_SETTINGS, describe_failure, load_for_good
 from onegen.sample import Resources
 
@@ -134,6 +135,7 @@ class _Worker:
 
     def __init__(self, job: Job, folder: str) -> None:
         self._job = job
+        end_with_parent()
         # Ray starts its processes where the node was started; paths of a recipe start from where the build was.
         if os.path.isdir(folder):
             os.chdir(folder)

@@ -18,7 +18,8 @@ four times as long over edge and depth maps and changed their size by 2 per cent
 
 
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-_JPEG_SIDE = 65_500  # of libjpeg; the format itself ends a little later
+JPEG_SIDE = 65_500
+"""Pixels a side that libjpeg writes at most; the format itself ends a little later."""
 
 
 def decode_image(data: bytes) -> np.ndarray:
@@ -45,9 +46,9 @@ def encode_picture(pixels: np.ndarray, extension: Literal["png", "jpg"]) -> byte
 
     Raises SampleError `too_large_for_jpeg`: no side of a JPEG may be longer than 65,500 pixels.
     """
-    if extension == "jpg" and max(pixels.shape[:2]) > _JPEG_SIDE:
+    if extension == "jpg" and max(pixels.shape[:2]) > JPEG_SIDE:
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-        raise SampleError("too_large_for_jpeg", f"a JPEG must have at most {_JPEG_SIDE:,} pixels a side, got {size}.")
+        raise SampleError("too_large_for_jpeg", f"a JPEG must have at most {JPEG_SIDE:,} pixels a side, got {size}.")
     options = _PNG if extension == "png" else _JPEG
     ok, data = cv2.imencode(f".{extension}", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
     assert ok, "RGB uint8 of such a size can be encoded"

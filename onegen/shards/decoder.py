@@ -7,7 +7,6 @@ A PNG says itself what its pixels are: 16 bits of depth stay 16, and the indices
 
 import io
 import json
-import warnings
 from typing import Any
 
 import numpy as np
@@ -35,11 +34,8 @@ def decode(name: str, data: bytes) -> Any:
 
 def _png(data: bytes) -> np.ndarray:
     """Return the pixels of a PNG as they are stored; colours as RGB uint8 (H,W,3)."""
-    with warnings.catch_warnings():
-        # Pillow says of 16 bits that they will be called otherwise one day.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        with Image.open(io.BytesIO(data)) as image:
-            pixels = np.asarray(
-                image if image.mode in ("L", "P") or image.mode.startswith("I") else image.convert("RGB")
-            )
+    with Image.open(io.BytesIO(data)) as image:
+        is_map = image.mode in ("L", "P") or image.mode.startswith("I")
+        pixels = np.asarray(image if is_map else image.convert("RGB"))
+    # Older versions of Pillow read 16 bits as 32.
     return pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint16)

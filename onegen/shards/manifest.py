@@ -67,6 +67,11 @@ class Run(Record):
     where_errors: int = Field(0, description="rows over which an expression was in error, which is no")
 
 
+def where_errors_of(column: str, count: int) -> str:
+    """Return what people are told of a column's rows over which an expression was in error."""
+    return f"{column}: an expression was in error over {count:,} row(s), which is no"
+
+
 class Producer(Record):
     """What made the column: name and version of the annotator or source, its weights and their licences."""
 

@@ -29,7 +29,6 @@ from onegen.sources.reading.json_metadata import json_annotation, provided_of
 from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes
 from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_text
 from onegen.sources.reading.tar import key_and_part, split_member
-from onegen.sources.reading.tar_index import TarIndex
 from onegen.sources.reading.tars import END, PARTS, ROW, Tars, member_name, named_parts, planned_parts
 from onegen.sources.reading.tree import FileTree
 from onegen.storage.spill import Spill, batched
@@ -132,12 +131,8 @@ class WebDataset(BringsFiles):
         (place,) = entry.places
         suffix, _ = split_place(place)
         file = next((file for file in item.sidecars if key_and_part(member_name(file))[1] == suffix), None)
-        file = file or self._index.find(item, suffix)
+        file = file or self._tars.part(item, suffix)
         return (value_in(member_name(file), self._tars.member(file), place) if file is not None else None,)
-
-    @cached_property
-    def _index(self) -> TarIndex:
-        return TarIndex(self._tree)
 
     @cached_property
     def _tars(self) -> Tars:

@@ -111,7 +111,7 @@ def test_nodes_that_cannot_do_the_work_are_named(tmp_path, answers):
     check_nodes(source, store)
     assert store.names(".tmp") == []
     answers(lambda question: {"10.0.0.1": question("a"), "10.0.0.2": None})
-    with pytest.raises(ConfigError, match=r"10\.0\.0\.2 writes to a .*out of its own"):
+    with pytest.raises(ConfigError, match=r"10\.0\.0\.2 has a folder .*out of its own"):
         check_nodes(source, store)
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -222,6 +223,25 @@ def test_a_retry_imports_what_the_dataset_names_only_where_it_is_trusted(
             assert "add --trust tests.plugins.tone" in result.stderr
     assert given == []
     assert invoke("retry", out, "--trust", "tests.plugins.tone").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"source": {"planted.module": "x"}},
+        {"source": {"folder": "x", "bring": {"map": {"use": "planted.module", "from": "a.png"}}}},
+        {"stages": [{"name": "look", "annotators": {"map": {"use": "planted.module"}}}]},
+    ],
+)
+def test_whatever_way_a_dataset_names_a_module_it_must_be_trusted(
+    out: Path, planted: dict[str, Any], given: list[Options]
+) -> None:
+    card = json.loads((out / "dataset.json").read_text())
+    card["recipe"] = {**card["recipe"], "stages": [], **planted}
+    (out / "dataset.json").write_text(json.dumps(card))
+    result = invoke("retry", out)
+    assert (result.exit_code, given) == (2, [])
+    assert "add --trust planted.module" in result.stderr
 
 
 @pytest.mark.parametrize("words", [("status",), ("failures",), ("verify",), ("show", "--out", "sheet.png")])

@@ -245,6 +245,21 @@ def test_a_file_that_was_mended_is_retried_to_the_digest_of_a_build_that_never_f
     assert run(made, out, retry=Retry()).digest == sound
 
 
+def test_a_map_is_never_laid_by_another_picture_than_the_one_that_was_stored(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "in")
+    made, out = recipe(source), tmp_path / "out"
+    sound = run(made, tmp_path / "sound").digest
+    photo, depth = tmp_path / "in/001.jpg", tmp_path / "in/001.depth.png"
+    depth.write_bytes(b"no picture")
+    run(made, out)
+    depth.write_bytes(SCENES[1].depth)
+    photo.write_bytes(SCENES[7].photo)
+    run(made, out, retry=Retry())
+    assert failures(out, "depth") == [("001.jpg", "source_changed")]
+    photo.write_bytes(SCENES[1].photo)
+    assert run(made, out, retry=Retry()).digest == sound
+
+
 def test_what_is_brought_stands_in_for_the_annotator(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "in")
     stages = [{"name": "named", "annotators": {"entities": {}}, "where": "detection.num_objects > 0"}]

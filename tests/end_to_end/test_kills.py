@@ -122,7 +122,5 @@ def test_a_driver_of_ray_that_is_killed_loses_and_doubles_nothing(tmp_path: Path
     # The next driver takes what the killed one left, whatever kind of workers it has itself.
     assert run(recipe, tmp_path / "out") == undisturbed
     assert packed(tmp_path / "out") == packed(tmp_path / "undisturbed")
-    assert set(commits.values()) == {1}, "a commit that was heard of was made again"
-    # Ray's workers outlive a killed driver for a moment, and may leave a half-written file behind the next one's sweep.
-    assert run(recipe, tmp_path / "out") == undisturbed
     assert strays(tmp_path / "out") == []
+    assert set(commits.values()) == {1}, "a commit that was heard of was made again"

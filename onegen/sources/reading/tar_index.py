@@ -1,9 +1,12 @@
-"""The members of a tar by key and part, for what a plan does not name: `bring` was written after it was made."""
+"""The members of a tar by key and part, where the plan does not say where they lie.
+
+`bring` was written after the plan was made, or the tar was written again since and its row has nothing to protect.
+"""
 
 import contextlib
 from collections import Counter
 
-from onegen.shards.plan import PlannedFile, PlannedItem
+from onegen.shards.plan import PlannedFile
 from onegen.sources.reading.tar import DamagedTar, key_and_part, member_uri, members
 from onegen.sources.reading.tree import FileTree, unreadable
 
@@ -16,13 +19,12 @@ class TarIndex:
         self._tar: PlannedFile | None = None
         self._members: dict[tuple[str, str], PlannedFile] = {}
 
-    def find(self, item: PlannedItem, part: str) -> PlannedFile | None:
-        """Return a part of an item's key as a plan has it, its etag that of the tar, which must be as planned.
+    def find(self, uri: str, etag: str | None, key: str, part: str) -> PlannedFile | None:
+        """Return a part of a key as a plan has it, of the tar that a member's etag means; without one as it is now.
 
-        Raises SampleError source_gone, source_changed or source_unreadable.
+        Of two by one name it is the first. Raises SampleError source_gone, source_changed or source_unreadable.
         """
-        uri, _, key = item.item.rpartition("#")
-        tar = self._tar_of(uri, item.images[0].etag)
+        tar = self._tar_of(uri, etag)
         if tar != self._tar:
             self._members = self._read(tar)
             self._tar = tar

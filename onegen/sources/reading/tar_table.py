@@ -22,7 +22,6 @@ from onegen.sources.reading.json_metadata import provided_of
 from onegen.sources.reading.metadata import METADATA, JsonTypes, check_kept, field_name, json_value
 from onegen.sources.reading.sidecar import sidecar_object, sidecar_text
 from onegen.sources.reading.tar import key_and_part, split_member
-from onegen.sources.reading.tar_index import TarIndex
 from onegen.sources.reading.tars import END, PARTS, Tars, member_name, named_parts, planned_parts
 from onegen.storage.spill import Spill, batched
 
@@ -110,12 +109,8 @@ class TarTable:
 
         Raises SampleError as `Tars.member` does, and brought_value.
         """
-        file = self._index.find(item, part_and_field(column)[0])
+        file = self.tars.part(item, part_and_field(column)[0])
         return value_in(member_name(file), self.tars.member(file), column) if file is not None else None
-
-    @cached_property
-    def _index(self) -> TarIndex:
-        return TarIndex(self.tars.files.tree)
 
     @property
     def _members(self) -> dict[str, str]:

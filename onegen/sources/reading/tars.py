@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from onegen.errors import ConfigError, SampleError
-from onegen.shards.plan import PlannedFile
+from onegen.shards.plan import PlannedFile, PlannedItem
 from onegen.sources.reading.files import Files
 from onegen.sources.reading.sidecar import sidecar_object
 from onegen.sources.reading.tar import (
@@ -24,6 +24,7 @@ from onegen.sources.reading.tar import (
     read_sparse,
     split_member,
 )
+from onegen.sources.reading.tar_index import TarIndex
 from onegen.sources.reading.tree import FileTree, unreadable
 
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
@@ -53,8 +54,7 @@ class Tars:
         reason = "compressed tars are not read, members are read at their offsets: unpack them to .tar"
         self.files = Files(pattern, (".tar",), option, dict.fromkeys(_COMPRESSED, reason))
         self._keyless: Counter[str] = Counter()
-        self._members_now: dict[PlannedFile, dict[str, TarMember]] = {}
-        """The members by name of the tar that was last looked at as it is now."""
+        self._index = TarIndex(self.files.tree)
 
     @property
     def _tree(self) -> FileTree:
@@ -101,19 +101,19 @@ class Tars:
         self._check(file, tar)
         return self._bytes(tar, member if file.etag is not None else self._member_now(tar, member))
 
+    def part(self, item: PlannedItem, part: str) -> PlannedFile | None:
+        """Return a part of an item's key that the plan need not name; raises SampleError as `TarIndex.find` does."""
+        tar, _, key = item.item.rpartition("#")
+        return self._index.find(tar, item.images[0].etag, key, part)
+
     def _member_now(self, tar: str, member: TarMember) -> TarMember:
         """Return where a member lies by now; raises SampleError source_gone where its tar has none of its name."""
-        file = PlannedFile(tar, *self._tree.state(tar))
-        if file not in self._members_now:
-            self._members_now.clear()
-            with self._open(file) as opened, contextlib.suppress(DamagedTar):
-                # A name that stands there twice is its first, as it was when the plan was made.
-                present = reversed(list(members(opened, file.size, Counter())))
-                self._members_now[file] = {candidate.name: candidate for candidate in present}
-        if member.name not in self._members_now.get(file, {}):
+        file = self._index.find(tar, None, *key_and_part(member.name))
+        planned = split_member(file.uri, file.size) if file is not None else None
+        if planned is None:
             path = self._tree.path(tar)
             raise SampleError("source_gone", f"{member.name} must be in {path}, and is no more. Put it back there.")
-        return self._members_now[file][member.name]
+        return planned[1]
 
     def _bytes(self, tar: str, member: TarMember) -> bytes:
         """Return the bytes of a member; raises SampleError source_unreadable, lost_link or too_sparse."""
