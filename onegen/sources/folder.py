@@ -37,7 +37,8 @@ from onegen.sources.reading.beside import (
     why_passed_over,
 )
 from onegen.sources.reading.bring import BringsFiles, split_place, value_in
-from onegen.sources.reading.coco import Coco, Pick
+from onegen.sources.reading.coco import Coco
+from onegen.sources.reading.columns import Pick
 from onegen.sources.reading.downloads import SUFFIX as TABLE_SUFFIX
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.json_metadata import json_annotation, provided_of

@@ -15,7 +15,8 @@ from onegen.config.parse import Config
 from onegen.config.registry import register
 from onegen.sample import Kind, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem
-from onegen.sources.reading.table import Pick, Table
+from onegen.sources.reading.columns import Pick
+from onegen.sources.reading.table import Table
 from onegen.sources.reading.table_source import TableSource
 
 

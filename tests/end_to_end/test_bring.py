@@ -27,7 +27,7 @@ from onegen.shards.column import ColumnReader
 from onegen.storage.local import LocalStore
 from tests.broken_stores import Crash, CrashingStore, KillingStore
 from tests.brought import COLUMNS, COUNT, ENTRIES, MAX_SIDE, SCENES, WRITE, Scene, png_of, write_folder, write_table
-from tests.exports import write_rows
+from tests.exports import tar_bytes, write_rows
 from tests.tiny import (
     column_files,
     committed,
@@ -355,3 +355,21 @@ def test_pairs_bring_a_map_of_each_picture(tmp_path: Path) -> None:
         assert image.values["others"][0]["height"] > 0
     with pytest.raises(ConfigError, match="bring.depth.from must name one column an image, such as {target: "):
         run(recipe({**described, "bring": {"depth": "d1"}}, kind="pair"), tmp_path / "no")
+
+
+def test_pairs_of_tars_bring_a_member_for_each_picture(tmp_path: Path) -> None:
+    members: list[tuple[str, bytes]] = []
+    for name, target, before in (("a", SCENES[0], SCENES[6]), ("b", SCENES[2], SCENES[8])):
+        members += [(f"{name}.target.png", target.photo), (f"{name}.source.png", before.photo)]
+        members += [(f"{name}.txt", b"make it so"), (f"{name}.d1.png", target.depth)]
+        members += [(f"{name}.d2.png", before.depth)] if name == "b" else []
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/pairs.tar").write_bytes(tar_bytes(members))
+    described = {"pairs": str(tmp_path / "in/*.tar"), "target": "target.png", "source": "source.png"}
+    brought = {"depth": {"from": {"target": "d1.png", "source": "d2.png"}}}
+    out = tmp_path / "out"
+    run(recipe({**described, "instruction": "txt", "bring": brought}, kind="pair"), out)
+    assert statuses(out, IMAGE) == ["ok", "ok"]
+    assert statuses(out, "depth") == ["filtered absent", "ok"], "the first has no map of its source"
+    assert [part.name for part in rows(out, "depth")[1].parts] == ["depth.png", "img1.depth.png"]
+    assert list(verify(dataset(out), full=True)) == []

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from onegen.errors import SampleError
+from onegen.sources.reading.columns import Pick
 from onegen.sources.reading.sidecar import sidecar_object
 
-Pick = Literal["first", "longest"]
-"""Which caption of several counts."""
 _LISTS = ("images", "annotations", "licenses")
 
 

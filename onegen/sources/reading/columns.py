@@ -5,9 +5,12 @@ the chosen columns are looked up by the same rule, so that a worker needs no sch
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
+
+Pick = Literal["first", "longest"]
+"""Which entry of a list of texts counts: the first that is not blank, or the one of most characters."""
 
 
 def column_type(schema: pa.Schema | pa.StructType, name: str) -> pa.DataType | None:

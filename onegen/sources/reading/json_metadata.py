@@ -1,6 +1,7 @@
 """What is kept of the JSON beside an image, as the column `metadata`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -27,6 +28,11 @@ def provided_of(types: Mapping[str, pa.DataType], keep: tuple[str, ...] | None, 
 def json_annotation(name: str, data: bytes, provides: Mapping[str, Provides], item: str) -> Annotation:
     """Return what is kept of a JSON file; raises SampleError bad_sidecar, or bad_metadata for what does not fit."""
     known = {field_name(spoken): value for spoken, value in sidecar_object(name, data).items()}
+    return kept_annotation(known, provides, item)
+
+
+def kept_annotation(known: Mapping[str, Any], provides: Mapping[str, Provides], item: str) -> Annotation:
+    """Return what is kept of what is known by field; raises SampleError bad_metadata for what does not fit."""
     fields = provides[METADATA].fields
     values = {field: json_value(known.get(field), kind) for field, kind in fields.items()}
     for field, kind in fields.items():

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -19,7 +19,7 @@ from onegen.config.bring import BringEntry
 from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
-from onegen.sources.reading.columns import column_names, column_type, column_value, is_picture, is_text, is_texts
+from onegen.sources.reading.columns import Pick, column_names, column_type, column_value, is_picture, is_text, is_texts
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, KeptTypes, check_kept, field_name, kept, kept_type, provided
@@ -36,8 +36,6 @@ from onegen.sources.reading.rows import (
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS
 
-Pick = Literal["first", "longest"]
-"""Which entry of a list of texts counts: the first that is not blank, or the one of most characters."""
 _URLS = ("url", "image_url", "img_url", "urls")
 """How a column of places to download pictures from is called, in lower case."""
 _OTHER_TABLES = (".arrow", ".csv", ".feather", ".jsonl", ".parquet.gz", ".tsv")

@@ -16,10 +16,10 @@ from onegen.config.bring import BringEntry
 from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
-from onegen.sources.reading.bring import value_in
+from onegen.sources.reading.bring import split_place, value_in
 from onegen.sources.reading.columns import column_value
-from onegen.sources.reading.json_metadata import provided_of
-from onegen.sources.reading.metadata import METADATA, JsonTypes, check_kept, field_name, json_value
+from onegen.sources.reading.json_metadata import kept_annotation, provided_of
+from onegen.sources.reading.metadata import METADATA, JsonTypes, field_name
 from onegen.sources.reading.sidecar import sidecar_object, sidecar_text
 from onegen.sources.reading.tar import key_and_part, split_member
 from onegen.sources.reading.tars import END, PARTS, Tars, member_name, named_parts, planned_parts
@@ -95,11 +95,7 @@ class TarTable:
         known = {field_name(name): value for name, value in (row.json(_JSON) if self.keep else {}).items()}
         if self.url is not None:
             known["url"] = row.value(self.url)
-        fields = provides[METADATA].fields
-        values = {name: json_value(known.get(name), kind) for name, kind in fields.items()}
-        for name, kind in fields.items():
-            check_kept(name, values[name], kind, item.item)
-        return {METADATA: Annotation(values)}
+        return {METADATA: kept_annotation(known, provides, item.item)}
 
     def check_brought(self, entries: Mapping[str, BringEntry]) -> None:
         """Raise nothing: which keys have a member is told by their rows."""
@@ -109,7 +105,7 @@ class TarTable:
 
         Raises SampleError as `Tars.member` does, and brought_value.
         """
-        file = self.tars.part(item, part_and_field(column)[0])
+        file = self.tars.part(item, split_place(column)[0])
         return value_in(member_name(file), self.tars.member(file), column) if file is not None else None
 
     @property
@@ -117,7 +113,7 @@ class TarTable:
         """Return the part each option is read from."""
         words = {**self.texts, **self.phrases, "url": self.url}
         named = {**self.pictures, **{option: name for option, name in words.items() if name is not None}}
-        return {option: part_and_field(name)[0] for option, name in named.items()}
+        return {option: split_place(name)[0] for option, name in named.items()}
 
     def _refuse_unknown(self, spill: Spill) -> None:
         rows = (row for batch in spill.query("SELECT DISTINCT part FROM parts") for row in batch.to_pylist())
@@ -186,8 +182,8 @@ class TarRow:
 
     def value(self, name: str) -> Any:
         """Return the text of a member, or what a field of one that is JSON says; None where there is none."""
-        part, field = part_and_field(name)
-        if field is not None:
+        part, field = split_place(name)
+        if field:
             about = self.json(part)
             try:
                 return column_value(about, field)
@@ -204,10 +200,3 @@ class TarRow:
     def _named(self, part: str) -> Sequence[PlannedFile]:
         files = (*self.item.images, *self.item.sidecars)
         return [file for file in files if key_and_part(member_name(file))[1] == part]
-
-
-def part_and_field(name: str) -> tuple[str, str | None]:
-    """Return the part of a name, and the field of its JSON: `meta.json.a.b` is the field `a.b` of `meta.json`."""
-    steps = name.split(".")
-    end = next((index + 1 for index, step in enumerate(steps[:-1]) if step.lower() == _JSON), len(steps))
-    return ".".join(steps[:end]).lower(), ".".join(steps[end:]) or None
