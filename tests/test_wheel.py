@@ -60,10 +60,10 @@ def test_the_wheel_holds_code_recipes_and_schemas_and_no_tests(wheel):
 def test_recipes_and_schemas_are_found_in_the_package(installed, tmp_path):
     program = (
         "import json, onegen, onegen.cli.schemas\n"
-        "from onegen.config.shipped import recipe_path, shipped_folder\n"
-        "recipe = json.loads((shipped_folder('schemas') / 'recipe.json').read_text())\n"
-        "print(json.dumps([onegen.__file__, str(shipped_folder()), str(recipe_path('quickstart')), recipe['$id'],\n"
-        "    onegen.cli.schemas.out_of_date(shipped_folder('schemas'))]))"
+        "from onegen.config.shipped import recipe_path, shipped\n"
+        "recipe = json.loads((shipped('schemas') / 'recipe.json').read_text())\n"
+        "print(json.dumps([onegen.__file__, str(shipped()), str(recipe_path('quickstart')), recipe['$id'],\n"
+        "    onegen.cli.schemas.out_of_date(shipped('schemas'))]))"
     )
     module, folder, recipe, schema, stale = json.loads(run(installed, tmp_path, "-c", program))
     package = str(installed / "onegen")
@@ -72,6 +72,8 @@ def test_recipes_and_schemas_are_found_in_the_package(installed, tmp_path):
     assert recipe == f"{package}/_shipped/pipelines/quickstart.yaml"
     assert schema == "urn:onegen:schema:1:recipe"
     assert stale == []
+    constraints = run(installed, tmp_path, "-m", "onegen", "constraints")
+    assert constraints == (ROOT / "constraints.txt").read_text()
 
 
 def test_a_dataset_is_built_from_it(installed, tmp_path):

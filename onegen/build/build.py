@@ -4,8 +4,7 @@ Run it with `onegen build RECIPE OUT`. Whatever stopped a build, the same comman
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -13,14 +12,14 @@ from typing import Protocol
 from onegen.build.card import OpenCard, describe
 from onegen.build.jobs import Permissions
 from onegen.build.pending import unmatched_retry
-from onegen.build.probe import check_cluster, check_nodes
+from onegen.build.probe import check_cluster, check_machine
+from onegen.build.provided import provided_types
 from onegen.build.steps import Step, downstream
 from onegen.build.work import Options, Work, check_committed, prepare
+from onegen.build.workers import WORKERS_PER_CORE, most_workers, num_workers, pool, session, workers_asked
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError, Stopped
-from onegen.executor.contract import Job, Pool, ShardResult, Task
-from onegen.executor.local import InProcessPool, LocalPool
-from onegen.executor.machine import count_cores
+from onegen.executor.contract import Job, ShardResult, Task
 from onegen.executor.supervisor import Supervisor
 from onegen.sample import IMAGE, PACKED
 from onegen.shards.dataset import Card, ColumnSummary, Dataset
@@ -30,8 +29,6 @@ from onegen.shards.sweep import sweep
 from onegen.sources import passed_over
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
-
-WORKERS_PER_CORE = 8
 
 
 class Listener(Protocol):
@@ -83,7 +80,9 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
     work = prepare(recipe, store, options)
     try:
         check_committed(work)
-        with lease(store), _session(work):
+        check_machine(work)
+        with lease(store), session(work):
+            check_cluster(work)
             # Again: another driver may have made the dataset since.
             check_committed(work)
             return _build(work, listener)
@@ -133,10 +132,10 @@ def _announce(work: Work, listener: Listener) -> None:
     if permitted:
         after = ", ".join(downstream(work.steps, set(permitted))) or "nothing"
         listener.note(f"recompute {', '.join(sorted(permitted))}; {after} follows where its inputs change")
-    asked = max(_workers_asked(step, work.options) or 0 for step in work.steps)
-    if work.options.address is None and asked > _most_workers():
+    asked = max(workers_asked(step, work.options) or 0 for step in work.steps)
+    if work.options.address is None and asked > most_workers():
         listener.note(
-            f"{asked:,} workers were asked for; this machine gets {_most_workers()}, {WORKERS_PER_CORE} for each core"
+            f"{asked:,} workers were asked for; this machine gets {most_workers()}, {WORKERS_PER_CORE} for each core"
         )
     unmatched = unmatched_retry(work.dataset, work.permissions)
     if unmatched:
@@ -149,7 +148,8 @@ def _pin_plan(work: Work, listener: Listener) -> OpenCard:
     card = dataset.card()
     if card is not None:
         _compare_source(work, card, listener)
-        return OpenCard(dataset, describe(recipe, source, card.plan, card.limit, card.columns))
+        plan = card.plan.model_copy(update={"provides": provided_types(source)})
+        return OpenCard(dataset, describe(recipe, source, plan, card.limit, card.columns))
     listener.note(f"listing {source.root}")
     plan = make_plan(dataset.store, source.listing(), recipe.samples_per_shard, work.options.limit)
     if plan.items == 0:
@@ -157,7 +157,7 @@ def _pin_plan(work: Work, listener: Listener) -> OpenCard:
             f"source must hold at least one image, got none in {source.root}. Check the path and file types."
         )
     listener.note(f"planned {plan.items:,} items in {plan.shards:,} shards")
-    plan = plan.model_copy(update={"passed_over": dict(passed_over(source))})
+    plan = plan.model_copy(update={"passed_over": dict(passed_over(source)), "provides": provided_types(source)})
     for line in plan.omissions():
         listener.note(line)
     card_file = OpenCard(dataset, describe(recipe, source, plan, work.options.limit, {}))
@@ -172,9 +172,16 @@ def _compare_source(work: Work, card: Card, listener: Listener) -> None:
             f"planned with --limit {card.limit}: the dataset ends after {card.plan.items:,} items of "
             f"{card.source_root}. Build into another OUT for all of them."
         )
-    if not getattr(work.source, "is_listing_cheap", True):
+    if not work.reads_source or not getattr(work.source, "is_listing_cheap", True):
         return
-    changes = compare_plan(work.dataset.store, card.plan.shards, work.source.listing())
+    try:
+        changes = compare_plan(work.dataset.store, card.plan.shards, work.source.listing())
+    except ConfigError as error:
+        asked = work.permissions.permitted | work.permissions.retries.keys()
+        if IMAGE in asked or len(work.dataset.shards(IMAGE)) < card.plan.shards:
+            raise
+        listener.note(f"all images are stored, so the build goes on without its source: {error}")
+        return
     new = 0 if card.limit is not None else changes.new
     if new or changes.changed or changes.gone:
         listener.note(
@@ -208,9 +215,9 @@ def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener) -> Non
             listener.committed(step.name, manifest)
 
     def on_workers(job: Job, tasks: Sequence[Task]) -> None:
-        workers = min(len(tasks), _num_workers(step, work.options))
+        workers = min(len(tasks), num_workers(step, work.options))
         tick = partial(listener.waiting, step.name)
-        Supervisor(_pool(step, job, work), work.recipe.limits, workers, commit, tick).run(tasks)
+        Supervisor(pool(step, job, work), work.recipe.limits, workers, commit, tick).run(tasks)
 
     if tasks:
         step.run(work.dataset, tasks, commit, on_workers)
@@ -229,60 +236,6 @@ def _require_whole(step: Step, dataset: Dataset, num_shards: int) -> None:
                 f"step {step.name!r} must commit every shard of {column}, and ended without {len(absent)} of "
                 f"{num_shards}, first {absent[0]:06d}. Run the same command again."
             )
-
-
-def _num_workers(step: Step, options: Options) -> int:
-    """Return how many workers a step gets: the command's word, else the recipe's, else one per core and GPU share.
-
-    One machine takes no more than `_most_workers`; a cluster has its own limits.
-    """
-    asked = _workers_asked(step, options)
-    if asked is None:
-        return count_cores()
-    return asked if options.address is not None else min(asked, _most_workers())
-
-
-def _workers_asked(step: Step, options: Options) -> int | None:
-    return options.workers if options.workers is not None else step.workers
-
-
-def _most_workers() -> int:
-    """Return how many workers this machine can take: more only wait for each other, and for memory."""
-    return WORKERS_PER_CORE * count_cores()
-
-
-@contextmanager
-def _session(work: Work) -> Iterator[None]:
-    """Give the block what the workers live in: a Ray session whose nodes can do the work, or this machine alone.
-
-    Raises ConfigError where a step's workers could never start, or would fail every row.
-    """
-    steps, options = work.wanted_steps(), work.options
-    if options.executor == "local":
-        yield
-        return
-    try:
-        from onegen.executor.ray import ray_session
-    except ModuleNotFoundError as error:
-        raise ConfigError("--executor ray needs Ray. Install it with: pip install 'onegen[ray]'.") from error
-    cores = max((_num_workers(step, options) * step.resources.num_cpus for step in work.steps), default=1)
-    with ray_session(options.address, cores):
-        check_cluster(steps)
-        check_nodes(work.source, work.dataset.store)
-        yield
-
-
-def _pool(step: Step, job: Job, work: Work) -> Pool:
-    options = work.options
-    if options.workers == 0 or (options.workers is None and step.workers == 0):
-        return InProcessPool(job)
-    if options.executor == "ray":
-        from onegen.executor.ray import RayPool
-
-        return RayPool(job, step.resources)
-    # The recipe's own word is a limit; what annotators declare is what Ray sets aside for them.
-    memory = next((stage.memory for stage in work.recipe.stages if stage.name == step.name), None)
-    return LocalPool(job, memory or 0)
 
 
 def _finish(work: Work, card: OpenCard, listener: Listener) -> Summary:

@@ -6,50 +6,75 @@ shard. docs/build.md.
 
 import platform
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 
 import fsspec
 
 from onegen.build.steps import Step
+from onegen.build.work import Work
 from onegen.errors import ConfigError
 from onegen.executor.machine import count_gpus
 from onegen.sample import Resources
-from onegen.sources import Source
 from onegen.storage.local import TEMPORARY
 from onegen.storage.store import Store
 
 
-def check_machine(steps: Sequence[Step]) -> None:
-    """Raise ConfigError for a step that asks for GPUs which this machine does not have."""
-    greedy = [step for step in steps if step.resources.num_gpus]
-    present = count_gpus() if greedy else 0
-    for step in greedy:
-        if step.resources.num_gpus > present:
-            raise ConfigError(_no_room(step, f"this machine has {present} GPU(s)"))
+def check_machine(work: Work) -> None:
+    """Raise ConfigError for a step that asks for GPUs which this machine, where it is to run, does not have."""
+    if work.options.address is None:
+        _refuse(lacking_here(step) for step in work.wanted_steps())
 
 
-def check_cluster(steps: Sequence[Step]) -> None:
-    """Raise ConfigError for a step whose workers no node of the cluster has room for. A Ray session must be up."""
-    from onegen.executor.nodes import alive_nodes, has_place
+def check_cluster(work: Work) -> None:
+    """Raise ConfigError for workers no node has room for, and naming a node that cannot read the source or write OUT.
 
-    for step in steps:
-        if not has_place(step.resources):
-            rooms = "; ".join(_room(node["NodeManagerAddress"], node["Resources"]) for node in alive_nodes())
-            raise ConfigError(_no_room(step, f"no node of the cluster has them ({rooms})"))
-
-
-def check_nodes(source: Source, store: Store) -> None:
-    """Raise ConfigError naming a node that cannot read the source or write OUT. A Ray session must be up."""
-    from onegen.executor.nodes import ask_each
-
-    probe = NodeProbe(store, source.root, versions(), uuid.uuid4().hex)
-    problems = {address: problem for address, problem in ask_each(probe).items() if problem}
-    problems |= {} if problems else _unseen(probe)
+    Local workers need no such check; for others a Ray session must be up.
+    """
+    if work.options.executor == "local":
+        return
+    _refuse(lacking_on_cluster(step) for step in work.wanted_steps())
+    problems = {address: lacking for address, lacking in lacking_on_nodes(work).items() if lacking}
     if problems:
         lines = [f"  {address} {problem}" for address, problem in problems.items()]
         raise ConfigError("\n".join(["every node must be able to do the work:", *lines]))
+
+
+def lacking_here(step: Step) -> str | None:
+    """Return why this machine has no GPUs for a worker of a step, None where it has."""
+    present = count_gpus() if step.resources.num_gpus else 0
+    return _no_room(step, f"this machine has {present} GPU(s)") if step.resources.num_gpus > present else None
+
+
+def lacking_on_cluster(step: Step) -> str | None:
+    """Return why no node has room for a worker of a step, None where one has. A Ray session must be up."""
+    from onegen.executor.nodes import alive_nodes, has_place
+
+    if has_place(step.resources):
+        return None
+    rooms = "; ".join(_room(node["NodeManagerAddress"], node["Resources"]) for node in alive_nodes())
+    return _no_room(step, f"no node of the cluster has them ({rooms})")
+
+
+def lacking_on_nodes(work: Work) -> dict[str, str | None]:
+    """Return by address what each node cannot do: read the source, write OUT; None for one that can.
+
+    A Ray session must be up.
+    """
+    from onegen.executor.nodes import ask_each
+
+    root = work.source.root if work.reads_source else None
+    probe = NodeProbe(work.dataset.store, root, versions(), uuid.uuid4().hex)
+    answers = ask_each(probe)
+    unseen = _unseen(probe)
+    return {address: answer or unseen.get(address) for address, answer in answers.items()}
+
+
+def _refuse(problems: Iterable[str | None]) -> None:
+    for problem in problems:
+        if problem is not None:
+            raise ConfigError(problem)
 
 
 def versions() -> dict[str, str]:
@@ -59,10 +84,13 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class NodeProbe:
-    """What each node is asked, by its id: to have our versions, to see the source, to write a file into OUT."""
+    """What each node is asked, by its id: to have our versions, to see the source, to write a file into OUT.
+
+    `source_root` is None where nothing will be read from the source.
+    """
 
     store: Store
-    source_root: str
+    source_root: str | None
     versions: dict[str, str]
     mark: str
 
@@ -72,9 +100,8 @@ class NodeProbe:
         for name, version in self.versions.items():
             if here[name] != version:
                 return f"has {name} {here[name]}, the driver {version}. Install the same."
-        fs, path = fsspec.url_to_fs(self.source_root)
         try:
-            if not fs.exists(path):
+            if self.source_root is not None and not _exists(self.source_root):
                 return f"cannot see the source {self.source_root}. Put it on storage that all nodes share."
             self.store.write(self.file(node), self.mark.encode())
         except OSError as error:
@@ -84,6 +111,11 @@ class NodeProbe:
     def file(self, node: str) -> str:
         """Return the name of the file that a node writes."""
         return f"{TEMPORARY}/{uuid.uuid5(uuid.UUID(self.mark), node).hex}"
+
+
+def _exists(url: str) -> bool:
+    fs, path = fsspec.url_to_fs(url)
+    return bool(fs.exists(path))
 
 
 def _unseen(probe: NodeProbe) -> dict[str, str]:

@@ -7,12 +7,12 @@ from typing import Any, Literal
 from onegen.build.assemble import make_steps
 from onegen.build.jobs import Permissions
 from onegen.build.pending import refuse_changed_options
-from onegen.build.probe import check_machine
+from onegen.build.provided import pin_provided
 from onegen.build.steps import Step, downstream, find_columns
-from onegen.config.recipe import Recipe, make_source
+from onegen.config.recipe import SOURCE, Recipe, make_source
 from onegen.errors import ConfigError, nearest
 from onegen.executor.contract import Retry
-from onegen.sample import PACKED, SELECT
+from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.dataset import Dataset
 from onegen.sources import Source
 from onegen.storage.store import Store
@@ -54,17 +54,21 @@ class Work:
         only = {column for name in self.options.only for column in find_columns(self.steps, name)}
         return [step for step in self.steps if not only or only & {*step.columns, step.name}]
 
+    @property
+    def reads_source(self) -> bool:
+        """Whether a step runs that reads the source: what is stored already is annotated without it."""
+        return any(step.name in (IMAGE, SOURCE) for step in self.wanted_steps())
+
 
 def prepare(recipe: Recipe, store: Store, options: Options) -> Work:
     """Return what a recipe and options ask for; raises ConfigError for anything wrong with them."""
-    source = make_source(recipe.source)
+    source, dataset = make_source(recipe.source), Dataset(store)
+    card = dataset.card()
+    if card is not None:
+        pin_provided(source, recipe.source, card, options.recompute)
     steps = make_steps(recipe, source, store)
-    dataset = Dataset(store)
     _check_options(steps, dataset, options)
-    work = Work(recipe, options, dataset, source, steps, _permissions(steps, options))
-    if options.address is None:
-        check_machine(work.wanted_steps())
-    return work
+    return Work(recipe, options, dataset, source, steps, _permissions(steps, options))
 
 
 def check_committed(work: Work) -> None:

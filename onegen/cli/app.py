@@ -16,11 +16,21 @@ from typer.core import TyperCommand, TyperGroup
 
 from onegen import __version__
 from onegen.cli import build, data, models
+from onegen.cli.constraints import constraints
+from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
 from onegen.cli.sample import sample
 from onegen.errors import ConfigError, LeaseHeld, Stopped
 
-TORCH_PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "tokenizers", "accelerate", "matplotlib")
+EXTRAS = {
+    **dict.fromkeys(
+        ("torch", "diffusers", "transformers", "safetensors", "tokenizers", "accelerate", "matplotlib"), "torch"
+    ),
+    **dict.fromkeys(("ai_edge_litert", "dlib", "h5py", "onnx"), "annotators"),
+    "ray": "ray",
+    "webdataset": "demo",
+}
+"""Packages that an extra brings, by the extra."""
 HELP = {"help_option_names": ["-h", "--help"]}
 P = ParamSpec("P")
 
@@ -35,10 +45,11 @@ def guarded(verb: Callable[P, ExitCode | None]) -> Callable[P, None]:
         except ConfigError as error:
             _leave(f"error: {error}", ExitCode.USAGE)
         except ModuleNotFoundError as error:
-            if error.name not in TORCH_PACKAGES:
+            if error.name not in EXTRAS:
                 raise
             _leave(
-                f"error: this needs the package {error.name}. Install it with: pip install 'onegen[torch]'",
+                f"error: this needs the package {error.name}. Install it with: "
+                f"pip install 'onegen[{EXTRAS[error.name]}]'",
                 ExitCode.USAGE,
             )
         except (Stopped, LeaseHeld) as error:
@@ -107,7 +118,17 @@ def _top(
     pass
 
 
-for _verb in (build.build, build.retry, data.status, data.failures, data.verify, data.show, sample):
+for _verb in (
+    build.build,
+    build.retry,
+    doctor,
+    data.status,
+    data.failures,
+    data.verify,
+    data.show,
+    sample,
+    constraints,
+):
     app.command(cls=Verb)(guarded(_verb))
 
 models_app = typer.Typer(

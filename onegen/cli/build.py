@@ -44,14 +44,18 @@ WorkersOption = Annotated[
 ]
 
 
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="YAML file, or the name of one that ships: quickstart.", show_default=False),
+]
+OutArgument = Annotated[
+    str, typer.Argument(metavar="OUT", help="Folder or fsspec URL to build into.", show_default=False)
+]
+
+
 def build(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE", help="YAML file, or the name of one that ships: quickstart.", show_default=False
-        ),
-    ],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or fsspec URL to build into.", show_default=False)],
+    recipe: RecipeArgument,
+    out: OutArgument,
     executor: ExecutorOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
@@ -94,7 +98,7 @@ def build(
     with reading(out) as opened:
         store = opened.store
     steps, again, unwanted = (tuple(names or ()) for names in (only, recompute, drop))
-    options = Options(_kind(executor, address), address, workers, steps, again, limit=limit, drop=unwanted)
+    options = Options(kind_of(executor, address), address, workers, steps, again, limit=limit, drop=unwanted)
     if dry_run:
         from onegen.build.dry_run import describe
 
@@ -132,12 +136,12 @@ def retry(
         card = opened.require_card()
     loaded = parse(Recipe, card.recipe, f"recipe of {dataset}")
     _require_trust(loaded, trust or (), dataset)
-    options = Options(_kind(executor, address), address, workers, retry=Retry(reason), retry_stage=stage)
+    options = Options(kind_of(executor, address), address, workers, retry=Retry(reason), retry_stage=stage)
     with _folder_of(card):
         return _run(loaded, store, options)
 
 
-def _kind(executor: Executor | None, address: str | None) -> Literal["local", "ray"]:
+def kind_of(executor: Executor | None, address: str | None) -> Literal["local", "ray"]:
     """Return the kind of workers: who names a cluster means Ray."""
     if executor is not None:
         return executor.value

@@ -14,6 +14,7 @@ from rich.text import Text
 from onegen.audit.failures import Failure
 from onegen.audit.status import DatasetStatus
 from onegen.build.build import Summary
+from onegen.build.doctor import Check
 from onegen.cli.lines import command, duration, make_console, print_line
 from onegen.config.recipe import Recipe
 from onegen.sample import PACKED, STATUSES
@@ -132,6 +133,12 @@ def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
             facts = f"  {row.file:{wide}}  {row.licence:12}  sha256 {row.sha256}"
             print_line(console, Text.assemble("  ", state, facts))
     print_line(console, f"in {folder}; bring what is missing with `onegen models fetch`")
+
+
+def print_check(check: Check) -> None:
+    """Print what the doctor found of one thing; the lines of a long message stand below each other."""
+    state = ("ok      ", "green") if check.is_well else ("missing ", "red")
+    print_line(make_console(), Text.assemble(state, (f"{check.subject}: ", "bold"), check.found))
 
 
 def _counts_table(*before: str, after: Sequence[str] = ()) -> Table:

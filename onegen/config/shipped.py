@@ -1,4 +1,4 @@
-"""The data folders that ship with onegen, in the wheel and in a checkout, and the recipes in them."""
+"""What ships with onegen beside its code, in the wheel and in a checkout: recipes, schemas, constraints."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Literal
 from onegen.errors import ConfigError, nearest
 
 
-def shipped_folder(name: Literal["pipelines", "schemas"] = "pipelines") -> Path:
-    """Return a shipped folder: inside the package once installed, at the top of a checkout before."""
+def shipped(name: Literal["pipelines", "schemas", "constraints.txt"] = "pipelines") -> Path:
+    """Return a shipped folder or file: inside the package once installed, at the top of a checkout before."""
     package = Path(str(files("onegen")))
     inside = package / "_shipped" / name
-    return inside if inside.is_dir() else package.parent / name
+    return inside if inside.exists() else package.parent / name
 
 
 def recipe_path(name: str) -> Path:
@@ -22,7 +22,7 @@ def recipe_path(name: str) -> Path:
     path = Path(name)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path
-    shipped = {file.stem: file for file in sorted(shipped_folder().glob("**/*.yaml"))}
-    if name not in shipped:
-        raise ConfigError(f"recipe must be a YAML file or one that ships, got {name!r}; {nearest(name, list(shipped))}")
-    return shipped[name]
+    known = {file.stem: file for file in sorted(shipped().glob("**/*.yaml"))}
+    if name not in known:
+        raise ConfigError(f"recipe must be a YAML file or one that ships, got {name!r}; {nearest(name, list(known))}")
+    return known[name]

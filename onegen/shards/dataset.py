@@ -44,6 +44,9 @@ class PlanSummary(Record):
     items: int = Field(description="number of items")
     digest: str = Field(description="SHA-256 over item ids, files, sizes and versions, one item a line")
     passed_over: dict[str, int] = Field({}, description="files and folders left out when it was made, by reason")
+    provides: dict[str, dict[str, Any]] | None = Field(
+        None, description="columns the source provides, and the types of their fields, where its files were looked at"
+    )
 
     def omissions(self) -> list[str]:
         """Return what was left out when the plan was made, a line a reason."""

@@ -77,6 +77,15 @@ class CountsPassedOver(Protocol):
 
 
 @runtime_checkable
+class PinsProvides(Protocol):
+    """What a source has beside its contract that must look at its files to know what it `provides`."""
+
+    def pin(self, provides: Mapping[str, Provides]) -> None:
+        """Take what a look found when the plan was made as what it provides: nothing is looked at again."""
+        ...
+
+
+@runtime_checkable
 class Brings(Protocol):
     """What a source has beside its contract whose recipes may say `bring`: the entries, and what stands there.
 

@@ -10,7 +10,6 @@ could not be downloaded is planned and fails as `download_failed`, and what it s
 each) becomes the column `metadata`.
 """
 
-import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,6 +41,7 @@ from onegen.sources.reading.columns import Pick
 from onegen.sources.reading.downloads import SUFFIX as TABLE_SUFFIX
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.json_metadata import json_annotation, provided_of
+from onegen.sources.reading.looking import Looks
 from onegen.sources.reading.metadata import METADATA, KeptTypes
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill, batched
@@ -84,7 +84,7 @@ SELECT count(*) AS files FROM files WHERE NOT is_image AND nfc_normalize(stem) N
 
 @register("sources", "folder")
 @dataclass(frozen=True)
-class Folder(BringsFiles):
+class Folder(Looks, BringsFiles):
     """Images under `folder`, a path or fsspec URL; `sidecars: false` ignores captions and licences beside them.
 
     `keep` lists what img2dataset says of its downloads that becomes the column `metadata`; null keeps all. `coco` names
@@ -120,18 +120,13 @@ class Folder(BringsFiles):
         fs, path = fsspec.url_to_fs(self.folder)
         return FileTree(fs, str(path).rstrip("/"))
 
-    def __getstate__(self) -> dict[str, Any]:
-        known = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
-        return {option.name: getattr(self, option.name) for option in dataclasses.fields(self)} | known
-
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
         return self._tree.root
 
-    @cached_property
-    def provides(self) -> Mapping[str, Provides]:
-        """What img2dataset says of its downloads: the column `metadata`, none of other folders.
+    def look(self) -> Mapping[str, Provides]:
+        """Return what img2dataset says of its downloads: the column `metadata`, none of other folders.
 
         Raises ConfigError for a kept name that no table has.
         """

@@ -45,8 +45,8 @@ class Pairs(TableSource):
     side, each half within `margin` pixels on every side, the target on the `target_side`. Further columns are named by
     `instruction` (text, or a list of paraphrases whose first is taken) or `subject`, and by `target_caption`,
     `source_caption`, `licence`, `attribution`, `url` and `keep`; licence and attribution are of both images. With
-    `url`, `keep` or `bring` the footers of all files, of tars with `keep` all `key.json`, are read whenever a build
-    starts. `bring` names columns of the dataset and for each image the one of the table that holds it:
+    `url` or `keep` the footers of all files, of tars with `keep` all `key.json`, are read when the plan is made.
+    `bring` names columns of the dataset and for each image the one of the table that holds it:
     {depth: {from: {target: depth_after, source: depth_before}}}.
     """
 

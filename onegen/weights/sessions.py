@@ -12,7 +12,6 @@ when its first model is loaded.
 
 import functools
 import hashlib
-import importlib.util
 import os
 import sys
 import zipfile
@@ -28,6 +27,7 @@ import numpy as np
 from onegen.errors import ConfigError
 from onegen.sample import Weights
 from onegen.weights.fetch import PackagedFile
+from onegen.weights.runtimes import require_package
 from onegen.weights.table import ModelFile
 
 if TYPE_CHECKING:
@@ -127,12 +127,6 @@ def session_of(graph: Path | bytes) -> "onnxruntime.InferenceSession":
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def require_package(module: str, package: str) -> None:
-    """Check, without importing it, that a runtime is installed; raises ConfigError saying how to install it."""
-    if importlib.util.find_spec(module) is None:
-        raise ConfigError(f"package {package} must be installed, and is not. Run: pip install {package}")
 
 
 @functools.cache

@@ -3,15 +3,15 @@
 PYTHONPATH=. python -m pytest tests/build/test_probe.py
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from onegen.build import probe
-from onegen.build.probe import NodeProbe, check_cluster, check_machine, check_nodes, versions
-from onegen.config.recipe import make_source
+from onegen.build.probe import NodeProbe, check_cluster, check_machine, versions
+from onegen.build.work import Options, Work, prepare
 from onegen.errors import ConfigError
 from onegen.executor import machine
 from onegen.storage.local import LocalStore
@@ -29,6 +29,13 @@ NODES = [
 ]
 
 
+def work_in(folder: Path, stages: Sequence[dict[str, Any]] = ()) -> Work:
+    """Return a build on Ray, before it runs, of two photos."""
+    write_photos(folder / "photos", 2)
+    store = LocalStore(str(folder / "out"))
+    return prepare(make_recipe(folder / "photos", list(stages)), store, Options(executor="ray"))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_step_that_asks_for_a_gpu_where_there_is_none_is_refused_before_anything_is_made(
     tmp_path, monkeypatch, workers
@@ -43,9 +50,9 @@ def test_a_step_that_asks_for_a_gpu_where_there_is_none_is_refused_before_anythi
     run(make_recipe(tmp_path / "photos", GREEDY), tmp_path / "out", workers=workers)
 
 
-def test_who_asks_for_no_gpu_costs_no_look_at_the_machine(monkeypatch):
+def test_who_asks_for_no_gpu_costs_no_look_at_the_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(probe, "count_gpus", lambda: pytest.fail("nobody asked"))
-    check_machine([])
+    check_machine(work_in(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -58,21 +65,18 @@ def test_who_asks_for_no_gpu_costs_no_look_at_the_machine(monkeypatch):
         ({"memory": 2 * 10**9}, True),
     ],
 )
-def test_a_cluster_must_have_a_node_with_room_for_one_worker(monkeypatch, asked, is_refused):
+def test_a_cluster_must_have_a_node_with_room_for_one_worker(tmp_path, monkeypatch, asked, is_refused):
     pytest.importorskip("ray")
     from onegen.executor import nodes
-    from onegen.sample import Resources
-
-    class Asking:
-        name = "look"
-        resources = Resources(**asked)
 
     monkeypatch.setattr(nodes, "alive_nodes", lambda: NODES)
+    monkeypatch.setattr(probe, "lacking_on_nodes", lambda work: {})
+    work = work_in(tmp_path, [{"name": "look", "annotators": {"tests.plugins.tone": {}}, **asked}])
     if not is_refused:
-        check_cluster([Asking()])
+        check_cluster(work)
         return
     with pytest.raises(ConfigError, match=r"step 'look' asks for .*10\.0\.0\.2: 8 CPU\(s\), 1 GPU\(s\)"):
-        check_cluster([Asking()])
+        check_cluster(work)
 
 
 def test_a_node_says_what_it_cannot_do(tmp_path):
@@ -87,6 +91,7 @@ def test_a_node_says_what_it_cannot_do(tmp_path):
     assert "has onegen" in str(ask(versions={**versions(), "onegen": "9.9"}))
     assert "has Python" in str(ask(versions={**versions(), "Python": "2.7"}))
     assert "cannot see the source" in str(ask(source_root=str(tmp_path / "elsewhere")))
+    assert ask(source_root=None) is None
     (tmp_path / "file").touch()
     assert "cannot read the source or write into" in str(ask(store=LocalStore(str(tmp_path / "file"))))
 
@@ -102,17 +107,16 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], dict[s
 
 
 def test_nodes_that_cannot_do_the_work_are_named(tmp_path, answers):
-    (tmp_path / "photos").mkdir()
-    source, store = make_source({"folder": str(tmp_path / "photos")}), LocalStore(str(tmp_path / "out"))
+    work = work_in(tmp_path)
     answers(lambda question: {"10.0.0.1": None, "10.0.0.2": "cannot see the source /x."})
     with pytest.raises(ConfigError, match=r"10\.0\.0\.2 cannot see the source /x"):
-        check_nodes(source, store)
+        check_cluster(work)
     answers(lambda question: {node["NodeManagerAddress"]: question(node["NodeID"]) for node in NODES})
-    check_nodes(source, store)
-    assert store.names(".tmp") == []
+    check_cluster(work)
+    assert work.dataset.store.names(".tmp") == []
     answers(lambda question: {"10.0.0.1": question("a"), "10.0.0.2": None})
     with pytest.raises(ConfigError, match=r"10\.0\.0\.2 has a folder .*out of its own"):
-        check_nodes(source, store)
+        check_cluster(work)
 
 
 @pytest.mark.parametrize(("visible", "number"), [(None, 3), ("0", 1), ("0,2", 2), ("", 0), ("0,1,2,3,4", 3)])

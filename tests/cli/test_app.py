@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 import onegen
 from onegen.build.build import Summary
 from onegen.build.work import Options
-from onegen.cli.app import TORCH_PACKAGES, app
+from onegen.cli.app import EXTRAS, app
 from onegen.config.recipe import Recipe
 from onegen.errors import Breaker, ConfigError, LeaseHeld, SampleError, Stopped
 from onegen.executor.contract import Retry
@@ -95,9 +95,9 @@ def status_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], 
             (
                 ModuleNotFoundError(f"No module named {name!r}", name=name),
                 2,
-                f"error: this needs the package {name}. Install it with: pip install 'onegen[torch]'\n",
+                f"error: this needs the package {name}. Install it with: pip install 'onegen[{extra}]'\n",
             )
-            for name in TORCH_PACKAGES
+            for name, extra in EXTRAS.items()
         ),
     ],
     ids=lambda value: getattr(value, "name", None) or type(value).__name__,
@@ -111,7 +111,7 @@ def test_a_known_way_to_end_is_a_message_and_a_code(
 
 
 def test_torch_is_among_the_packages_that_may_be_missing() -> None:
-    assert {"torch", "diffusers", "transformers"} <= set(TORCH_PACKAGES)
+    assert {"torch", "diffusers", "transformers"} <= set(EXTRAS)
 
 
 def test_ctrl_c_says_how_to_go_on(
@@ -459,3 +459,19 @@ def test_models_fetch_brings_what_is_named_and_lists_nothing(monkeypatch: pytest
         result = invoke("models", "fetch", *words)
         assert (result.exit_code, result.stdout) == (0, "")
     assert named == [[], ["hed", "minilm"]]
+
+
+def test_the_doctor_prints_every_check_and_says_by_its_code_whether_all_is_there(tmp_path, poisoned):
+    done = invoke("doctor", poisoned, tmp_path / "out")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[-1] == "nothing is missing"
+    (tmp_path / "photos/0.jpg").parent.rename(tmp_path / "elsewhere")
+    done = invoke("doctor", poisoned, tmp_path / "out")
+    assert done.exit_code == 1
+    assert "missing source: source folder must exist" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 thing(s) missing"
+    assert not (tmp_path / "out").exists()
+
+
+def test_constraints_are_those_of_the_checkout():
+    assert invoke("constraints").stdout == (Path(__file__).parents[2] / "constraints.txt").read_text()

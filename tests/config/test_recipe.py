@@ -9,7 +9,7 @@ import yaml
 
 from onegen.config.parse import Config, parse
 from onegen.config.recipe import RESERVED, ImageConfig, Recipe, load_recipe, make_annotator, make_source
-from onegen.config.shipped import recipe_path, shipped_folder
+from onegen.config.shipped import recipe_path, shipped
 from onegen.errors import ConfigError
 
 SMALL = {"name": "street", "source": {"folder": "photos"}}
@@ -86,7 +86,7 @@ def test_what_is_printed_can_be_built(tmp_path):
 
 
 def test_recipes_that_ship_are_valid():
-    names = {path.stem for path in shipped_folder().glob("*.yaml")}
+    names = {path.stem for path in shipped().glob("*.yaml")}
     assert {"quickstart", "text_to_image", "editing", "subject_driven"} <= names
     for name in names:
         recipe = load_recipe(recipe_path(name))

@@ -11,12 +11,12 @@ import pytest
 from onegen.audit.show import show
 from onegen.audit.verify import verify
 from onegen.config.recipe import load_recipe
-from onegen.config.shipped import shipped_folder
+from onegen.config.shipped import shipped
 from onegen.demo import photos
 from tests.packaged import bring_models
 from tests.tiny import dataset, run
 
-RECIPES = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
+RECIPES = sorted(path.stem for path in shipped().glob("*.yaml"))
 FEW = 5
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_builds_what_it_says(name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
-    recipe = load_recipe(shipped_folder() / f"{name}.yaml")
+    recipe = load_recipe(shipped() / f"{name}.yaml")
     summary = run(recipe, tmp_path, limit=FEW)
     columns = {column for stage in recipe.stages for column in stage.annotators}
     assert columns <= set(summary.counts)

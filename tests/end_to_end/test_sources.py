@@ -190,6 +190,48 @@ def test_more_may_be_kept_later_without_touching_the_images(tmp_path):
     assert column_files(out, IMAGE) == images
 
 
+def add_late_shard(folder: Path, kind: str) -> None:
+    """Put a file beside those of a source whose score is text."""
+    if kind == "tars":
+        parts = [("900.jpg", jpeg(900)), ("900.json", json.dumps({"score": "late", "more": 1}).encode())]
+        (folder / "train-2.tar").write_bytes(tar_bytes(parts))
+    else:
+        columns = {"file": ["pictures/1.jpg"], "text": ["late"], "score": ["late"]}
+        (folder / "train-2.parquet").write_bytes(table_bytes(columns))
+
+
+@pytest.mark.parametrize(("kind", "pattern"), [("tars", "train-*.tar"), ("paths", "train-*.parquet")])
+def test_a_file_that_comes_later_changes_no_type(tmp_path, kind, pattern):
+    made = KINDS[kind](tmp_path / "in")
+    name = next(name for name in ("parquet", "webdataset") if name in made.source)
+    made = made.model_copy(update={"source": {**made.source, name: str(tmp_path / "in" / pattern)}})
+    out = tmp_path / "out"
+    digest = run(made, out).digest
+    assert dataset(out).require_card().plan.provides == {"metadata": {"score": "double"}}
+    add_late_shard(tmp_path / "in", kind)
+    assert run(made, out).digest == digest
+    assert dataset(out).require_card().plan.provides == {"metadata": {"score": "double"}}
+    more = made.model_copy(update={"source": {**made.source, "keep": ["score", "more" if kind == "tars" else "file"]}})
+    with pytest.raises(ConfigError, match=r"got double of 'score'|Cannot compare values of type VARCHAR"):
+        run(more, out)
+
+
+def test_tars_are_looked_at_once(tmp_path, monkeypatch):
+    made = write_tars(tmp_path / "in")
+    run(made, tmp_path / "out", only=("image",))
+    monkeypatch.setattr("onegen.sources.reading.tars.Tars.objects", lambda *_: pytest.fail("looked at again"))
+    run(made, tmp_path / "out")
+
+
+def test_recompute_looks_again(tmp_path):
+    made, out = write_tars(tmp_path / "in"), tmp_path / "out"
+    run(made, out)
+    members = [("000.jpg", jpeg(0)), ("000.json", b'{"score": 0, "more": 1}'), ("000.txt", b"a")]
+    (tmp_path / "in/train-0.tar").write_bytes(tar_bytes(members))
+    run(made, out, recompute=("image",))
+    assert dataset(out).require_card().plan.provides == {"metadata": {"score": "double", "more": "int64"}}
+
+
 def test_a_crawl_is_counted_against_what_was_asked_for(tmp_path):
     asked = write_downloads(tmp_path / "in", tars=4, each=9)
     tar = tmp_path / "in/00003.tar"

@@ -14,6 +14,7 @@ from onegen.audit.verify import verify
 from onegen.build.stage_step import StageStep
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError, Stopped
+from onegen.executor.contract import Retry
 from onegen.sample import PACKED
 from tests.tiny import Ears, committed, dataset, encoded, make_recipe, packed, picture, run, statuses, write_photos
 
@@ -175,6 +176,26 @@ def test_what_changed_in_the_source_since_the_plan_is_counted(built):
     run(recipe(photos), out, ears)
     (note,) = ears.notes
     assert "was not planned again: 2 new, 2 changed, 1 gone since" in note
+
+
+def test_stored_images_are_annotated_without_their_source(built, monkeypatch):
+    photos, out = built
+    digest = dataset(out).require_card().digest
+    os.remove(out / "columns/tone/000001.json")
+    photos.rename(photos.parent / "unmounted")
+    ears = Ears()
+    assert run(recipe(photos), out, ears).digest == digest
+    assert any(note.startswith("all images are stored, so the build goes on without its source") for note in ears.notes)
+    monkeypatch.setattr("onegen.sources.folder.Folder.listing", lambda self: pytest.fail("listed"))
+    run(recipe(photos), out, only=("look",))
+
+
+@pytest.mark.parametrize("options", [{"recompute": ("image",)}, {"retry": Retry("*")}], ids=str)
+def test_images_to_be_read_again_need_their_source(built, options):
+    photos, out = built
+    photos.rename(photos.parent / "unmounted")
+    with pytest.raises(ConfigError, match="source folder must exist"):
+        run(recipe(photos), out, **options)
 
 
 def test_a_step_that_ends_without_all_its_shards_stops(built, monkeypatch):

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from onegen.sample import Weights
+from onegen.weights.runtimes import require_package
 from onegen.weights.sessions import OnnxModel, session_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class TokenModel:
     layers: tuple[int, ...]
 
     def require(self) -> None:
-        """Check that the network's file is in the model folder."""
+        """Check that the network's file is in the model folder, and what cuts it installed."""
+        require_package("onnx", "onnx")
         SALIENCY.require()
 
     def identity(self) -> Weights:

@@ -3,8 +3,7 @@
 A source says which columns are which (`_table`) and reads a row.
 """
 
-import dataclasses
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -15,11 +14,12 @@ from onegen.config.bring import BRING, BringEntry, bring_entries
 from onegen.errors import SampleError
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import PlannedItem
+from onegen.sources.reading.looking import Looks
 from onegen.sources.reading.table import Table
 from onegen.sources.reading.tar_table import TarTable
 
 
-class TableSource(ABC):
+class TableSource(Looks):
     """Base of sources that read Parquet tables; `num_images` is how many images a row has.
 
     `roles` are what several are called.
@@ -30,12 +30,6 @@ class TableSource(ABC):
     annotation_options: ClassVar[tuple[str, ...]] = ("url", "keep", BRING)
     bring: Mapping[str, Any]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what travels to a worker: the options and what is provided, not the files held open."""
-        known = {name: self.__dict__[name] for name in ("provides",) if name in self.__dict__}
-        options = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return options | known
-
     @property
     @abstractmethod
     def _table(self) -> Table | TarTable: ...
@@ -45,9 +39,8 @@ class TableSource(ABC):
         """Where the uris of the plan start from, absolute."""
         return self._table.root
 
-    @cached_property
-    def provides(self) -> Mapping[str, Provides]:
-        """What is kept of the table: the column `metadata` with `url` and the columns of `keep`.
+    def look(self) -> Mapping[str, Provides]:
+        """Return what is kept of the table: the column `metadata` with `url` and the columns of `keep`.
 
         Raises ConfigError for a column that is not there or cannot be kept.
         """

@@ -1,0 +1,64 @@
+"""The workers of a build's steps: how many there are, what kind they are, and the session they live in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from onegen.build.steps import Step
+from onegen.build.work import Options, Work
+from onegen.errors import ConfigError
+from onegen.executor.contract import Job, Pool
+from onegen.executor.local import InProcessPool, LocalPool
+from onegen.executor.machine import count_cores
+
+WORKERS_PER_CORE = 8
+
+
+def num_workers(step: Step, options: Options) -> int:
+    """Return how many workers a step gets: the command's word, else the recipe's, else one per core and GPU share.
+
+    One machine takes no more than `most_workers`; a cluster has its own limits.
+    """
+    asked = workers_asked(step, options)
+    if asked is None:
+        return count_cores()
+    return asked if options.address is not None else min(asked, most_workers())
+
+
+def workers_asked(step: Step, options: Options) -> int | None:
+    """Return how many workers the command or the recipe asks for; None where neither does."""
+    return options.workers if options.workers is not None else step.workers
+
+
+def most_workers() -> int:
+    """Return how many workers this machine can take: more only wait for each other, and for memory."""
+    return WORKERS_PER_CORE * count_cores()
+
+
+@contextmanager
+def session(work: Work) -> Iterator[None]:
+    """Give the block what the workers live in: a Ray session, or this machine alone; raises ConfigError without Ray."""
+    options = work.options
+    if options.executor == "local":
+        yield
+        return
+    try:
+        from onegen.executor.ray import ray_session
+    except ModuleNotFoundError as error:
+        raise ConfigError("--executor ray needs Ray. Install it with: pip install 'onegen[ray]'.") from error
+    cores = max((num_workers(step, options) * step.resources.num_cpus for step in work.steps), default=1)
+    with ray_session(options.address, cores):
+        yield
+
+
+def pool(step: Step, job: Job, work: Work) -> Pool:
+    """Return the pool that makes and ends the workers of a step."""
+    options = work.options
+    if options.workers == 0 or (options.workers is None and step.workers == 0):
+        return InProcessPool(job)
+    if options.executor == "ray":
+        from onegen.executor.ray import RayPool
+
+        return RayPool(job, step.resources)
+    # The recipe's own word is a limit; what annotators declare is what Ray sets aside for them.
+    memory = next((stage.memory for stage in work.recipe.stages if stage.name == step.name), None)
+    return LocalPool(job, memory or 0)
