@@ -31,12 +31,14 @@ whose values are entity indices; or the bytes as they are."""
 class Panel:
     """Which of `count` pictures laid side by side in one file is meant, from the left, `index` from 0.
 
-    The file is cut into equal parts, and `margin` pixels are taken off each side of a part.
+    The file is cut into equal parts, and `margin` pixels are taken off each side of a part; or the picture is the `box`
+    of the upright file, (x0, y0, x1, y1) in pixels, wherever it lies.
     """
 
     index: int
     count: int
     margin: int = 0
+    box: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

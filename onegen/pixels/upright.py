@@ -180,15 +180,19 @@ def _unsupported(mode: str) -> SampleError:
 
 
 def cut(whole: Upright, panel: Panel) -> Upright:
-    """Return one panel of a picture that holds several side by side; raises SampleError no_panel where none fits."""
+    """Return one panel of a picture that holds several; raises SampleError no_panel where it does not lie inside."""
     width, height = whole.image.size
-    left, right = width * panel.index // panel.count, width * (panel.index + 1) // panel.count
-    box = (left + panel.margin, panel.margin, right - panel.margin, height - panel.margin)
-    if box[0] >= box[2] or box[1] >= box[3]:
-        raise SampleError(
-            "no_panel", f"image must hold {panel.count} panels with margins of {panel.margin}, got {width}x{height}."
-        )
+    box = panel.box or _share(panel, width, height)
+    if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
+        what = f"the panel {list(box)}" if panel.box else f"{panel.count} panels with margins of {panel.margin}"
+        raise SampleError("no_panel", f"image must hold {what}, got {width}x{height}.")
     return Upright(whole.image.crop(box), False, whole.is_lossless, whole.profile)
+
+
+def _share(panel: Panel, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return the box of a panel that is an equal part of a picture, without its margin."""
+    left, right = width * panel.index // panel.count, width * (panel.index + 1) // panel.count
+    return left + panel.margin, panel.margin, right - panel.margin, height - panel.margin
 
 
 def orientation_of(image: Image.Image) -> tuple[tuple[int, int], int]:

@@ -22,7 +22,9 @@ def member_digest(image: SourceImage) -> str:
     """Return the digest of one image: SHA-256 of its original bytes; of a panel also of its place in them."""
     digest = hashlib.sha256(image.data)
     if image.panel is not None:
-        digest.update(canonical([image.panel.index, image.panel.count, image.panel.margin]))
+        panel = image.panel
+        place = [panel.index, panel.count, panel.margin] if panel.box is None else ["box", *panel.box]
+        digest.update(canonical(place))
     return digest.hexdigest()
 
 

@@ -40,9 +40,10 @@ from onegen.sources.reading.coco import Coco
 from onegen.sources.reading.columns import Pick
 from onegen.sources.reading.downloads import SUFFIX as TABLE_SUFFIX
 from onegen.sources.reading.downloads import Downloads
-from onegen.sources.reading.json_metadata import json_annotation, provided_of
+from onegen.sources.reading.json_metadata import kept_annotation, provided_of
 from onegen.sources.reading.looking import Looks
-from onegen.sources.reading.metadata import METADATA, KeptTypes
+from onegen.sources.reading.metadata import METADATA, KeptTypes, field_name
+from onegen.sources.reading.sidecar import sidecar_object
 from onegen.sources.reading.tree import FileTree, unreadable
 from onegen.storage.spill import BATCH_ROWS, Spill, batched
 
@@ -55,6 +56,8 @@ _FILES = pa.schema(
         ("etag", pa.string()),
     ]
 )
+CAPTIONS = "captions"
+"""Field of all captions that a COCO JSON has of an image, where a recipe keeps them."""
 _DOWNLOADS = pa.schema([("item", pa.string()), ("uri", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
 """What the tables of downloads list; an item is named like its picture, but for the extension."""
 _PAIRED = """
@@ -88,7 +91,8 @@ class Folder(Looks, BringsFiles):
     """Images under `folder`, a path or fsspec URL; `sidecars: false` ignores captions and licences beside them.
 
     `keep` lists what img2dataset says of its downloads that becomes the column `metadata`; null keeps all. `coco` names
-    a COCO JSON by its path in the folder: captions, of which `pick` chooses one, licences and Flickr pages are its.
+    a COCO JSON by its path in the folder: captions, of which `pick` chooses one, licences and Flickr pages are its;
+    `keep: [captions]` keeps all captions.
     `bring` names columns and the files beside an image that hold them: {depth: depth.png, boxes: json.objects}.
     """
 
@@ -135,6 +139,8 @@ class Folder(Looks, BringsFiles):
             for name, kind in (self._downloads.types(table) or {}).items():
                 types.add(name, kind, self._tree.path(table.uri))
         settled = types.settled()
+        if self.keep is not None and self.coco is not None:
+            settled[CAPTIONS] = pa.list_(pa.string())
         return provided_of(settled, self.keep, self.folder) if settled or self.keep else {}
 
     def listing(self) -> Iterator[pa.RecordBatch]:
@@ -181,7 +187,7 @@ class Folder(Looks, BringsFiles):
         # Weakest first: the folder's licence, then COCO's, then the caption file, then the item's own JSON.
         for beside in sorted(files, key=self._strength):
             if beside.uri == self.coco:
-                facts.update(self._coco(beside).annotations_of(file.uri).facts(self.pick))
+                facts.update(self._coco(beside).annotations_of(file.uri).facts(self.pick, item.item))
                 continue
             content = self._tree.read(beside)
             if not (is_json(beside.uri) and self.is_list(content)):
@@ -194,11 +200,15 @@ class Folder(Looks, BringsFiles):
 
         Raises SampleError as `read` does of that JSON, and bad_metadata for a value that does not fit its field.
         """
-        texts = [file for file in item.sidecars if "json" in suffixes_of(item.item, file.uri)]
-        beside = next(iter(texts), None) if self.provides else None
-        if beside is None:
+        if not self.provides:
             return {}
-        return {METADATA: json_annotation(beside.uri, self._tree.read(beside), self.provides, item.item)}
+        texts = [file for file in item.sidecars if "json" in suffixes_of(item.item, file.uri)]
+        about = dict(sidecar_object(texts[0].uri, self._tree.read(texts[0]))) if texts else {}
+        for file in item.sidecars:
+            if file.uri == self.coco and CAPTIONS in self.provides[METADATA].fields:
+                about[CAPTIONS] = self._coco(file).annotations_of(item.item).captions
+        known = {field_name(name): value for name, value in about.items()}
+        return {METADATA: kept_annotation(known, self.provides, item.item)} if known else {}
 
     def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
         """Return what the file beside an image says, None where there is none.

@@ -11,6 +11,10 @@ you build them all.
     {pairs: ./subjects/*.parquet, image: image, margin: 8, subject: description.item,
      source_caption: description.description_0, target_caption: description.description_1, keep: [quality_assessment]}
 
+Its own loaders cut tiles that lie otherwise; `panels` cuts any boxes, that of the target first:
+
+    {pairs: ./subjects/*.parquet, image: image, panels: [[528, 8, 1040, 520], [8, 8, 520, 520]], subject: ...}
+
 An edit has an `instruction` that leads from source to target, a subject pair the name of the `subject` both show.
 Pictures, paths and names with dots are as in the source `parquet`.
 
@@ -31,9 +35,12 @@ from onegen.config.registry import register
 from onegen.errors import ConfigError
 from onegen.sample import Kind, Panel, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem
+from onegen.sources.reading.columns import TextColumn, text_column
 from onegen.sources.reading.table import Table, TableRow
 from onegen.sources.reading.table_source import TableSource
 from onegen.sources.reading.tar_table import TarRow, TarTable
+
+Box = tuple[int, int, int, int]
 
 
 @register("sources", "pairs")
@@ -42,11 +49,12 @@ class Pairs(TableSource):
     """Pairs in `pairs`: a file, a glob, a folder or a range in braces, local or any fsspec URL; tars end with .tar.
 
     `target` and `source` name columns of pictures, or members of a tar; or `image` one of pictures of both side by
-    side, each half within `margin` pixels on every side, the target on the `target_side`. Further columns are named by
-    `instruction` (text, or a list of paraphrases whose first is taken) or `subject`, and by `target_caption`,
-    `source_caption`, `licence`, `attribution`, `url` and `keep`; licence and attribution are of both images. With
-    `url` or `keep` the footers of all files, of tars with `keep` all `key.json`, are read when the plan is made.
-    `bring` names columns of the dataset and for each image the one of the table that holds it:
+    side, each half within `margin` pixels on every side, the target on the `target_side`; or the `panels` of it, boxes
+    [x0, y0, x1, y1] in its pixels as viewers show it, the target's first. Further columns are named by `instruction`
+    (text, or a list of paraphrases whose first is taken; {column: prompts, pick: random} takes any) or `subject`, and
+    by `target_caption`, `source_caption`, `licence`, `attribution`, `url` and `keep`; licence and attribution are of
+    both images. With `url` or `keep` the footers of all files, of tars with `keep` all `key.json`, are read when the
+    plan is made. `bring` names columns of the dataset and for each image the one of the table that holds it:
     {depth: {from: {target: depth_after, source: depth_before}}}.
     """
 
@@ -56,8 +64,9 @@ class Pairs(TableSource):
     image: str | None = None
     margin: int = 0
     target_side: Literal["left", "right"] = "right"
-    instruction: str | None = None
-    subject: str | None = None
+    panels: tuple[Box, Box] | None = None
+    instruction: str | TextColumn | None = None
+    subject: str | TextColumn | None = None
     target_caption: str | None = None
     source_caption: str | None = None
     licence: str | None = None
@@ -89,11 +98,7 @@ class Pairs(TableSource):
             )
         if self.margin < 0:
             raise ConfigError(f"margin must be at least 0 pixels, got {self.margin}.")
-        if self.image is None and (self.margin, self.target_side) != (0, "right"):
-            raise ConfigError(
-                "margin and target_side must stand beside image, got them with target and source, whose pictures are "
-                "whole. Leave them out."
-            )
+        self._check_panels()
         if self.image is not None and self.bring:
             raise ConfigError(
                 "bring must stand beside target and source, got it with image, whose pictures are cut apart. Leave it "
@@ -104,6 +109,26 @@ class Pairs(TableSource):
 
         if self._is_tars and self.image_root is not None:
             raise ConfigError("image_root must stand beside tables of paths, got it with tars. Leave it out.")
+
+    def _check_panels(self) -> None:
+        """Raise ConfigError for boxes that are none, and for what says where panels lie without panels, or twice."""
+        is_cut = (self.margin, self.target_side) != (0, "right")
+        if self.image is None and (is_cut or self.panels):
+            raise ConfigError(
+                "margin, target_side and panels must stand beside image, got them with target and source, whose "
+                "pictures are whole. Leave them out."
+            )
+        if self.panels and is_cut:
+            raise ConfigError(
+                "panels must stand without margin and target_side, got both. The first box is the target's: leave the "
+                "others out."
+            )
+        for x0, y0, x1, y1 in self.panels or ():
+            if not (0 <= x0 < x1 and 0 <= y0 < y1):
+                raise ConfigError(
+                    f"panels must be boxes [x0, y0, x1, y1] of pixels, left before right and top before bottom, got "
+                    f"{[x0, y0, x1, y1]}. Subjects200K has [528, 8, 1040, 520] and [8, 8, 520, 520]."
+                )
 
     @property
     def _is_tars(self) -> bool:
@@ -119,15 +144,18 @@ class Pairs(TableSource):
             "licence": self.licence,
             "attribution": self.attribution,
         }
-        phrases = {"instruction": self.instruction, "subject": self.subject}
+        named = {"instruction": text_column(self.instruction), "subject": text_column(self.subject)}
+        phrases = {option: column.column if column else None for option, column in named.items()}
+        picks = {option: column.pick for option, column in named.items() if column}
         if self._is_tars:
-            return TarTable("source pairs", self.pairs, pictures, texts, phrases, self.url, self.keep)
+            return TarTable("source pairs", self.pairs, pictures, texts, phrases, picks, self.url, self.keep)
         return Table(
             option="source pairs",
             pattern=self.pairs,
             pictures=pictures,
             texts=texts,
             phrases=phrases,
+            picks=picks,
             url=self.url,
             keep=self.keep,
             image_root=self.image_root,
@@ -152,4 +180,6 @@ class Pairs(TableSource):
         if self.image is None:
             return [(row.picture("target"), None), (row.picture("source"), None)]
         both, place = row.picture("image"), ["left", "right"].index(self.target_side)
+        if self.panels:
+            return [(both, Panel(index, 2, box=box)) for index, box in enumerate(self.panels)]
         return [(both, Panel(index, 2, self.margin)) for index in (place, 1 - place)]

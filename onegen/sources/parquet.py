@@ -11,20 +11,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
-from onegen.config.parse import Config
 from onegen.config.registry import register
 from onegen.sample import Kind, SourceImage, SourceItem
 from onegen.shards.plan import PlannedItem
-from onegen.sources.reading.columns import Pick
+from onegen.sources.reading.columns import TextColumn, text_column
 from onegen.sources.reading.table import Table
 from onegen.sources.reading.table_source import TableSource
-
-
-class CaptionColumn(Config):
-    """A column of captions, several an image: {column: captions, pick: longest}."""
-
-    column: str
-    pick: Pick = "first"
 
 
 @register("sources", "parquet")
@@ -34,14 +26,15 @@ class Parquet(TableSource):
 
     `image`, `caption`, `licence`, `attribution` and `url` name columns of it; `keep` those that become fields of the
     column `metadata`, beside the url. Of a list of captions the first counts; {column: captions, pick: longest} takes
-    the longest. Paths in the image column must lie below `image_root`, else below the folder of their Parquet file.
-    With `url` or `keep` the footers of all files are read when the plan is made. `bring` names columns of the dataset
-    and those of the table that hold them: {depth: depth, boxes: objects}.
+    the longest, `pick: random` any. `images[0]` is an element of a column of lists. Paths in the image column must lie
+    below `image_root`, else below the folder of their Parquet file. With `url` or `keep` the footers of all files are
+    read when the plan is made. `bring` names columns of the dataset and those of the table that hold them:
+    {depth: depth, boxes: objects}.
     """
 
     parquet: str
     image: str = "image"
-    caption: str | CaptionColumn | None = None
+    caption: str | TextColumn | None = None
     licence: str | None = None
     attribution: str | None = None
     url: str | None = None
@@ -56,13 +49,17 @@ class Parquet(TableSource):
 
     @cached_property
     def _table(self) -> Table:
-        column = self.caption if isinstance(self.caption, CaptionColumn) else CaptionColumn(column=self.caption or "")
+        caption = text_column(self.caption)
         return Table(
             option="source parquet",
             pattern=self.parquet,
             pictures={"image": self.image},
-            texts={"caption": column.column or None, "licence": self.licence, "attribution": self.attribution},
-            picks={"caption": column.pick},
+            texts={
+                "caption": caption.column if caption else None,
+                "licence": self.licence,
+                "attribution": self.attribution,
+            },
+            picks={"caption": caption.pick} if caption else {},
             url=self.url,
             keep=self.keep,
             image_root=self.image_root,

@@ -51,6 +51,14 @@ def test_captions_and_rights_are_those_of_the_json(tmp_path, pick, caption):
     assert source.passed_over() == {"the COCO JSON names them and they are not there": 1}
 
 
+def test_all_captions_are_kept_where_a_recipe_asks_for_them(tmp_path):
+    source = write(tmp_path, keep=("captions",))
+    seven, eight, other = (source.annotations(item)["metadata"].values for item in plan(source))
+    assert seven == {"captions": ["A cat.", "A cat on a mat."]}
+    assert eight == other == {"captions": []}
+    assert write(tmp_path).provides == {}
+
+
 def test_objects_of_an_image_can_be_asked_for():
     coco = Coco("c.json", json.dumps(COCO).encode())
     assert coco.annotations_of("train/8.jpg").objects == [COCO["annotations"][2]]

@@ -110,6 +110,8 @@ def facts(folder, item: str) -> tuple[str | None, str | None, str | None]:
 def test_captions_stand_beside_an_image_under_its_stem_or_its_name(tmp_path):
     write(tmp_path, **{"a.jpg": b"1", "a.txt": " a cat \n", "b.jpg": b"2", "b.jpg.txt": "a dog", "c.jpg": b"3"})
     assert [facts(tmp_path, f"{name}.jpg")[0] for name in "abc"] == ["a cat", "a dog", None]
+    write(tmp_path, **{"c.caption": "a cow", "a.caption": "not the .txt"})
+    assert [facts(tmp_path, f"{name}.jpg")[0] for name in "ac"] == ["a cat", "a cow"]
 
 
 def test_the_item_s_own_json_wins_over_text_and_licence(tmp_path):

@@ -12,6 +12,7 @@ from onegen.config.recipe import make_source
 from onegen.errors import ConfigError, SampleError
 from onegen.pixels.upright import cut, decode, open_header
 from onegen.sample import Panel, SourceItem
+from onegen.shards.key import member_digest
 from onegen.shards.plan import PlannedItem, make_plan, read_plan
 from onegen.sources.pairs import Pairs
 from tests.exports import (
@@ -146,6 +147,37 @@ def test_the_target_side_says_which_half_is_cut_out(tmp_path, side, target, othe
     np.testing.assert_array_equal(pixels[1], smooth(other, 32, 32))
 
 
+PANELS = [[12, 2, 20, 10], [1, 1, 9, 10]]
+
+
+def test_panels_are_cut_where_the_recipe_says(tmp_path):
+    write_rows(tmp_path / "a.parquet", subjects200k_rows(1))
+    mapped = {name: value for name, value in SUBJECTS200K.items() if name != "margin"}
+    (pair,) = read(make_source({"pairs": str(tmp_path), **mapped, "panels": PANELS}))
+    whole = Image.open(io.BytesIO(pair.images[0].data))
+    for image, box in zip(pair.images, PANELS, strict=True):
+        upright = cut(decode(open_header(image.data), image.data), image.panel)
+        np.testing.assert_array_equal(np.asarray(upright.image), np.asarray(whole.crop(box)))
+    one, other = (member_digest(image) for image in pair.images)
+    assert one != other
+
+
+def test_a_picture_that_is_too_small_for_a_panel_has_none(tmp_path):
+    write_rows(tmp_path / "a.parquet", subjects200k_rows(1))
+    mapped = {name: value for name, value in SUBJECTS200K.items() if name != "margin"}
+    (pair,) = read(make_source({"pairs": str(tmp_path), **mapped, "panels": [PANELS[0], [0, 0, 5000, 5]]}))
+    image = pair.images[1]
+    with pytest.raises(SampleError, match=r"image must hold the panel \[0, 0, 5000, 5\]") as caught:
+        cut(decode(open_header(image.data), image.data), image.panel)
+    assert caught.value.reason == "no_panel"
+
+
+def test_any_paraphrase_may_be_drawn(tmp_path):
+    path = two(tmp_path, rows=40, say=[["a", "b"]] * 40)
+    pairs = read(make_source({"pairs": path, **MAPPED, "instruction": {"column": "say", "pick": "random"}}))
+    assert {pair.instruction for pair in pairs} == {"a", "b"}
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),
     [
@@ -161,8 +193,9 @@ def test_the_target_side_says_which_half_is_cut_out(tmp_path, side, target, othe
         (pa.string(), " \n\t", "no_instruction"),
         (pa.list_(pa.string()), None, "no_instruction"),
         (pa.list_(pa.string()), [], "no_instruction"),
-        (pa.list_(pa.string()), [None, "second"], "no_instruction"),
-        (pa.list_(pa.string()), ["", "second"], "no_instruction"),
+        (pa.list_(pa.string()), [None, " "], "no_instruction"),
+        (pa.list_(pa.string()), [None, "second"], "second"),
+        (pa.list_(pa.string()), ["", "second"], "second"),
         (pa.string(), "bell \x07 and \x00, \x1b[31mred\r\n\t", "bell \x07 and \x00, \x1b[31mred\r\n\t"),
         (pa.string(), "\u2028 日本 😀 \u202e", "\u2028 日本 😀 \u202e"),
         (pa.string(), "é" * 100_000, "é" * 100_000),
@@ -282,8 +315,14 @@ def test_rights_are_of_both_and_captions_of_each(tmp_path):
         ({"target": "t", "source": "s"}, "either instruction or subject, got neither. Name the column"),
         ({"target": "t", "source": "s", "instruction": "i", "subject": "j"}, "or subject, got both."),
         ({"image": "p", "subject": "j", "margin": -1}, "margin must be at least 0 pixels, got -1."),
-        ({"target": "t", "source": "s", "subject": "j", "margin": 8}, "margin and target_side must stand beside image"),
+        ({"target": "t", "source": "s", "subject": "j", "margin": 8}, "margin, target_side and panels must stand"),
         ({"target": "t", "source": "s", "subject": "j", "target_side": "left"}, "must stand beside image"),
+        ({"target": "t", "source": "s", "subject": "j", "panels": [[0, 0, 1, 1]] * 2}, "must stand beside image"),
+        ({"image": "p", "subject": "j", "panels": [[0, 0, 1, 1]] * 2, "margin": 8}, "without margin and target_side"),
+        ({"image": "p", "subject": "j", "panels": [[0, 0, 1, 1], [5, 0, 5, 9]]}, "got [5, 0, 5, 9]. Subjects200K"),
+        ({"image": "p", "subject": "j", "panels": [[0, 0, 1, 1], [-1, 0, 5, 9]]}, "got [-1, 0, 5, 9]"),
+        ({"image": "p", "subject": "j", "panels": [[0, 0, 1, 1]]}, "panels"),
+        ({"image": "p", "subject": "j", "panels": [[0, 0, 1], [1, 2, 3]]}, "panels"),
         ({"target": "t", "source": "t", "subject": "j"}, "target and source must be two columns, got 't' twice."),
         ({"image": "p", "subject": "j", "target_side": "top"}, "must be 'left' or 'right'"),
         ({"image": "p", "subject": "j", "targets": "t"}, "source 'pairs' has no option 'targets'; did you mean"),

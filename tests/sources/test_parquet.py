@@ -123,6 +123,53 @@ def test_one_of_a_list_of_captions_is_picked(tmp_path, caption, expected):
     assert again == source
 
 
+def test_any_of_a_list_is_drawn_by_the_name_of_its_item(tmp_path):
+    words = ["a", "b", None, "c", " "]
+    write(tmp_path / "a.parquet", image=PICTURES[:1] * 300, captions=[words] * 300)
+    source = make_source({"parquet": str(tmp_path), "caption": {"column": "captions", "pick": "random"}})
+    drawn = [source.read(item).images[0].caption for item in plan(source)]
+    assert min(drawn.count(word) for word in "abc") > 70
+    assert drawn[:12] == list("aabcbacabbba")
+
+
+@pytest.mark.parametrize(
+    ("name", "seeds"), [("images[0]", [0, None, 3]), ("images[-1]", [1, None, 3]), ("images[1]", [1, None, None])]
+)
+def test_an_element_of_a_column_of_lists_is_a_column(tmp_path, name, seeds):
+    pictures = [[{"bytes": PICTURES[n], "path": None} for n in row] for row in ([0, 1], [], [3])]
+    write(tmp_path / "a.parquet", images=pictures, words=[["x", "y"], ["z"], None])
+    source = Parquet(str(tmp_path), image=name, caption="words[1]", keep=("words[0]",))
+    assert source.provides["metadata"].fields == {"words[0]": pa.string()}
+    for item, seed in zip(plan(source), seeds, strict=True):
+        if seed is None:
+            assert failed(source, item)[0] == "no_image"
+        else:
+            assert source.read(item).images[0].data == PICTURES[seed]
+    first, second, third = (source.annotations(item)["metadata"].values["words[0]"] for item in plan(source))
+    assert (first, second, third) == ("x", "z", None)
+    assert source.read(plan(source)[0]).images[0].caption == "y"
+
+
+def test_a_column_of_lists_of_pictures_is_refused_with_the_way_to_one(tmp_path):
+    write(tmp_path / "a.parquet", image=[[PICTURES[0]]])
+    assert "Name one of each: image[0]." in refused(Parquet(str(tmp_path)))
+
+
+def test_a_column_whose_own_name_has_brackets_comes_first(tmp_path):
+    write(tmp_path / "a.parquet", **{"image[0]": PICTURES[:1], "image": [PICTURES[1:2]]})
+    source = Parquet(str(tmp_path), image="image[0]")
+    assert source.read(plan(source)[0]).images[0].data == PICTURES[0]
+
+
+def test_elements_and_fields_go_together(tmp_path):
+    rows = [[{"views": [{"bytes": PICTURES[0], "path": None}], "say": "first"}, {"views": [], "say": "second"}]]
+    write(tmp_path / "a.parquet", sample=rows)
+    source = Parquet(str(tmp_path), image="sample[0].views[0]", caption="sample[1].say")
+    image = source.read(plan(source)[0]).images[0]
+    assert (image.data, image.caption) == (PICTURES[0], "second")
+    assert "got 'sample[0].nothing[0]'; it has sample" in refused(Parquet(str(tmp_path), image="sample[0].nothing[0]"))
+
+
 def test_a_caption_of_100_kb_is_kept_in_full(tmp_path):
     long = "é" * 100_000
     source = Parquet(write(tmp_path / "a.parquet", image=PICTURES[:1], text=[long]), caption="text")

@@ -14,7 +14,7 @@ _UNREAD = (
     ".orf", ".pcx", ".pdf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".wmf",
 )  # fmt: skip
 """How pictures may be called that cannot be opened."""
-SIDECARS = (".txt", ".json")
+SIDECARS = (".txt", ".caption", ".json")
 _LICENCE = re.compile(r"licen[cs]e(\.txt|\.md)?", re.IGNORECASE)
 
 

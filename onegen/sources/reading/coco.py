@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onegen.errors import SampleError
-from onegen.sources.reading.columns import Pick
+from onegen.sources.reading.columns import Pick, picked
 from onegen.sources.reading.sidecar import sidecar_object
 
 _LISTS = ("images", "annotations", "licenses")
@@ -20,10 +20,9 @@ class CocoImage:
     licence: str | None = None
     attribution: str | None = None
 
-    def facts(self, pick: Pick) -> dict[str, str]:
+    def facts(self, pick: Pick, item: str) -> dict[str, str]:
         """Return the caption picked, licence and attribution, as far as they are stated."""
-        caption = max(self.captions, key=len, default=None) if pick == "longest" else next(iter(self.captions), None)
-        facts = {"caption": caption, "licence": self.licence, "attribution": self.attribution}
+        facts = {"caption": picked(self.captions, pick, item), "licence": self.licence, "attribution": self.attribution}
         return {name: value for name, value in facts.items() if value}
 
 

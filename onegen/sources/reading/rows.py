@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from onegen.errors import ConfigError, SampleError
 from onegen.shards.plan import PlannedFile
-from onegen.sources.reading.columns import column_value
+from onegen.sources.reading.columns import column_value, stored_columns
 from onegen.sources.reading.tree import FileTree, unreadable
 
 BATCH = 16
@@ -33,7 +33,7 @@ class RowReader:
     """
 
     def __init__(self, tree: FileTree, columns: Sequence[str]) -> None:
-        self._tree, self._columns = tree, list(columns)
+        self._tree, self._columns = tree, [stored for name in columns for stored in stored_columns(name)]
         self._current: _OpenFile | None = None
 
     def row(self, row: PlannedFile) -> dict[str, Any]:

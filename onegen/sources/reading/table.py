@@ -19,7 +19,17 @@ from onegen.config.bring import BringEntry
 from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
-from onegen.sources.reading.columns import Pick, column_names, column_type, column_value, is_picture, is_text, is_texts
+from onegen.sources.reading.columns import (
+    Pick,
+    column_names,
+    column_type,
+    column_value,
+    is_list,
+    is_picture,
+    is_text,
+    is_texts,
+    picked,
+)
 from onegen.sources.reading.downloads import Downloads
 from onegen.sources.reading.files import Files
 from onegen.sources.reading.metadata import METADATA, KeptTypes, check_kept, field_name, kept, kept_type, provided
@@ -45,8 +55,8 @@ _OTHER_TABLES = (".arrow", ".csv", ".feather", ".jsonl", ".parquet.gz", ".tsv")
 class Table:
     """Parquet files and their mapped columns, each by the option of the recipe that names it.
 
-    `pictures` hold images, `texts` text, or lists of it where `picks` says which entry counts, `phrases` text or lists
-    of it whose first entry counts; a column that is None is not asked for. `url` and `keep` become fields of the column
+    `pictures` hold images, `texts` text, `phrases` text that must be there; where `picks` says which entry counts they
+    may be lists of it. A column that is None is not asked for. `url` and `keep` become fields of the column
     `metadata`. `option` names the files in messages.
     """
 
@@ -256,13 +266,14 @@ class Table:
                 )
             kind = self._column(schema, option, column, file)
             if not is_picture(kind):
+                way_out = f" Name one of each: {column}[0]." if is_list(kind) and is_picture(kind.value_type) else ""
                 raise ConfigError(
                     f"{option} column must hold bytes, paths or {{bytes, path}} structs, got {kind} in {column!r} of "
-                    f"{place}."
+                    f"{place}.{way_out}"
                 )
         for option, named in {**self.texts, **self.phrases, "url": self.url}.items():
             kind = self._column(schema, option, named, file) if named is not None else pa.string()
-            may_be_list = option in self.phrases or option in self.picks
+            may_be_list = option in self.picks
             if not is_text(kind) and not (may_be_list and is_texts(kind)):
                 also = " or lists of it" if may_be_list else ""
                 raise ConfigError(f"{option} column must hold text{also}, got {kind} in {named!r} of {place}.")
@@ -330,32 +341,25 @@ class TableRow:
 
     def text(self, option: str) -> str | None:
         """Return a text, the one picked of a list; None where it is null, empty or not asked for."""
-        column = self.table.texts[option]
-        text = column_value(self.values, column) if column is not None else None
-        if isinstance(text, list):
-            entries = [entry for entry in text if entry and entry.strip()]
-            text = (
-                max(entries, key=len, default=None)
-                if self.table.picks[option] == "longest"
-                else next(iter(entries), None)
-            )
-        return text or None
+        return self._said(option, self.table.texts[option]) or None
 
     def phrase(self, option: str) -> str | None:
-        """Return a text, the first of a list; None where not asked for.
+        """Return a text, the one picked of a list; None where not asked for.
 
-        Raises SampleError `no_OPTION` where it is null, blank or an empty list.
+        Raises SampleError `no_OPTION` where it is null or blank, or a list of nothing else.
         """
         column = self.table.phrases[option]
         if column is None:
             return None
-        phrase = column_value(self.values, column)
-        if isinstance(phrase, list):
-            phrase = phrase[0] if phrase else None
+        phrase = self._said(option, column)
         if phrase is None or not phrase.strip():
             got = repr(phrase[:60]) if phrase is not None else "null"
             raise SampleError(f"no_{option}", f"{column} must say something, got {got} in {self.file.uri}.")
-        return str(phrase)
+        return phrase
+
+    def _said(self, option: str, column: str | None) -> str | None:
+        said: Any = column_value(self.values, column) if column is not None else None
+        return picked(said, self.table.picks.get(option, "first"), self.file.uri) if isinstance(said, list) else said
 
 
 def _download(place: str, column: str) -> str:

@@ -17,7 +17,7 @@ from onegen.errors import ConfigError, SampleError, nearest
 from onegen.sample import Annotation, Provides
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.bring import split_place, value_in
-from onegen.sources.reading.columns import column_value
+from onegen.sources.reading.columns import Pick, column_value, picked
 from onegen.sources.reading.json_metadata import kept_annotation, provided_of
 from onegen.sources.reading.metadata import METADATA, JsonTypes, field_name
 from onegen.sources.reading.sidecar import sidecar_object, sidecar_text
@@ -37,6 +37,7 @@ class TarTable:
     pictures: Mapping[str, str]
     texts: Mapping[str, str | None]
     phrases: Mapping[str, str | None]
+    picks: Mapping[str, Pick]
     url: str | None = None
     keep: tuple[str, ...] = ()
 
@@ -169,13 +170,14 @@ class TarRow:
         return value or None
 
     def phrase(self, option: str) -> str | None:
-        """Return a text, the first of a list; None where not asked for; raises SampleError `no_OPTION`."""
+        """Return a text, the one picked of a list; None where not asked for; raises SampleError `no_OPTION`."""
         name = self.table.phrases[option]
         if name is None:
             return None
         value = self.value(name)
         if isinstance(value, list):
-            value = value[0] if value else None
+            said = [entry if isinstance(entry, str) else None for entry in value]
+            value = picked(said, self.table.picks[option], self.item.item)
         if not isinstance(value, str) or not value.strip():
             raise SampleError(f"no_{option}", f"{name} must say something, got {value!r:.60} in {self.item.item}.")
         return value
