@@ -33,7 +33,7 @@ from onegen.cli.app import app
 from onegen.cli.exit_codes import ExitCode
 from onegen.config.recipe import ImageConfig, LimitsConfig, PackConfig, Recipe, SelectConfig, StageConfig
 from onegen.config.registry import available, find
-from onegen.config.shipped import recipe_path, shipped_folder
+from onegen.config.shipped import recipe_path, shipped
 from onegen.weights.fetch import fetch, models_folder
 from tests.packaged import bring_models, photo
 
@@ -383,7 +383,7 @@ def test_the_build_page_tells_of_every_option_of_a_source(name):
 
 
 def test_the_build_page_tells_of_every_recipe():
-    recipes = {path.stem for path in shipped_folder().glob("*.yaml")}
+    recipes = {path.stem for path in shipped().glob("*.yaml")}
     assert set(table_rows(section("docs/build.md", "A recipe"))) - set(Recipe.model_fields) == recipes
 
 

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from referencing import Registry, Resource
 
 from onegen.cli.schemas import main, out_of_date, schemas
-from onegen.config.shipped import shipped_folder
+from onegen.config.shipped import shipped
 from onegen.storage import open_store
 from onegen.storage.store import Store
 from tests.fabricated import build_here
@@ -159,7 +159,7 @@ def test_key_files_fit(store):
 
 
 def test_recipes_that_ship_fit():
-    found = sorted(shipped_folder().glob("**/*.yaml"))
+    found = sorted(shipped().glob("**/*.yaml"))
     assert found
     for path in found:
         check("recipe.json", yaml.safe_load(path.read_text(encoding="utf-8")))
