@@ -49,6 +49,9 @@ def sample(
     elevation: Annotated[str, typer.Option(help="degrees, one or one per camera", metavar="LIST")] = "0",
     distance: Annotated[str, typer.Option(help="from the subject, one or one per camera", metavar="LIST")] = "1.7",
     focal: Annotated[float, typer.Option(help="focal length over the image side")] = 1.3887,
+    cameras: Annotated[
+        Path | None, typer.Option(help="transforms.json of nerfstudio: a camera each frame, instead of --azimuth")
+    ] = None,
     trajectory: Annotated[int, typer.Option(help="this many views between two azimuths (the paper: 80)")] = 0,
     negative_prompt: Annotated[
         str,
@@ -99,6 +102,7 @@ def sample(
     VIEWS AND CAMERAS
       --task multiview --image x.png --azimuth 0,20,40,60
       --task multiview --azimuth 0,30,60 --prompt "a wooden boat"
+      --task multiview --image x.png --cameras transforms.json
       --task multiview --image x.png --azimuth -45,60 --trajectory 80
       --task multiview --image a.png --image b.png --predict ray --out poses.json
     COMBINATIONS (never trained; order matters)
@@ -125,16 +129,16 @@ def sample(
             run.check()
             tasks = find_tasks(task)
             if tasks[0].repeats != "frame":
-                if azimuth or trajectory:
+                if azimuth or trajectory or cameras:
                     raise ConfigError(
-                        f"--azimuth and --trajectory must go with multiview, got {task!r}. Leave them out."
+                        f"--azimuth, --cameras and --trajectory must go with multiview, got {task!r}. Leave them out."
                     )
                 _draw_stills(run, tasks, paths, mask, predict, words)
             else:
                 if mask is not None:
                     raise ConfigError(f"--mask must go with image_inpainting, got {task!r}. Leave it out.")
                 check_scene(paths, words.captions, words.entities, words.item, predict)
-                rig = make_rig(azimuth, elevation, distance, focal, trajectory)
+                rig = make_rig(azimuth, elevation, distance, focal, trajectory, cameras)
                 if predict in ("ray", "camera"):
                     _find_cameras(run, tasks, paths.images, rig, focal)
                 elif trajectory:
@@ -310,7 +314,9 @@ def _find_cameras(
 ) -> None:
     """Write the cameras of photos as JSON and, beside it, as a picture."""
     if rig or len(paths) < 2:
-        raise ConfigError(f"cameras must be predicted from 2 or more images and no --azimuth, got {len(paths)} images.")
+        raise ConfigError(
+            f"cameras must be predicted from 2 or more images and no --azimuth or --cameras, got {len(paths)} images."
+        )
     from onegen.geometry.cameras import check_focal
 
     check_focal((focal, focal))

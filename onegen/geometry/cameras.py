@@ -16,7 +16,7 @@ Angles are in degrees, lengths in the units of the scene. Formulas: OneDiffusion
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -157,44 +157,6 @@ def to_pytorch3d(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Return R (3,3) and T (3,) with X_camera = X_world R + T, for row vectors."""
     matrix = change_axes(camera.camera_to_world, "opencv", "pytorch3d")
     return matrix[:3, :3], -matrix[:3, 3] @ matrix[:3, :3]
-
-
-def from_nerfstudio(document: Mapping[str, Any]) -> dict[str, Camera]:
-    """Return the cameras of a nerfstudio `transforms.json` by file path.
-
-    Focal lengths are divided by the shorter side; the file's principal point is taken as the middle, as the released
-    model does. Raises ConfigError naming a missing field.
-    """
-    cameras = {}
-    for frame in document.get("frames", ()):
-        numbers = {**document, **frame}
-        try:
-            side = min(float(numbers["w"]), float(numbers["h"]))
-            focal = (float(numbers["fl_x"]) / side, float(numbers.get("fl_y", numbers["fl_x"])) / side)
-            matrix, path = np.array(frame["transform_matrix"], dtype=np.float64), str(frame["file_path"])
-        except KeyError as error:
-            raise ConfigError(
-                f"transforms.json must have w, h, fl_x and its frames' matrices, lacks {error}."
-            ) from None
-        cameras[path] = Camera(change_axes(matrix, "nerfstudio", "opencv"), focal)
-    if not cameras:
-        raise ConfigError("transforms.json must have frames, got none.")
-    return cameras
-
-
-def to_nerfstudio(cameras: Mapping[str, Camera], width: int, height: int) -> dict[str, Any]:
-    """Return a nerfstudio `transforms.json` document of cameras by file path, for images of one size in pixels."""
-    side = min(width, height)
-    frames = [
-        {
-            "file_path": path,
-            "fl_x": camera.focal[0] * side,
-            "fl_y": camera.focal[1] * side,
-            "transform_matrix": change_axes(camera.camera_to_world, "opencv", "nerfstudio").tolist(),
-        }
-        for path, camera in cameras.items()
-    ]
-    return {"w": width, "h": height, "cx": width / 2, "cy": height / 2, "frames": frames}
 
 
 def relative_to_first(cameras: Sequence[Camera]) -> list[Camera]:

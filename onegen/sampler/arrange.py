@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onegen.errors import ConfigError
+from onegen.errors import ConfigError, SampleError
 from onegen.tasks.colours import Entity, find_colour
 from onegen.tasks.prompt import Prompt
 from onegen.tasks.table import Task, view_roles
@@ -107,12 +107,16 @@ def check_scene(paths: PicturePaths, captions: Sequence[str], entities: Sequence
         raise ConfigError(f"--predict of 'multiview' must be image or ray, got {predict!r}.")
 
 
-def make_rig(azimuth: str, elevation: str, distance: str, focal: float, trajectory: int) -> "list[Camera]":
-    """Return the cameras of a scene's frames, none where no azimuth is given.
+def make_rig(
+    azimuth: str, elevation: str, distance: str, focal: float, trajectory: int, cameras: Path | None = None
+) -> "list[Camera]":
+    """Return the cameras of a scene's frames, those of a `transforms.json` or by angles; none where neither is given.
 
     Angles (degrees) and distances are comma-separated, one per camera or one for all; with `trajectory`, two azimuths
     are the ends of a path of that many cameras. Raises ConfigError for numbers that do not fit together.
     """
+    if cameras is not None:
+        return _read_rig(cameras, azimuth, trajectory)
     if not azimuth:
         if trajectory:
             raise ConfigError("--trajectory must have two azimuths to go between, got none. Add --azimuth -45,60.")
@@ -135,13 +139,34 @@ def make_rig(azimuth: str, elevation: str, distance: str, focal: float, trajecto
     return [orbit(*angles, focal) for angles in zip(azimuths, elevations, distances, strict=True)]
 
 
+def _read_rig(path: Path, azimuth: str, trajectory: int) -> "list[Camera]":
+    """Return the cameras in a `transforms.json`, the scene scaled as trained ones are.
+
+    Raises ConfigError for a file that is none, where the cameras look at nothing together, and with --azimuth.
+    """
+    if azimuth or trajectory:
+        raise ConfigError("--cameras must stand without --azimuth and --trajectory, got both. Leave one of them out.")
+    from onegen.geometry.cameras import scale_to_distance
+    from onegen.geometry.nerfstudio import read_nerfstudio
+
+    cameras = list(read_nerfstudio(path).values())
+    if len(cameras) < 2:
+        return cameras
+    try:
+        return scale_to_distance(cameras)
+    except SampleError as error:
+        raise ConfigError(f"cameras of {path} must look at one scene: {error}") from error
+
+
 def arrange_frames(images: Sequence[Path], num_cameras: int, most: int) -> tuple[Path | None, ...]:
     """Return the path of each camera's frame, None where it is to be generated: images come first.
 
     Raises ConfigError without cameras, and for more than `most` images.
     """
     if not num_cameras:
-        raise ConfigError("multiview must have --azimuth (views to generate) or --predict ray (cameras), got neither.")
+        raise ConfigError(
+            "multiview must have --azimuth or --cameras (views to generate) or --predict ray (cameras), got none."
+        )
     if len(images) > most:
         raise ConfigError(f"images of these {num_cameras} cameras must be at most {most}, got {len(images)}.")
     return (*images, *[None] * (num_cameras - len(images)))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onegen.geometry.cameras import DEFAULT_FOCAL, Camera, to_nerfstudio
+from onegen.geometry.cameras import DEFAULT_FOCAL, Camera
+from onegen.geometry.nerfstudio import to_nerfstudio
 from onegen.geometry.rays import rays_to_cameras
 from onegen.sampler.images import Picture
 from onegen.sampler.inputs import View

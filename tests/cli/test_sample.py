@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from onegen.cli.app import app
 from onegen.errors import ConfigError, SampleError
-from onegen.geometry.cameras import from_nerfstudio
+from onegen.geometry.cameras import orbit
+from onegen.geometry.nerfstudio import from_nerfstudio, to_nerfstudio
 from onegen.tasks.prompt import NEGATIVE_PROMPT
 from onegen.tasks.table import TASKS
 
@@ -104,6 +105,26 @@ def test_cameras_of_photos_are_written_and_drawn(run, tmp_path):
     assert Image.open(tmp_path / "p.png").size == (770, 770)
 
 
+def test_views_are_drawn_from_the_cameras_in_a_file(run, tmp_path):
+    rig = {f"{n}.png": orbit(20 * n, distance=3.4) for n in range(3)}
+    (tmp_path / "t.json").write_text(json.dumps(to_nerfstudio(rig, 100, 100)))
+    given = ["--task", "multiview", "--image", "a.png"]
+    assert run(*given, "--cameras", "t.json", out="file.png").exit_code == 0
+    assert run(*given, "--azimuth", "0,20,40", out="angles.png").exit_code == 0
+    for index in range(2):
+        pair = [np.asarray(Image.open(tmp_path / f"{name}-{index:02d}.png"), int) for name in ("file", "angles")]
+        # Scaled to the distance of trained scenes, they are the same cameras.
+        assert np.abs(pair[0] - pair[1]).max() <= 1
+
+
+def test_cameras_that_were_found_can_be_drawn_from(run, tmp_path):
+    found = "--task multiview --image a.png --image b.png --image c.png --predict ray"
+    assert run(*found.split(), out="p.json").exit_code == 0
+    result = run(*["--task", "multiview", "--image", "a.png", "--cameras", "p.json"])
+    assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.glob("out-*.png"))) == 2
+
+
 def test_one_seed_is_one_image(run, tmp_path):
     drawn = []
     for seed in ("1", "1", "2"):
@@ -126,10 +147,16 @@ def test_one_seed_is_one_image(run, tmp_path):
         ("--task multiview --image a.png --azimuth 0", "at most 0, got 1"),
         ("--task multiview --condition a.png --azimuth 0,20", "--condition must be left out"),
         ("--task multiview --image a.png --trajectory 9", "two azimuths"),
+        ("--task multiview --image a.png --cameras a.png", "readable transforms.json, got a.png"),
+        ("--task multiview --image a.png --cameras a.png --azimuth 0,20", "without --azimuth and --trajectory"),
+        ("--task text2image --cameras a.png", "--cameras and --trajectory must go with multiview"),
         ("--task multiview --image a.png --azimuth 0,1,2 --trajectory 9", r"per view \(2\), got 3"),
         ("--task multiview --image a.png --azimuth 0,20 --elevation 90", "elevation must be between"),
         ("--task multiview --image a.png --azimuth 0,20 --predict depth", "must be image or ray"),
-        ("--task multiview --image a.png --image b.png --predict ray --azimuth 0,20", "and no --azimuth, got 2"),
+        (
+            "--task multiview --image a.png --image b.png --predict ray --azimuth 0,20",
+            "and no --azimuth or --cameras, got 2",
+        ),
         ("--task multiview --image a.png --image b.png --azimuth 0,20 --trajectory 9", "at most 1, got 2"),
         ("--task multiview --image a.png --image b.png --predict ray --num-images 2", "--num-images must be 1"),
         ("--task multiview --image a.png --image b.png --predict ray", "--out must end in .json"),

@@ -11,14 +11,12 @@ from onegen.geometry.cameras import (
     Camera,
     change_axes,
     from_colmap,
-    from_nerfstudio,
     from_pytorch3d,
     nearest_point,
     orbit,
     relative_to_first,
     scale_to_distance,
     to_colmap,
-    to_nerfstudio,
     to_pytorch3d,
 )
 
@@ -116,23 +114,6 @@ def test_pytorch3d_transforms_row_vectors():
     world = np.array([0.3, -0.7, 1.9])
     opencv = np.linalg.inv(camera.camera_to_world) @ [*world, 1]
     np.testing.assert_allclose(world @ rotation + translation, opencv[:3] * [-1, -1, 1], atol=1e-12)
-
-
-def test_nerfstudio_documents_round_trip_and_use_the_shorter_side():
-    document = to_nerfstudio({"a.png": RIG[0], "b.png": RIG[2]}, width=640, height=480)
-    assert document["frames"][0]["fl_x"] == pytest.approx(1.3887 * 480)
-    back = from_nerfstudio(document)
-    for name, camera in {"a.png": RIG[0], "b.png": RIG[2]}.items():
-        np.testing.assert_allclose(back[name].camera_to_world, camera.camera_to_world, atol=1e-12)
-        assert back[name].focal == pytest.approx(camera.focal)
-    shared = {"w": 100, "h": 100, "fl_x": 150, "frames": [{"file_path": "x", "transform_matrix": np.eye(4).tolist()}]}
-    assert from_nerfstudio(shared)["x"].focal == (1.5, 1.5)
-
-
-@pytest.mark.parametrize("document", [{}, {"w": 1, "h": 1, "frames": [{"file_path": "x"}]}])
-def test_a_broken_transforms_file_is_refused(document):
-    with pytest.raises(ConfigError, match=r"transforms\.json must have"):
-        from_nerfstudio(document)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onegen.geometry.cameras import Camera, from_nerfstudio, orbit, relative_to_first
+from onegen.geometry.cameras import Camera, orbit, relative_to_first
+from onegen.geometry.nerfstudio import from_nerfstudio
 from onegen.geometry.rays import camera_rays
 from onegen.sampler.options import SamplingOptions
 from onegen.sampler.pose import estimate_cameras, frustum, name_cameras, plot_cameras, write_cameras
