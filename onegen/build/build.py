@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from onegen.build.card import OpenCard, describe
+from onegen.build.card import OpenCard, describe, reopen_as_it_is
+from onegen.build.foresight import foresee
 from onegen.build.jobs import Permissions
 from onegen.build.pending import unmatched_retry
 from onegen.build.probe import check_cluster, check_machine
@@ -91,25 +92,26 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
 
 
 def _build(work: Work, listener: Listener) -> Summary:
+    _sweep(work, listener)
+    foreseen = foresee(work)
     card = _pin_plan(work, listener)
-    _sweep(work, card, listener)
     _drop(work, card, listener)
     _announce(work, listener)
     steps = work.wanted_steps()
     listener.plan([step.name for step in steps], card.num_shards)
     for step in steps:
-        _run_step(step, work, card, listener)
+        _run_step(step, work, card, listener, foreseen.get(step.name))
     return _finish(work, card, listener)
 
 
-def _sweep(work: Work, card: OpenCard, listener: Listener) -> None:
+def _sweep(work: Work, listener: Listener) -> None:
     swept = sweep(work.dataset)
     if swept.orphans:
         listener.note(f"swept {len(swept.orphans)} file(s) that an earlier run left uncommitted")
     if swept.lost:
         more = f" and {len(swept.lost) - 1} more" if len(swept.lost) > 1 else ""
         listener.note(f"{swept.lost[0]}{more} gone since it was committed: the shard is made again")
-        card.reopen()
+        reopen_as_it_is(work.dataset)
 
 
 def _drop(work: Work, card: OpenCard, listener: Listener) -> None:
@@ -200,9 +202,9 @@ def _what_is_taken(work: Work, num_changed: int) -> str:
     )
 
 
-def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener) -> None:
+def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener, foreseen: Sequence[Task] | None) -> None:
     num_shards = card.num_shards
-    tasks = step.tasks(work.dataset, num_shards, work.permissions)
+    tasks = foreseen if foreseen is not None else step.tasks(work.dataset, num_shards, work.permissions)
     listener.begin(step.name, num_shards, num_shards - len(tasks))
 
     errors: Counter[str] = Counter()

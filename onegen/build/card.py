@@ -32,6 +32,13 @@ def describe(
     )
 
 
+def reopen_as_it_is(dataset: Dataset) -> None:
+    """Say that something is absent, and nothing else: the recipe at hand may still be refused."""
+    card = dataset.card()
+    if card is not None:
+        dataset.store.write(CARD, card.model_copy(update={"state": "building", "digest": None}).to_json())
+
+
 class OpenCard:
     """`dataset.json` of a build: its card, and whether the file says yet that a build is under way."""
 

@@ -13,7 +13,7 @@ from onegen.build.jobs import ColumnJob, Permissions
 from onegen.build.refresh import plan_rows, read_inputs
 from onegen.errors import ConfigError
 from onegen.executor.contract import Task
-from onegen.shards.dataset import Dataset
+from onegen.shards.dataset import Dataset, MissingColumn
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, Provenance, settings_difference
 from onegen.shards.plan import plan_digest
@@ -25,12 +25,18 @@ Need = Literal["nothing", "absent", "retry", "refresh", "stale"]
 def column_tasks(jobs: Sequence[ColumnJob], dataset: Dataset, num_shards: int, permissions: Permissions) -> list[Task]:
     """Return the shards that need work, with the columns that need it.
 
-    Raises ConfigError when committed rows are stale and their column is not among those allowed.
+    Raises ConfigError when committed rows are stale and their column is not among those allowed, then MissingColumn.
     """
     wanted: dict[int, list[str]] = {}
     stale: dict[str, list[int]] = {}
+    missing: MissingColumn | None = None
     for shard in range(num_shards):
-        digests = _input_digests(dataset, jobs, shard)
+        try:
+            digests = _input_digests(dataset, jobs, shard)
+        except MissingColumn as error:
+            # What is stale elsewhere is refused before it is waited for.
+            missing = missing or error
+            continue
         for job in jobs:
             need = _need(dataset, job, shard, {name: digests[name] for name in _made_from(job)}, permissions)
             if need == "stale":
@@ -38,6 +44,8 @@ def column_tasks(jobs: Sequence[ColumnJob], dataset: Dataset, num_shards: int, p
             if need != "nothing":
                 wanted.setdefault(shard, []).append(job.column)
     _refuse_stale({column: shards for column, shards in stale.items() if column not in permissions.follow})
+    if missing is not None:
+        raise missing
     forced = _forced(jobs, wanted, permissions)
     for column in forced:
         for shard in range(num_shards):

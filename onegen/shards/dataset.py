@@ -85,6 +85,20 @@ class Card(Record):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
+class MissingColumn(ConfigError):
+    """A shard of a column is not there that something is made from."""
+
+    def __init__(self, column: str, shard: int) -> None:
+        super().__init__(
+            f"column {column!r} must be made before what is made from it; shard {shard:06d} is missing. "
+            f"Leave --only out, or run `--only {column}` first."
+        )
+        self.column, self.shard = column, shard
+
+    def __reduce__(self) -> tuple[type["MissingColumn"], tuple[str, int]]:
+        return MissingColumn, (self.column, self.shard)
+
+
 class Dataset:
     """The files of one dataset, by meaning."""
 
@@ -149,13 +163,10 @@ class Dataset:
             ) from error
 
     def require_manifest(self, column: str, shard: int) -> Manifest:
-        """Return the manifest of a shard; raises ConfigError where it is not committed."""
+        """Return the manifest of a shard; raises MissingColumn where it is not committed."""
         manifest = self.manifest(column, shard)
         if manifest is None:
-            raise ConfigError(
-                f"column {column!r} must be made before what is made from it; shard {shard:06d} is missing. "
-                f"Leave --only out, or run `--only {column}` first."
-            )
+            raise MissingColumn(column, shard)
         return manifest
 
     def manifests(self, column: str) -> Iterator[Manifest]:
