@@ -36,7 +36,7 @@ from onegen.sources.reading.beside import (
     why_passed_over,
 )
 from onegen.sources.reading.bring import BringsFiles, split_place, value_in
-from onegen.sources.reading.coco import Coco
+from onegen.sources.reading.coco_files import CocoFiles, check_coco_paths
 from onegen.sources.reading.columns import Pick
 from onegen.sources.reading.downloads import SUFFIX as TABLE_SUFFIX
 from onegen.sources.reading.downloads import Downloads
@@ -56,6 +56,10 @@ _FILES = pa.schema(
         ("etag", pa.string()),
     ]
 )
+COCO = "coco"
+"""Place of a column that a recipe takes from the COCO JSON."""
+_OBJECTS = ("detection", "entities", "pose", "segmentation")
+"""What the objects of a COCO JSON can be."""
 CAPTIONS = "captions"
 """Field of all captions that a COCO JSON has of an image, where a recipe keeps them."""
 _DOWNLOADS = pa.schema([("item", pa.string()), ("uri", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
@@ -91,15 +95,15 @@ class Folder(Looks, BringsFiles):
     """Images under `folder`, a path or fsspec URL; `sidecars: false` ignores captions and licences beside them.
 
     `keep` lists what img2dataset says of its downloads that becomes the column `metadata`; null keeps all. `coco` names
-    a COCO JSON by its path in the folder: captions, of which `pick` chooses one, licences and Flickr pages are its;
-    `keep: [captions]` keeps all captions.
+    a COCO JSON, or several, by the path in the folder: captions, of which `pick` chooses one, licences and Flickr pages
+    are its; `keep: [captions]` keeps all captions, `bring: {boxes: coco, masks: coco}` its objects.
     `bring` names columns and the files beside an image that hold them: {depth: depth.png, boxes: json.objects}.
     """
 
     folder: str
     sidecars: bool = True
     keep: tuple[str, ...] | None = None
-    coco: str | None = None
+    coco: str | tuple[str, ...] | None = None
     pick: Pick = "first"
     bring: Mapping[str, Any] = field(default_factory=dict)
 
@@ -109,14 +113,8 @@ class Folder(Looks, BringsFiles):
     annotation_options: ClassVar[tuple[str, ...]] = ("keep", BRING)
 
     def __post_init__(self) -> None:
-        if self.coco is None:
-            return
-        if os.path.normpath(self.coco) != self.coco or self.coco.startswith(("/", "..")):
-            raise ConfigError(
-                f"coco must be a path below the folder, as annotations/captions_train2017.json, got {self.coco!r}. "
-                f"Take the folder that holds both pictures and annotations."
-            )
-        if not self.sidecars:
+        check_coco_paths(self._coco_paths)
+        if self._coco_paths and not self.sidecars:
             raise ConfigError("coco must stand with sidecars: true, got sidecars: false, which ignores it.")
 
     @cached_property
@@ -147,9 +145,8 @@ class Folder(Looks, BringsFiles):
         """Yield what there is, unsorted, as LISTING batches; raises ConfigError for a folder that cannot be read."""
         licences: dict[str, PlannedFile] = {}
         self._passed.clear()
-        coco = self._planned_coco()
-        named_by = self._coco(coco) if coco is not None else None
-        named: set[str | None] = set(named_by.file_names) if named_by is not None else set()
+        cocos = self._coco.planned()
+        named: set[str | None] = {name for file in cocos for name in self._coco.opened(file).file_names}
         with Spill() as spill:
             spill.store("files", _FILES, self._files(licences))
             spill.store("downloads", _DOWNLOADS, batched(self._listed_downloads(), _DOWNLOADS))
@@ -157,12 +154,12 @@ class Folder(Looks, BringsFiles):
                 rows = batch.to_pylist()
                 for row in rows:
                     licence = nearest_licence(licences, row["item"])
-                    beside = [file.record() for file in (licence, coco) if file is not None]
+                    beside = [file.record() for file in (licence, *cocos) if file is not None]
                     files = [*row["sidecars"], *beside]
                     row["sidecars"] = [
                         file for file in files if self.sidecars or self._is_brought(row["item"], file["uri"])
                     ]
-                    named.discard(named_by.file_name(row["item"]) if named_by is not None else None)
+                    named -= {self._coco.opened(file).file_name(row["item"]) for file in cocos}
                 yield pa.RecordBatch.from_pylist(rows, schema=LISTING)
             if named:
                 self._passed["the COCO JSON names them and they are not there"] += len(named)
@@ -186,8 +183,8 @@ class Folder(Looks, BringsFiles):
         files = [file for file in item.sidecars if self.sidecars and self._states_facts(item.item, file.uri)]
         # Weakest first: the folder's licence, then COCO's, then the caption file, then the item's own JSON.
         for beside in sorted(files, key=self._strength):
-            if beside.uri == self.coco:
-                facts.update(self._coco(beside).annotations_of(file.uri).facts(self.pick, item.item))
+            if beside.uri in self._coco_paths:
+                facts.update(self._coco.said_of(item).facts(self.pick, item.item))
                 continue
             content = self._tree.read(beside)
             if not (is_json(beside.uri) and self.is_list(content)):
@@ -204,9 +201,8 @@ class Folder(Looks, BringsFiles):
             return {}
         texts = [file for file in item.sidecars if "json" in suffixes_of(item.item, file.uri)]
         about = dict(sidecar_object(texts[0].uri, self._tree.read(texts[0]))) if texts else {}
-        for file in item.sidecars:
-            if file.uri == self.coco and CAPTIONS in self.provides[METADATA].fields:
-                about[CAPTIONS] = self._coco(file).annotations_of(item.item).captions
+        if CAPTIONS in self.provides[METADATA].fields and self._coco_paths:
+            about[CAPTIONS] = self._coco.said_of(item).captions
         known = {field_name(name): value for name, value in about.items()}
         return {METADATA: kept_annotation(known, self.provides, item.item)} if known else {}
 
@@ -217,10 +213,23 @@ class Folder(Looks, BringsFiles):
         source_gone, source_changed, source_unreadable or brought_value.
         """
         (place,) = entry.places
+        if place == COCO and self._coco_paths:
+            said = self._coco.said_of(item)
+            return (said.records(has_points=entry.use == "pose") if said.is_known else None,)
         suffix, _ = split_place(place)
         planned = next((file for file in item.sidecars if suffix in suffixes_of(item.item, file.uri)), None)
         file = planned or self._as_it_is([f"{os.path.splitext(item.item)[0]}.{suffix}", f"{item.item}.{suffix}"])
         return (value_in(file.uri, self._tree.read(file), place) if file is not None else None,)
+
+    def check_brought(self) -> None:
+        """Raise ConfigError for a file that stands in another folder, and for what no COCO JSON here says."""
+        super().check_brought()
+        for entry in self.entries.values():
+            if entry.places == (COCO,) and (not self._coco_paths or entry.use not in _OBJECTS):
+                raise ConfigError(
+                    f"bring.{entry.column} must be one of {', '.join(_OBJECTS)} of a COCO JSON that `coco` names, got "
+                    f"{entry.use} and coco: {self.coco}. Write coco: annotations/instances_val2017.json beside folder."
+                )
 
     def passed_over(self) -> Mapping[str, int]:
         """Return how many files and folders the last listing left out, by the reason why."""
@@ -233,34 +242,18 @@ class Folder(Looks, BringsFiles):
     def _states_facts(self, image: str, beside: str) -> bool:
         """Say whether a planned file states facts, and is not what only a column that is brought reads."""
         endings = {ending.removeprefix(".") for ending in SIDECARS}
-        return beside == self.coco or is_licence(beside) or bool(endings & set(suffixes_of(image, beside)))
+        return beside in self._coco_paths or is_licence(beside) or bool(endings & set(suffixes_of(image, beside)))
 
     def _strength(self, beside: PlannedFile) -> tuple[bool, bool, bool]:
-        return not is_licence(beside.uri), beside.uri != self.coco, is_json(beside.uri)
+        return not is_licence(beside.uri), beside.uri not in self._coco_paths, is_json(beside.uri)
 
-    def _planned_coco(self) -> PlannedFile | None:
-        """Return the COCO JSON as it is now; raises ConfigError where it is not there or is none."""
-        if self.coco is None:
-            return None
-        try:
-            file = PlannedFile(self.coco, *self._tree.state(self.coco))
-            self._coco(file)
-        except (OSError, SampleError) as error:
-            raise ConfigError(
-                f"coco must name a COCO JSON by its path in {self.folder}, got {self.coco!r}: {error}"
-            ) from error
-        return file
-
-    def _coco(self, file: PlannedFile) -> Coco:
-        """Return what a COCO JSON says, read once; raises SampleError where it has changed."""
-        self._tree.check(file)
-        if file not in self._read_coco:
-            self._read_coco[file] = Coco(file.uri, self._tree.read(file))
-        return self._read_coco[file]
+    @property
+    def _coco_paths(self) -> tuple[str, ...]:
+        return (self.coco,) if isinstance(self.coco, str) else self.coco or ()
 
     @cached_property
-    def _read_coco(self) -> dict[PlannedFile, Coco]:
-        return {}
+    def _coco(self) -> CocoFiles:
+        return CocoFiles(self._tree, self._coco_paths)
 
     @cached_property
     def _downloads(self) -> Downloads:
@@ -312,7 +305,7 @@ class Folder(Looks, BringsFiles):
     def _files(self, licences: dict[str, PlannedFile]) -> Iterator[pa.RecordBatch]:
         rows: list[dict[str, Any]] = []
         for file in self._walk():
-            if file.uri == self.coco:
+            if file.uri in self._coco_paths:
                 continue
             ending = next((ending for ending in self._endings if file.uri.lower().endswith(ending)), None)
             stem = file.uri[: -len(ending)] if ending else os.path.splitext(file.uri)[0]

@@ -42,7 +42,7 @@ from tests.tiny import (
     strays,
 )
 
-ENCODINGS = {"depth": "gray16", "masks": "index"}
+ENCODINGS = {"depth": "gray16", "masks": "index", "segmentation": "index"}
 
 
 def recipe(source: dict[str, Any], stages: list[dict[str, Any]] | None = None, **changes: Any) -> Recipe:

@@ -3,19 +3,23 @@
 What the column stores, whichever backend made it, and which mask a pixel goes to that several claim.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from onegen.annotators.shared.brought import brought_of, placement_in
+from onegen.annotators.shared.brought import brought_of, placement_in, shown
 from onegen.annotators.shared.brought_maps import MapReader, map_of
+from onegen.annotators.shared.brought_records import records_of, scores_of
 from onegen.errors import SampleError
+from onegen.pixels.outlines import polygon_mask, runs_mask
 from onegen.pixels.placement import lay_map
-from onegen.sample import Annotation, Item, Part, Provides
+from onegen.sample import Annotation, Brought, Item, Part, Provides
 
+_MOST = 255
+"""Entities that a palette of 256 colours can count, beside none."""
 PROVIDES = Provides(
     parts=(Part("masks.png", "index"),), fields={"areas": pa.list_(pa.float64()), "coverage": pa.float64()}
 )
@@ -65,8 +69,10 @@ def resolve(masks: Sequence[np.ndarray], scores: Sequence[float], shape: tuple[i
 class BroughtMasks(MapReader):
     """Masks that a source brings: a palette or grey picture whose values count entities from 1, 0 is none.
 
-    Values in `ignore` become 0, such as 255 of datasets that leave borders open. Smaller images get the nearest pixel:
-    the mean of two entities is a third.
+    Or records, in the order of the entities, each with a `segmentation` as COCO has it: polygons, or runs of pixels, on
+    the picture as its file holds it; where they overlap the better score wins, then the smaller. Values in `ignore`
+    become 0, such as 255 of datasets that leave borders open. Smaller images get the nearest pixel: the mean of two
+    entities is a third.
     """
 
     ignore: tuple[int, ...] = ()
@@ -76,6 +82,8 @@ class BroughtMasks(MapReader):
     def take(self, item: Item) -> Annotation:
         """Return what the column stores; raises SampleError brought_size, brought_pixels or brought_value."""
         brought = brought_of(item)
+        if not isinstance(brought.value, bytes):
+            return self._outlined(brought)
         numbers = map_of(brought, ("P", "L", "1", "I;16", "I"))
         if self.ignore:
             numbers = np.where(np.isin(numbers, self.ignore), 0, numbers)
@@ -86,6 +94,28 @@ class BroughtMasks(MapReader):
         indices = lay_map(placement_in(brought), numbers.astype(np.uint8), "nearest")
         # Counted before it is made smaller: an entity that is lost then has a share of 0, not none.
         return _annotation_of_indices(indices, largest)
+
+    def _outlined(self, brought: Brought) -> Annotation:
+        """Return what the column stores of records with outlines."""
+        records, shape = records_of(brought, "objects"), placement_in(brought).original
+        if len(records) > _MOST:
+            raise SampleError("brought_value", f"{brought.place} must have at most {_MOST} masks, got {len(records)}.")
+        masks = [_outline(brought.place, record, shape) for record in records]
+        indices = resolve(masks, list(scores_of(brought, records, "score")), shape)
+        return _annotation_of_indices(lay_map(placement_in(brought), indices, "nearest"), len(records))
+
+
+def _outline(place: str, record: Mapping[str, Any], shape: tuple[int, int]) -> np.ndarray:
+    """Return the mask bool (H,W) of a record, empty without an outline; raises SampleError brought_pixels."""
+    outline = record.get("segmentation")
+    try:
+        if isinstance(outline, Mapping):
+            return runs_mask(outline, shape)
+        masks = [polygon_mask(polygon, shape) for polygon in outline or ()]
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        what = record.get("id", shown(record))
+        raise SampleError("brought_pixels", f"{place} must have outlines as COCO has them, {what}: {error}.") from error
+    return np.any(masks, axis=0) if masks else np.zeros(shape, bool)
 
 
 BROUGHT = BroughtMasks
