@@ -24,14 +24,15 @@ from onegen.errors import ConfigError
 from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.canonical import canonical, sha256
 from onegen.shards.dataset import CARD, Card, Dataset, file_of, folder, manifest_name
+from onegen.shards.field_types import type_from_json
 from onegen.shards.index import BASE
 from onegen.shards.manifest import Counts, Manifest
 from onegen.shards.plan import plan_digest, plan_name, read_plan
 from onegen.shards.where import Scope, columns_in
 
-PINNED = "The plan is pinned: build into a new OUT."
+PINNED = "`onegen verify --repair` makes it again if the source is as it was; else build into a new OUT."
 AGAIN = "Run `onegen build` again."
-CARD_WAY_OUT = "Restore dataset.json from a copy, or run `onegen build` with the recipe again."
+CARD_WAY_OUT = "`onegen verify --repair` makes it again, with --recipe where it does not say the recipe any more."
 _SHARD_FILE = re.compile(r"(\d{6})\.(json|parquet)")
 
 
@@ -52,7 +53,8 @@ class _Totals:
     """What the shards checked so far say of the whole dataset.
 
     The plan's digest and items, shards whose image column was made from another plan, what select was made from by
-    shard, and of each column its rows by status, its first producer and whether all its shards are there and sound.
+    shard, and of each column its rows by status, its first producer, the fields its source provided, and whether all
+    its shards are there and sound.
     """
 
     plan_hash: Any = field(default_factory=hashlib.sha256)
@@ -62,6 +64,7 @@ class _Totals:
     selected_from: dict[int, str] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
     producers: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
 
     def add(self, manifest: Manifest) -> None:
@@ -71,6 +74,7 @@ class _Totals:
             **{name: before[name] + number for name, number in manifest.counts.model_dump().items()}
         )
         self.producers.setdefault(manifest.column, manifest.producer.label())
+        self.fields.setdefault(manifest.column, manifest.settings.get("options", {}).get("fields"))
 
 
 @dataclass(frozen=True)
@@ -228,6 +232,10 @@ class _Verifier:
                 yield Finding(name, f"shard must be made from what is committed, {expected}, got {digest}", AGAIN)
 
     def _check_totals(self, card: Card) -> Iterator[Finding]:
+        for column, pinned in (card.plan.provides or {}).items():
+            if column in self.totals.fields and _told(pinned) != self.totals.fields[column]:
+                what = f"{column} must provide the fields it was made with, {self.totals.fields[column]}, got {pinned}"
+                yield Finding(CARD, what, CARD_WAY_OUT)
         for column, summary in card.columns.items():
             if column in self.totals.damaged or column not in self.totals.counts:
                 continue
@@ -303,6 +311,14 @@ def _card_problems(card: Card) -> Iterator[Finding]:
     if location is not None and not _lies_in(location, card.source_root):
         what = f"its source root must be where its source lies, {location}, got {card.source_root}"
         yield Finding(CARD, what, CARD_WAY_OUT)
+
+
+def _told(pinned: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return pinned types as settings tell them; None where they are none."""
+    try:
+        return {name: str(type_from_json(kind)) for name, kind in pinned.items()}
+    except ValueError:
+        return None
 
 
 def _location(source: Mapping[str, Any]) -> str | None:

@@ -72,12 +72,27 @@ def failures(
 def verify(
     dataset: DatasetArgument,
     full: Annotated[bool, typer.Option("--full", help="Read and hash every byte too.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First make damaged plans and the card again, where all else proves them.")
+    ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="RECIPE", help="With --repair: what it was built by, where dataset.json no longer says."),
+    ] = None,
 ) -> ExitCode:
-    """Check every file, count, key and digest of a dataset; exit 1 where one is wrong, naming it and the way out."""
+    """Check every file, count, key and digest of a dataset; exit 1 where one is wrong, naming it and the way out.
+
+    --repair makes again what the rest still proves: a plan from the source, if that is as it was, and dataset.json.
+    Columns and shards are made again by `onegen build`.
+    """
     from onegen.audit.verify import verify as find_defects
 
+    if recipe is not None and not repair:
+        raise ConfigError("--recipe must stand with --repair, got it alone. Add --repair.")
     defects = 0
     with reading(dataset) as opened:
+        if repair:
+            _repair(opened, recipe, dataset)
         for defect in find_defects(opened, full):
             defects += 1
             typer.echo(f"{dataset}/{defect}")
@@ -86,6 +101,17 @@ def verify(
         return ExitCode.FAILURES
     typer.echo(f"{dataset} is sound" + ("" if full else " (--full reads every byte too)"))
     return ExitCode.DONE
+
+
+def _repair(dataset: "Dataset", recipe: str | None, url: str) -> None:
+    """Repair a dataset, and say what was."""
+    from onegen.build.repair import repair
+    from onegen.config.recipe import load_recipe
+    from onegen.config.shipped import recipe_path
+
+    loaded = load_recipe(recipe_path(recipe)) if recipe is not None else None
+    for line in repair(dataset, loaded):
+        typer.echo(f"repaired {url}/{line}")
 
 
 def show(

@@ -125,7 +125,8 @@ class Dataset:
                 ) from error
             raise ConfigError(
                 f"{self.store.url}/{CARD} must be the card of a dataset, and does not read as one "
-                f"({explain_record(Card, error)}). Restore it from a copy, or build into another OUT."
+                f"({explain_record(Card, error)}). `onegen verify {self.store.url} --repair --recipe RECIPE` makes it "
+                f"again."
             ) from error
 
     def require_card(self) -> Card:

@@ -5,7 +5,7 @@ docs/contract.md, rule 12.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,7 +94,7 @@ def make_plan(
         for rows in _shards(ordered, samples_per_shard):
             for row in rows:
                 total.update(canonical(row.content()) + b"\n")
-            store.write(plan_name(shards), to_parquet(_to_table(rows)))
+            store.write(plan_name(shards), plan_file(rows))
             shards += 1
             items += len(rows)
     return PlanSummary(shards=shards, items=items, digest=total.hexdigest())
@@ -135,7 +135,7 @@ def read_plan(store: Store, shard: int) -> list[PlannedItem]:
     """Return the plan of a shard, in position order."""
     with store.open(plan_name(shard)) as file:
         table = pq.ParquetFile(file).read(use_threads=False)
-    return [_item(row) for row in table.to_pylist()]
+    return [planned_item(row) for row in table.to_pylist()]
 
 
 def plan_digest(store: Store, shard: int) -> str:
@@ -155,22 +155,24 @@ def _shards(batches: Iterable[pa.RecordBatch], samples_per_shard: int) -> Iterat
             if items and num_images + len(row["images"]) > samples_per_shard:
                 yield items
                 items, num_images = [], 0
-            items.append(_item({**row, "position": len(items)}))
+            items.append(planned_item({**row, "position": len(items)}))
             num_images += len(row["images"])
     if items:
         yield items
 
 
-def _item(row: dict[str, Any]) -> PlannedItem:
+def planned_item(row: Mapping[str, Any]) -> PlannedItem:
+    """Return the item of a row of `PLAN`."""
     images, sidecars = (tuple(PlannedFile(**file) for file in row[name] or ()) for name in ("images", "sidecars"))
     return PlannedItem(row["position"], row["item"], images, sidecars)
 
 
-def _to_table(rows: list[PlannedItem]) -> pa.Table:
+def plan_file(rows: Sequence[PlannedItem]) -> bytes:
+    """Return the bytes of the file of a plan, the same for the same items."""
     columns = {
         "position": [row.position for row in rows],
         "item": [row.item for row in rows],
         "images": [[file.record() for file in row.images] for row in rows],
         "sidecars": [[file.record() for file in row.sidecars] for row in rows],
     }
-    return pa.Table.from_pydict(columns, schema=PLAN)
+    return to_parquet(pa.Table.from_pydict(columns, schema=PLAN))

@@ -475,3 +475,17 @@ def test_the_doctor_prints_every_check_and_says_by_its_code_whether_all_is_there
 
 def test_constraints_are_those_of_the_checkout():
     assert invoke("constraints").stdout == (Path(__file__).parents[2] / "constraints.txt").read_text()
+
+
+def test_verify_repairs_what_it_can_and_says_what_is_left(tmp_path, poisoned):
+    out = tmp_path / "out"
+    invoke("build", poisoned, out, "--workers", "0")
+    (out / "plan/000000.parquet").unlink()
+    (out / "dataset.json").write_text("{")
+    refused = invoke("verify", out, "--recipe", poisoned)
+    assert (refused.exit_code, "--recipe must stand with --repair" in refused.stderr) == (2, True)
+    assert invoke("verify", out).exit_code == 1
+    done = invoke("verify", out, "--repair", "--recipe", poisoned)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[0].startswith(f"repaired {out}/plan/000000.parquet: made again")
+    assert done.stdout.splitlines()[-1].startswith(f"{out} is sound")
