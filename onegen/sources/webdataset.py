@@ -176,7 +176,10 @@ class WebDataset(Looks, BringsFiles):
         """Raise ConfigError where whole tars have members and no picture: every row would fail, after the whole run."""
         batches = spill.query(f"SELECT part FROM parts WHERE part <> '{ROW}' GROUP BY part ORDER BY part")
         parts = [row["part"] for batch in batches for row in batch.to_pylist()]
-        if not parts or any(part == END or self._is_image(part) for part in parts):
+        found = [part for part in parts if self._is_image(part)]
+        if not parts or END in parts or found:
+            if END not in parts:
+                self._refuse_ambiguous(spill, found)
             return
         pictures = [part for part in parts if part.rpartition(".")[2] in IMAGES]
         way_out = f"Name the picture, image: {pictures[0]}" if pictures else "Check that these tars hold pictures"
@@ -184,6 +187,22 @@ class WebDataset(Looks, BringsFiles):
             f"source webdataset must have a picture a key, under {self.image or 'jpg, png, webp or the like'}, got "
             f"only {named_parts(parts)} in {self.webdataset}. {way_out}; two of a key are for the source pairs."
         )
+
+    def _refuse_ambiguous(self, spill: Spill, pictures: list[str]) -> None:
+        """Raise ConfigError where every key with a picture has several: every row would fail, after the whole run."""
+        if len(pictures) < 2:  # one picture twice is a fault of its key
+            return
+        named = ", ".join(f"'{part.replace(chr(39), chr(39) * 2)}'" for part in pictures)
+        batches = spill.query(
+            f"SELECT count(*) FILTER (pictures = 1) AS single FROM (SELECT count(*) AS pictures FROM parts "
+            f"WHERE part IN ({named}) GROUP BY tar, key)"
+        )
+        (row,) = (row for batch in batches for row in batch.to_pylist())
+        if row["single"] == 0:
+            raise ConfigError(
+                f"source webdataset must have one picture a key, got {named_parts(pictures)} in every key of "
+                f"{self.webdataset}. Name the picture, image: {pictures[0]}; two of a key are for the source pairs."
+            )
 
     def _item(self, tar: str, key: str, rows: list[dict[str, Any]]) -> tuple[Any, ...]:
         """Return the row of `LISTING` of a key, given what there is of it, in the order of the tar."""

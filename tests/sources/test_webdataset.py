@@ -183,6 +183,11 @@ def test_the_recipe_may_say_which_part_is_the_image_and_which_the_caption(tmp_pa
             "got only source.jpg, target.jpg, txt",
         ),
         ([("k.cls", "1"), ("k.npy", b"2")], None, "got only cls, npy in .* Check that these tars hold pictures;"),
+        (
+            [("j.jpg", b"1"), ("j.png", b"2"), ("k.jpg", b"3"), ("k.png", b"4"), ("l.txt", "a")],
+            None,
+            "one picture a key, got jpg, png in every key of .* Name the picture, image: jpg;",
+        ),
     ],
 )
 def test_tars_without_a_picture_are_refused_before_anything_runs(tmp_path, parts, image, words):

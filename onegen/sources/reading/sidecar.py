@@ -8,7 +8,7 @@ from onegen.errors import SampleError
 
 FACTS = {"caption": ("caption", "text"), "licence": ("licence", "license"), "attribution": ("attribution",)}
 """What JSON may say of an image, and how each may be spelled; the first spelling that says something counts."""
-_MEND = "Mend it, then build into a new OUT."
+_MEND = "Mend it, then `onegen retry`."
 
 
 def sidecar_text(name: str, data: bytes) -> str:
