@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from diffusers.hooks import apply_layerwise_casting
+from diffusers.hooks import apply_group_offloading, apply_layerwise_casting
 from PIL import Image
 
 from onegen.errors import ConfigError
@@ -528,3 +528,40 @@ def test_linear_layers_quantised_to_int8_run():
         quantised = torch.ao.quantization.quantize_dynamic(getattr(pipe, part), {torch.nn.Linear}, dtype=torch.qint8)
         setattr(pipe, part, quantised)
     assert 0 < relative_change(pipe) < 0.1
+
+
+@pytest.mark.parametrize(
+    "grouping", [{"offload_type": "leaf_level"}, {"offload_type": "block_level", "num_blocks_per_group": 1}]
+)
+def test_parts_that_are_brought_in_by_groups_compute_the_same(grouping):
+    pipe, here = random_pipeline(), torch.device("cpu")
+    for part in (pipe.transformer, pipe.text_encoder):
+        apply_group_offloading(part, onload_device=here, offload_device=here, **grouping)
+    assert relative_change(pipe) == 0
+
+
+def quantise(module, make):
+    """Put quantised layers in place of linear ones, but for T5's `wo`, whose weights transformers asks for a dtype."""
+    for name, child in module.named_children():
+        if isinstance(child, torch.nn.Linear) and name != "wo":
+            layer = make(child.in_features, child.out_features, child.bias is not None)
+            layer.load_state_dict(child.state_dict())
+            setattr(module, name, layer.to("cpu"))  # moving it quantises its weights
+        else:
+            quantise(child, make)
+
+
+@pytest.mark.parametrize(("bits", "most"), [(4, 0.5), (8, 0.05)])
+def test_layers_quantised_by_bitsandbytes_run(bits, most):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+
+    def layer(inputs, outputs, bias):
+        if bits == 8:
+            return bitsandbytes.nn.Linear8bitLt(inputs, outputs, bias, has_fp16_weights=False)
+        return bitsandbytes.nn.Linear4bit(inputs, outputs, bias, compute_dtype=torch.float32, quant_type="nf4")
+
+    pipe = random_pipeline()
+    for part in (pipe.transformer, pipe.text_encoder):
+        quantise(part, layer)
+    assert pipe.transformer.layers[0].attention.wq.weight.dtype == (torch.uint8 if bits == 4 else torch.int8)
+    assert 0 < relative_change(pipe) < most

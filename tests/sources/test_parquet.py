@@ -152,7 +152,7 @@ def test_an_element_of_a_column_of_lists_is_a_column(tmp_path, name, seeds):
 
 def test_a_column_of_lists_of_pictures_is_refused_with_the_way_to_one(tmp_path):
     write(tmp_path / "a.parquet", image=[[PICTURES[0]]])
-    assert "Name one of each: image[0]." in refused(Parquet(str(tmp_path)))
+    assert "Name one of each: image: 'image[0]'." in refused(Parquet(str(tmp_path)))
 
 
 def test_a_column_whose_own_name_has_brackets_comes_first(tmp_path):

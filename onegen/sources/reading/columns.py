@@ -87,13 +87,13 @@ def column_value(row: Mapping[str, Any], name: str) -> Any:
     element = _ELEMENT.fullmatch(name)
     if element is not None:
         values, index = column_value(row, element[1]), int(element[2])
-        return values[index] if values is not None and -len(values) <= index < len(values) else None
+        return values[index] if isinstance(values, list) and -len(values) <= index < len(values) else None
     for head, rest in _splits(name):
         try:
             struct = column_value(row, head)
         except KeyError:
             continue
-        return column_value(struct, rest) if struct is not None else None
+        return column_value(struct, rest) if isinstance(struct, Mapping) else None
     raise KeyError(name)
 
 

@@ -266,7 +266,8 @@ class Table:
                 )
             kind = self._column(schema, option, column, file)
             if not is_picture(kind):
-                way_out = f" Name one of each: {column}[0]." if is_list(kind) and is_picture(kind.value_type) else ""
+                are_lists = is_list(kind) and is_picture(kind.value_type)
+                way_out = f" Name one of each: {option}: '{column}[0]'." if are_lists else ""
                 raise ConfigError(
                     f"{option} column must hold bytes, paths or {{bytes, path}} structs, got {kind} in {column!r} of "
                     f"{place}.{way_out}"
