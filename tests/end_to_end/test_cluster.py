@@ -5,6 +5,7 @@ PYTHONPATH=. python -m pytest tests/end_to_end/test_cluster.py
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -177,3 +178,27 @@ def test_a_head_that_is_lost_ends_the_build_in_good_order(folder, cluster):
     assert "Run the same command again" in output
     cluster.close()
     assert run(make_recipe(folder / "photos", STAGES, samples_per_shard=2), folder / "again").digest is not None
+
+
+def test_the_doctor_asks_the_nodes_and_names_what_none_has_room_for(cluster: Cluster, folder: Path) -> None:
+    cluster.start(cores=2)
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    greedy = {**recipe, "stages": [{**recipe["stages"][0], "num_gpus": 1}]}
+    (folder / "greedy.yaml").write_text(yaml.safe_dump(greedy))
+    said: dict[str, tuple[int, str]] = {}
+    for name in ("recipe", "greedy"):
+        words = ["doctor", f"{name}.yaml", "out", "--address", cluster.address]
+        done = subprocess.run(
+            [sys.executable, "-m", "onegen", *words],
+            cwd=folder,
+            env=environment(folder),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        said[name] = done.returncode, done.stdout
+    assert said["recipe"][0] == 0, said["recipe"][1]
+    assert re.search(r"^ok      node \S+: sees the source, writes OUT, has all weights$", said["recipe"][1], re.M)
+    assert said["greedy"][0] == 1
+    assert "missing room for look: step 'look' asks for 1 CPU(s), 1 GPU(s) a worker, and no node" in said["greedy"][1]
+    assert "ok      room for image" in said["greedy"][1]
