@@ -47,7 +47,7 @@ def write(root: Path, objects: list[dict[str, Any]] | None = None, bring: dict[s
         Image.fromarray(picture(number, (HEIGHT, WIDTH))).save(root / name, exif=exif)
     images = [{"id": n, "file_name": name} for n, name in enumerate(NAMES[:3])]
     found = [
-        {**thing, "id": 10 * image + thing["id"], "image_id": image}
+        {**thing, "id": 10 * image + thing["id"] if isinstance(thing["id"], int) else thing["id"], "image_id": image}
         for image in (0, 2)
         for thing in (objects if objects is not None and image == 0 else OBJECTS)
     ]
@@ -122,6 +122,8 @@ def test_the_sheet_shows_them(out):
         ({"bbox": [float("nan"), 1, 2, 3]}, "detection", "brought_box", "must have boxes"),
         ({"bbox": "all"}, "entities", "brought_box", "'id': 1"),
         ({"category_id": 99}, "detection", "brought_value", "must have a name in 'label'"),
+        ({"category_id": [1]}, "detection", "brought_value", "must have a name in 'label'"),
+        ({"id": [1], "category_id": None}, "entities", "brought_value", "must have a name in 'label'"),
         ({"segmentation": [[1, 2, 3, 4, 5]]}, "segmentation", "brought_pixels", "1: polygon must be three points"),
         ({"segmentation": [5]}, "segmentation", "brought_pixels", "outlines as COCO has them, 1"),
         ({"segmentation": 5}, "segmentation", "brought_pixels", "outlines as COCO has them, 1"),
@@ -136,7 +138,11 @@ def test_the_sheet_shows_them(out):
 def test_a_bad_annotation_fails_its_row_of_its_column_alone(tmp_path, changes, column, reason, says):
     made = write(tmp_path / "in", [{**OBJECTS[0], **changes}])
     run(made, tmp_path / "out")
-    bad = {"bbox": {"detection", "entities", "pose"}, "category_id": {"detection", "entities"}}
+    bad = {
+        "bbox": {"detection", "entities", "pose"},
+        "category_id": {"detection", "entities"},
+        "id": {"detection", "entities"},
+    }
     for other in COLUMNS:
         expected = other == column or other in bad.get(next(iter(changes)), ())
         found = statuses(tmp_path / "out", other)

@@ -112,8 +112,10 @@ def _add(image: CocoImage, annotation: dict[str, Any], labels: Mapping[Any, Any]
     if isinstance(caption, str) and caption.strip():
         image.captions.append(caption.strip())
     if set(annotation) - _WORDS:
-        number = annotation.get("id", f"without id, {len(image.objects)}")
-        image.objects[number] = {"label": labels.get(annotation.get("category_id")), **annotation}
+        number, kind = annotation.get("id"), annotation.get("category_id")
+        # What is malformed is kept for the row that reads it; it costs the other images nothing.
+        name = number if isinstance(number, int | str) else f"without id, {len(image.objects)}"
+        image.objects[name] = {"label": labels.get(kind) if isinstance(kind, int | str) else None, **annotation}
 
 
 def _has_points(thing: Mapping[str, Any]) -> bool:
