@@ -58,7 +58,7 @@ def lacking_on_cluster(step: Step) -> str | None:
 
 
 def lacking_on_nodes(work: Work) -> dict[str, str | None]:
-    """Return by address what each node cannot do: read the source, write OUT; None for one that can.
+    """Return by name what each node cannot do: read the source, write OUT; None for one that can.
 
     A Ray session must be up.
     """
@@ -120,15 +120,16 @@ def _exists(url: str) -> bool:
 
 def _unseen(probe: NodeProbe) -> dict[str, str]:
     """Return the nodes whose files the driver does not see in OUT; delete those it does."""
-    from onegen.executor.nodes import alive_nodes
+    from onegen.executor.nodes import alive_nodes, node_name
 
     unseen: dict[str, str] = {}
-    for node in alive_nodes():
+    nodes = alive_nodes()
+    for node in nodes:
         name = probe.file(node["NodeID"])
         if probe.store.exists(name):
             probe.store.delete(name)
         else:
-            unseen[node["NodeManagerAddress"]] = (
+            unseen[node_name(node, nodes)] = (
                 f"has a folder {probe.store.url} of its own. Choose an OUT on storage that all nodes share."
             )
     return unseen

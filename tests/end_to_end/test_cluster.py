@@ -73,6 +73,10 @@ class Cluster:
             assert node.poll() is None, Path(log.name).read_text()
         return node
 
+    def has_joined(self, number: int) -> bool:
+        """Say whether a node says that it is part of the cluster."""
+        return b"Ray runtime started" in (self._folder / f"node{number}.log").read_bytes()
+
     def _listens(self) -> bool:
         host, _, port = self.address.rpartition(":")
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
@@ -181,7 +185,9 @@ def test_a_head_that_is_lost_ends_the_build_in_good_order(folder, cluster):
 
 
 def test_the_doctor_asks_the_nodes_and_names_what_none_has_room_for(cluster: Cluster, folder: Path) -> None:
-    cluster.start(cores=2)
+    for cores in (1, 2):
+        cluster.start(cores)
+    wait_until(lambda: cluster.has_joined(1), "the second node")
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     greedy = {**recipe, "stages": [{**recipe["stages"][0], "num_gpus": 1}]}
     (folder / "greedy.yaml").write_text(yaml.safe_dump(greedy))
@@ -198,7 +204,8 @@ def test_the_doctor_asks_the_nodes_and_names_what_none_has_room_for(cluster: Clu
         )
         said[name] = done.returncode, done.stdout
     assert said["recipe"][0] == 0, said["recipe"][1]
-    assert re.search(r"^ok      node \S+: sees the source, writes OUT, has all weights$", said["recipe"][1], re.M)
+    nodes = re.findall(r"^ok      node (\S+): sees the source, writes OUT, has all weights$", said["recipe"][1], re.M)
+    assert len(nodes) == len(set(nodes)) == 2, "two nodes of one machine are two"
     assert said["greedy"][0] == 1
     assert "missing room for look: step 'look' asks for 1 CPU(s), 1 GPU(s) a worker, and no node" in said["greedy"][1]
     assert "ok      room for image" in said["greedy"][1]
