@@ -210,6 +210,8 @@ class Annotator(Protocol):
         ...
 
 
+CHANGES_NO_RESULT = "changes no result"
+"""In the metadata of an option's field: it says how, and not what, is computed, and is in no fingerprint."""
 CAME_LATER = "came later"
 """In the metadata of an option's field: datasets that were made without it are what its default makes."""
 

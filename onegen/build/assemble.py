@@ -24,7 +24,7 @@ from onegen.build.stage_step import StageStep
 from onegen.build.steps import Step
 from onegen.config.recipe import RESERVED, SOURCE, Recipe, StageConfig, make_annotator
 from onegen.errors import ConfigError, nearest
-from onegen.sample import CAME_LATER, IMAGE, SELECT, Annotator, Kind, Provides, Resources
+from onegen.sample import CAME_LATER, CHANGES_NO_RESULT, IMAGE, SELECT, Annotator, Kind, Provides, Resources
 from onegen.shards.manifest import Producer, Provenance
 from onegen.shards.views import check_names, image_fields
 from onegen.shards.where import columns_in
@@ -176,14 +176,19 @@ def _refuse_clashes(makers: Sequence[tuple[str, str]]) -> None:
 
 
 def _options(annotator: Annotator) -> dict[str, Any]:
-    """Return the options that change results; one that came later is left out while it has its default.
+    """Return the options that change results; of these one that came later is left out while it has its default.
 
     What was made before the option was there is what its default makes, and must not look changed.
     """
     options: dict[str, Any] = dataclasses.asdict(annotator)  # type: ignore[call-overload]
     fields = dataclasses.fields(annotator)  # type: ignore[arg-type]
     late = {field.name: field.default for field in fields if field.metadata.get(CAME_LATER)}
-    return {name: value for name, value in options.items() if name not in late or value != late[name]}
+    silent = {field.name for field in fields if field.metadata.get(CHANGES_NO_RESULT)}
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in silent and (name not in late or value != late[name])
+    }
 
 
 def _ingest_step(recipe: Recipe, store: Store, source: Source) -> StageStep:

@@ -117,7 +117,9 @@ def retry(
     trust: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="MODULE", help="Import this module, or those below it, if the dataset names it. May be repeated."
+            metavar="MODULE",
+            help="Import this module or those below it, or send pictures to this address, if the dataset names it. "
+            "May be repeated.",
         ),
     ] = None,
 ) -> ExitCode:
@@ -149,14 +151,23 @@ def kind_of(executor: Executor | None, address: str | None) -> Literal["local", 
 
 
 def _require_trust(recipe: "Recipe", trusted: Sequence[str], dataset: str) -> None:
-    """Raise ConfigError for a module that a dataset, which may be a stranger's, names and the command line does not."""
-    from onegen.config.recipe import modules_of
+    """Raise ConfigError for what a dataset, which may be a stranger's, names and the command line does not.
+
+    These are modules to import, and addresses to send pictures to.
+    """
+    from onegen.config.recipe import endpoints_of, modules_of
 
     for module in modules_of(recipe):
         if not any(f"{module}.".startswith(f"{name}.") for name in trusted):
             raise ConfigError(
                 f"--trust must name the modules that {dataset} wants imported, got none for {module}. Look at what it "
                 f"does, then add --trust {module}."
+            )
+    for address in endpoints_of(recipe):
+        if address not in trusted:
+            raise ConfigError(
+                f"--trust must name the address that {dataset} would send pictures to, and your secret, got none for "
+                f"{address}. If it is yours, add --trust {address}."
             )
 
 

@@ -226,6 +226,12 @@ def modules_of(recipe: Recipe) -> list[str]:
     return sorted(name for name in {*recipe.source, *uses} if "." in name and not name.startswith("onegen."))
 
 
+def endpoints_of(recipe: Recipe) -> list[str]:
+    """Return the addresses that a recipe's annotators would send pictures to, and a secret with them."""
+    options = [entry for stage in recipe.stages for entry in stage.annotators.values()]
+    return sorted({str(entry["url"]) for entry in options if "url" in entry})
+
+
 def make_annotator(name: str, options: Mapping[str, Any]) -> tuple[str, Annotator]:
     """Return the column an entry of a stage makes and its annotator, with its options checked.
 

@@ -244,6 +244,19 @@ def test_whatever_way_a_dataset_names_a_module_it_must_be_trusted(
     assert "add --trust planted.module" in result.stderr
 
 
+def test_a_retry_sends_pictures_only_to_an_address_that_is_trusted(out: Path, given: list[Options]) -> None:
+    card = json.loads((out / "dataset.json").read_text())
+    served = {"backend": "server", "model": "see", "url": "http://stranger.example/v1"}
+    card["recipe"] = {**card["recipe"], "stages": [{"name": "words", "annotators": {"caption": served}}]}
+    (out / "dataset.json").write_text(json.dumps(card))
+    for trusted in ([], ["--trust", "http://stranger.example"], ["--trust", "onegen"]):
+        result = invoke("retry", out, *trusted)
+        assert (result.exit_code, given) == (2, [])
+        assert "add --trust http://stranger.example/v1" in result.stderr
+    invoke("retry", out, "--trust", served["url"])
+    assert len(given) == 1
+
+
 @pytest.mark.parametrize("words", [("status",), ("failures",), ("verify",), ("show", "--out", "sheet.png")])
 def test_other_verbs_import_nothing_that_a_dataset_names(
     out: Path, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
