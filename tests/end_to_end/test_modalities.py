@@ -19,6 +19,7 @@ STAGES = [
     ["scores", "nsfw", "detection", "classes", "faces", "features", "hed", "depth"],
     ["entities", "pose", "caption"],
     ["segmentation"],
+    ["agreement"],
 ]
 DRAWN = ["image", "depth", "hed", "canny", "boxes", "masks", "pose", "faces"]
 
@@ -68,6 +69,7 @@ def test_every_column_is_on_the_sheet(tmp_path, monkeypatch):
         "pose.num_people",
         "detection.num_people",
         "depth.minimum",
+        "agreement.masks_on_image",
     }
     assert expected <= named
     assert "features\t384 numbers" in values
