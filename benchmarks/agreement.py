@@ -52,16 +52,15 @@ TINY = Size(("bus.jpg", "obama.jpg", "zidane.jpg", "astronaut.png"))
 def run(size: Size = Size()) -> list[Table]:
     """Annotate photos, exchange their annotations, and return the table: a row a score."""
     items = annotated(size.photos)
-    rows = []
+    rows, notes = [], []
     for name in SCORES:
         own, exchanged, falls = exchange(items, name)
-        share = float(np.mean(falls)) if falls else None
-        found = f"{np.median(own):.2f} own, {np.median(exchanged):.2f} exchanged" if falls else "nothing to exchange"
-        is_met = share is not None and share >= BAR
-        values = [share if share is not None else 0.0]
-        bar = f">= {BAR}, {len(falls)} exchanges"
-        rows.append(Row(name, values, bar=bar, is_met=is_met, versions=version("onegen"), wall=found))
-    return [Table("agreement: exchanges after which a score is lower", "share", "", rows)]
+        values = [float(np.mean(falls))] if falls else []
+        is_met = bool(falls) and values[0] >= BAR
+        rows.append(Row(name, values, bar=f">= {BAR}", is_met=is_met, versions=version("onegen")))
+        medians = f"median {np.median(own):.2f}, exchanged {np.median(exchanged):.2f}" if falls else "void"
+        notes.append(f"{name}: {len(falls)} exchanges, {medians}")
+    return [Table("agreement: exchanges after which a score is lower", "share", "", rows, notes)]
 
 
 def annotated(names: Sequence[str] = ()) -> list[Item]:

@@ -27,6 +27,10 @@ class Stopped(Exception):
     """The build ended early; what is committed stays, and the same command goes on from there."""
 
 
+class Unavailable(Exception):
+    """What an annotator computes with is away: no sample is at fault, and a fresh worker may find it there again."""
+
+
 class Breaker(Stopped):
     """So many rows of a shard failed with one unexpected exception type that the stage is broken, not the data."""
 

@@ -307,7 +307,7 @@ def _card_problems(card: Card) -> Iterator[Finding]:
     if card.limit is not None and card.limit < card.plan.items:
         what = f"its plan must hold no more items than its limit, {card.limit}, got {card.plan.items}"
         yield Finding(CARD, what, CARD_WAY_OUT)
-    location = _location(card.source)
+    location = absolute_location(card.source)
     if location is not None and not _lies_in(location, card.source_root):
         what = f"its source root must be where its source lies, {location}, got {card.source_root}"
         yield Finding(CARD, what, CARD_WAY_OUT)
@@ -321,7 +321,7 @@ def _told(pinned: Mapping[str, Any]) -> dict[str, str] | None:
         return None
 
 
-def _location(source: Mapping[str, Any]) -> str | None:
+def absolute_location(source: Mapping[str, Any]) -> str | None:
     """Return the absolute path a source of ours is described by; None where its path is relative, or a URL."""
     values = [value for name, value in source.items() if name in available("sources")]
     is_path = len(values) == 1 and isinstance(values[0], str) and values[0].startswith("/")

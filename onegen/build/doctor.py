@@ -4,6 +4,7 @@ A build stops at the first thing amiss; the doctor names them all, each with the
 """
 
 import itertools
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -112,7 +113,8 @@ def _check(subject: str, look: Callable[[], str]) -> Check:
 
 def _machine() -> str:
     named = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return f"{named}; {count_cores()} core(s), {count_gpus()} GPU(s)"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{named}; {count_cores()} core(s), {memory / 1e9:,.1f} GB of memory, {count_gpus()} GPU(s)"
 
 
 def _version(package: str) -> str:

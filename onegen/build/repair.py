@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from onegen.audit.readable import DAMAGE
+from onegen.audit.verify import absolute_location
 from onegen.build.card import describe
 from onegen.config.parse import parse
 from onegen.config.recipe import Recipe, make_source, modules_of
@@ -22,7 +23,7 @@ from onegen.errors import ConfigError
 from onegen.sample import IMAGE, PACKED
 from onegen.shards.canonical import canonical, sha256
 from onegen.shards.dataset import CARD, Card, ColumnSummary, Dataset, PlanSummary
-from onegen.shards.plan import LISTING, plan_file, plan_name, planned_item, read_plan
+from onegen.shards.plan import LISTING, plan_file, plan_name, plan_shards, planned_item, read_plan
 from onegen.sources import Source
 from onegen.storage.lease import lease
 from onegen.storage.spill import Spill
@@ -86,9 +87,15 @@ def _repair_plans(dataset: Dataset, source: Source) -> Iterator[str]:
     if not damaged:
         return
     with Spill() as spill:
-        spill.store("listing", LISTING, source.listing())
+        try:
+            spill.store("listing", LISTING, source.listing())
+        except ConfigError:
+            return  # the source is gone; the finding says what is left to do
         for shard, manifest in damaged.items():
-            items = [str(row.values["item"]) for row in dataset.rows(manifest)]
+            try:
+                items = [str(row.values["item"]) for row in dataset.rows(manifest)]
+            except DAMAGE:
+                continue  # the build makes the shard again, then its plan can be
             data = _plan_of(spill, items)
             if hashlib.sha256(data).hexdigest() == manifest.inputs.get("plan"):
                 dataset.store.write(plan_name(shard), data)
@@ -120,7 +127,7 @@ def _repair_card(dataset: Dataset, recipe: Recipe, source: Source, said: Mapping
     is_complete = digest is not None and (said.get("state") == "complete" or said.get("digest") == digest)
     made = {
         **card.model_dump(mode="json"),
-        **_kept(said, summary.items),
+        **_kept(said, recipe, summary.items),
         "columns": {name: column.model_dump() for name, column in columns.items()},
         "state": "complete" if is_complete else "building",
         "digest": digest if is_complete else None,
@@ -131,38 +138,59 @@ def _repair_card(dataset: Dataset, recipe: Recipe, source: Source, said: Mapping
         yield f"{CARD}: {', '.join(changed)} made again" + ("" if is_complete else "; run `onegen build` to finish it")
 
 
-def _kept(said: Mapping[str, Any], items: int) -> dict[str, Any]:
+def _kept(said: Mapping[str, Any], recipe: Recipe, items: int) -> dict[str, Any]:
     """Return what only the card says, as far as it can be so."""
-    limit, folder = said.get("limit"), said.get("started_in")
+    limit, folder, root = said.get("limit"), said.get("started_in"), said.get("source_root")
     is_limit = isinstance(limit, int) and not isinstance(limit, bool) and limit >= items
-    return {
-        "limit": limit if is_limit else None,
-        "started_in": folder if isinstance(folder, str) else None,
-    }
+    kept = {"limit": limit if is_limit else None, "started_in": folder if isinstance(folder, str) else None}
+    is_relative = absolute_location(recipe.source) is None
+    if is_relative and isinstance(root, str) and not (isinstance(folder, str) and os.path.isdir(folder)):
+        kept["source_root"] = root  # where a relative source lay, nothing here can tell
+    return kept
 
 
 def _summary_of_plans(dataset: Dataset, said: Mapping[str, Any]) -> PlanSummary | None:
-    """Return what the plans say together, None where one is damaged; what was passed over only a card can say."""
+    """Return what the plans say together, None where one is damaged, lost, or not proved to be the one that was pinned.
+
+    What was passed over only a card can say.
+    """
     total = hashlib.sha256()
-    shards = items = 0
+    items = 0
+    proofs = {manifest.shard: manifest.inputs.get("plan") for manifest in dataset.manifests(IMAGE)}
+    numbers = sorted({*proofs, *plan_shards(dataset.store)})
+    if numbers != list(range(len(numbers))):
+        return None
     try:
-        while dataset.store.exists(plan_name(shards)):
-            plan = read_plan(dataset.store, shards)
+        for shard in numbers:
+            if shard in proofs and _digest_of(dataset, plan_name(shard)) != proofs[shard]:
+                return None
+            plan = read_plan(dataset.store, shard)
             total.update(b"".join(canonical(item.content()) + b"\n" for item in plan))
-            shards, items = shards + 1, items + len(plan)
+            items += len(plan)
     except DAMAGE:
         return None
-    made = {"shards": shards, "items": items, "digest": total.hexdigest()}
+    made = {"shards": len(numbers), "items": items, "digest": total.hexdigest()}
     try:
-        return PlanSummary.model_validate({**said.get("plan", {}), **made})
+        summary = PlanSummary.model_validate({**said.get("plan", {}), **made})
     except (ValidationError, TypeError):
-        return PlanSummary.model_validate(made)
+        summary = PlanSummary.model_validate(made)
+    return summary if _is_vouched(dataset, said, summary, len(proofs) == len(numbers)) else None
+
+
+def _is_vouched(dataset: Dataset, said: Mapping[str, Any], summary: PlanSummary, is_proved: bool) -> bool:
+    """Say whether no plan is missing behind the last: by the card's plan, or its version; without one by the images."""
+    plan = said.get("plan")
+    if isinstance(plan, Mapping) and plan.get("digest") == summary.digest:
+        return True
+    columns = _columns_of(dataset, said)
+    return is_proved and (not said or (bool(columns) and said.get("digest") == dataset.digest(columns)))
 
 
 def _columns_of(dataset: Dataset, said: Mapping[str, Any]) -> dict[str, ColumnSummary]:
     """Return the columns that a card names, or all there are where its digest is of these."""
     there = [name for name in dataset.columns() if name != PACKED]
-    named = [name for name in said.get("columns") or () if name in there]
+    columns = said.get("columns")
+    named = [name for name in (columns if isinstance(columns, Mapping) else ()) if name in there]
     chosen = there if said.get("digest") == dataset.digest(there) else named
     return {
         name: ColumnSummary(counts=dataset.counts(name), producer=next(dataset.manifests(name)).producer.label())

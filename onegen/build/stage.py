@@ -21,7 +21,7 @@ from onegen.build.feed import Batch, Feed, FeedRow
 from onegen.build.jobs import ColumnJob
 from onegen.build.outcome import Outcome, describe, failed, is_code
 from onegen.config.recipe import LimitsConfig
-from onegen.errors import ConfigError, SampleError
+from onegen.errors import ConfigError, SampleError, Unavailable
 from onegen.executor.contract import Finished, Interrupt, RowsStarted, ShardResult, Task
 from onegen.pixels.codec import encode_part
 from onegen.sample import Annotation, Item, Rejected
@@ -113,7 +113,7 @@ def answer(job: ColumnJob, items: Sequence[Item]) -> list[Outcome]:
     """Return one outcome per item; an exception is bisected to the item that raises it, whatever its kind.
 
     What ends the process is not the item's to raise: SystemExit, which a signal raises on some workers, the user's own
-    Ctrl-C, and the loss of a device.
+    Ctrl-C, and the loss of a device or a server.
     """
     try:
         answers = _annotate(job, items)
@@ -126,9 +126,9 @@ def answer(job: ColumnJob, items: Sequence[Item]) -> list[Outcome]:
         raise
     except BaseException as error:
         # An annotator may raise KeyboardInterrupt itself, and panics of Rust libraries are no Exception either.
-        if "CUDA error" in describe(error):
-            # The device context is gone and every further call in this process fails: a fresh worker finds who is to
-            # blame.
+        if isinstance(error, Unavailable) or "CUDA error" in describe(error):
+            # The device context is gone and every further call in this process fails, or a server is away and would
+            # be asked row by row: a fresh worker finds who is to blame.
             raise
         if len(items) == 1:
             return [failed(items[0].key, error)]

@@ -20,7 +20,7 @@ from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
 from onegen.cli.sample import sample
-from onegen.errors import ConfigError, LeaseHeld, Stopped
+from onegen.errors import ConfigError, LeaseHeld, Stopped, Unavailable
 
 EXTRAS = {
     **dict.fromkeys(
@@ -52,7 +52,7 @@ def guarded(verb: Callable[P, ExitCode | None]) -> Callable[P, None]:
                 f"pip install 'onegen[{EXTRAS[error.name]}]'",
                 ExitCode.USAGE,
             )
-        except (Stopped, LeaseHeld) as error:
+        except (Stopped, LeaseHeld, Unavailable) as error:
             _leave(f"stopped: {error}", ExitCode.STOPPED)
         except KeyboardInterrupt:
             command = shlex.join(["onegen", *sys.argv[1:]])

@@ -136,7 +136,7 @@ def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
 
 
 def print_check(check: Check) -> None:
-    """Print what the doctor found of one thing; the lines of a long message stand below each other."""
+    """Print what the doctor found of one thing."""
     state = ("ok      ", "green") if check.is_well else ("missing ", "red")
     print_line(make_console(), Text.assemble(state, (f"{check.subject}: ", "bold"), check.found))
 

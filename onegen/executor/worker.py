@@ -9,7 +9,7 @@ import traceback
 
 import cv2
 
-from onegen.errors import Breaker, ConfigError
+from onegen.errors import Breaker, ConfigError, Unavailable
 from onegen.executor.contract import Job, WorkerFailed
 from onegen.shards.canonical import storable
 from onegen.storage.store import Store, explain
@@ -48,4 +48,6 @@ def describe_failure(error: Exception, store: Store) -> WorkerFailed:
         return WorkerFailed("crash", storable(f"ended by {type(error).__name__}: {error}"))
     if isinstance(error, OSError):
         return WorkerFailed("store", storable(explain(error, store)))
+    if isinstance(error, Unavailable):
+        return WorkerFailed("error", storable(str(error)))
     return WorkerFailed("error", storable("".join(traceback.format_exception(error))))

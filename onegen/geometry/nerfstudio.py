@@ -18,7 +18,9 @@ _DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 _OFF_CENTRE = 0.05
 """Share of a side that a principal point may lie from the middle: cameras here have it there."""
 _BENT = 0.05
-"""Distortion coefficient up to which a lens counts as straight: it moves the corners by some 2 %."""
+"""Distortion coefficient up to which a lens counts as straight: at 40 degrees it moves the corners by a percent."""
+_OTHER_MODELS = ("FISHEYE", "EQUIRECTANGULAR", "ORTHOPHOTO")
+"""What names of camera models that are no pinhole have in them."""
 
 
 def read_nerfstudio(path: Path) -> dict[str, Camera]:
@@ -52,7 +54,7 @@ def from_nerfstudio(document: Mapping[str, Any]) -> dict[str, Camera]:
             raise ConfigError(f"transforms.json must have a frame once, got {name!r} twice.")
         try:
             cameras[name] = _camera({**document, **frame})
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise ConfigError(
                 f"transforms.json must have fl_x with w and h, or camera_angle_x, and a 4x4 transform_matrix of finite "
                 f"numbers a frame; frame {name!r} has not: {error!r}."
@@ -100,6 +102,10 @@ def _focal(numbers: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _refuse_other_lenses(numbers: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a camera that is no pinhole with its principal point in the middle."""
+    model = str(numbers.get("camera_model", ""))
+    if any(word in model.upper() for word in _OTHER_MODELS):
+        raise ConfigError(f"camera_model must be a pinhole, got {model}. Undistort the images first.")
     for centre, side in (("cx", "w"), ("cy", "h")):
         if centre in numbers and side in numbers:
             place = float(numbers[centre]) / float(numbers[side])

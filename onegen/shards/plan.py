@@ -73,6 +73,11 @@ def plan_name(shard: int) -> str:
     return f"plan/{shard:06d}.parquet"
 
 
+def plan_shards(store: Store) -> list[int]:
+    """Return the shards that have a plan, in order."""
+    return [int(name[:6]) for name in store.names("plan") if _PLAN.fullmatch(name)]
+
+
 def make_plan(
     store: Store, listing: Iterable[pa.RecordBatch], samples_per_shard: int, limit: int | None = None
 ) -> PlanSummary:
@@ -82,9 +87,8 @@ def make_plan(
     pinned once the caller names it in the dataset's card; until then its files are orphans and a new plan replaces
     them.
     """
-    for name in store.names("plan"):
-        if _PLAN.fullmatch(name):
-            store.delete(f"plan/{name}")
+    for shard in plan_shards(store):
+        store.delete(plan_name(shard))
     total = hashlib.sha256()
     shards = items = 0
     with Spill() as spill:

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 import pytest
 
-from onegen.annotators.caption.server import KEY, PROMPTS, ServedCaption, ServerDown
+from onegen.annotators.caption.server import KEY, PROMPTS, ServedCaption
 from onegen.annotators.shared.caption_faults import fault_of
 from onegen.build.assemble import column_job
 from onegen.config.recipe import make_annotator
-from onegen.errors import ConfigError, SampleError
+from onegen.errors import ConfigError, SampleError, Stopped, Unavailable
 from onegen.sample import Annotation, Item
 from tests.tiny import make_recipe, picture, rows, run, statuses, write_photos
 
@@ -47,6 +47,7 @@ class Endpoint:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                endpoint.headers.append(dict(self.headers))
                 self._answer(endpoint.models)
 
             def do_POST(self) -> None:
@@ -133,6 +134,7 @@ def test_requests_are_in_flight_together(endpoint):
         (200, b"[]", {}),
         (200, b'{"choices": []}', {}),
         (200, b'{"choices": [{"message": 5}]}', {}),
+        (200, b'{"choices": [{"message": {"content": [1]}}]}', {}),
         (200, b'{"choi', {"Content-Length": "900"}),
     ],
     ids=str,
@@ -147,10 +149,10 @@ def test_what_may_be_better_a_moment_later_is_asked_again(endpoint, bad):
 
 def test_a_server_that_stays_away_blames_no_sample(endpoint):
     endpoint.reply = lambda question, number: (500, b"oops", {})
-    with pytest.raises(ServerDown, match="did not answer in 3 attempts: HTTP Error 500"):
+    with pytest.raises(Unavailable, match="did not answer in 3 attempts: HTTP Error 500"):
         captioner(endpoint).annotate([item()])
     endpoint.close()
-    with pytest.raises(ServerDown):
+    with pytest.raises(Unavailable):
         captioner(endpoint).annotate([item()])
 
 
@@ -164,7 +166,7 @@ def test_what_is_no_answer_fails_its_sample(endpoint, reply):
 
 
 FAULTS = {
-    "empty_caption": says("  \n"),
+    "empty_caption": says("[[ ]] \n"),
     "refused_caption": says("I'm sorry, but I can't help with that."),
     "cut_caption": says("A cat on a", "length"),
     "looping_caption": says("a cat on a mat and then " * 5),
@@ -241,13 +243,13 @@ def test_only_what_changes_captions_is_in_the_fingerprint(endpoint):
     _, made = make_annotator("caption", {"backend": "server", "model": "see", "url": endpoint.url, "in_flight": 3})
     settings = column_job("caption", made, "image").provenance.settings
     assert set(settings["options"]) == {
-        "model", "backend", "prompt", "max_words", "max_tokens", "temperature", "max_side"
+        "model", "backend", "prompt", "max_tokens", "temperature", "max_side"
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"max_words": 0}, {"in_flight": 0}, {"timeout_seconds": 0.0}, {"url": "localhost:8000"}, {"attempts": 0}],
+    [{"max_tokens": 0}, {"in_flight": 0}, {"timeout_seconds": 0.0}, {"url": "localhost:8000"}, {"attempts": 0}],
 )
 def test_options_out_of_their_range_are_refused(options):
     with pytest.raises(ConfigError):
@@ -272,3 +274,42 @@ def test_a_build_captions_all_but_the_picture_the_model_refuses(endpoint, tmp_pa
     assert sorted(found) == ["failed refused_caption", *["ok"] * 5]
     assert {row.values["captioner"] for row in rows(tmp_path / "out", "caption") if row.status == "ok"} == {"see"}
     assert len(endpoint.asked) == 7, "one picture twice, and none again for its neighbour's sake"
+
+
+def test_a_long_caption_is_stored_whole(endpoint):
+    long = " ".join(f"word{number}" for number in range(350))
+    endpoint.reply = lambda question, number: says(long)
+    (answer,) = captioner(endpoint).annotate([item()])
+    assert answer.values["caption"] == f"{long}."
+
+
+def test_the_secret_does_not_follow_a_redirection(endpoint, monkeypatch):
+    other = Endpoint()
+    try:
+        monkeypatch.setenv(KEY, "s3cret")
+        endpoint.models = (302, b"", {"Location": f"{other.url}/models"})
+        captioner(endpoint).load()
+        assert [headers.get("Authorization") for headers in endpoint.headers] == ["Bearer s3cret"]
+        assert [headers.get("Authorization") for headers in other.headers] == [None]
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_server_that_goes_away_stops_the_build_and_fails_no_row(endpoint, tmp_path: Path, workers: int):
+    write_photos(tmp_path / "photos", 12)
+    entry = {"backend": "server", "model": "see", "url": endpoint.url, "pause_seconds": 0.0, "attempts": 2}
+    recipe = make_recipe(
+        tmp_path / "photos",
+        [{"name": "words", "annotators": {"caption": entry}, "batch_size": 4}],
+        samples_per_shard=4,
+    )
+    endpoint.reply = lambda question, number: says(GOOD) if number < 5 else (503, b"", {})
+    # In this process nothing stands between; workers are tried afresh first.
+    ends, says_why = (Stopped, "blaming no sample:") if workers else (Unavailable, "")
+    with pytest.raises(ends, match=rf"(?s){says_why}.*did not answer in 2 attempts: HTTP Error 503"):
+        run(recipe, tmp_path / "out", workers=workers)
+    assert "failed" not in " ".join(statuses(tmp_path / "out", "caption"))
+    endpoint.reply = lambda question, number: says(GOOD)
+    run(recipe, tmp_path / "out", workers=workers)
+    assert statuses(tmp_path / "out", "caption") == ["ok"] * 12

@@ -122,6 +122,7 @@ CARDS: dict[str, dict[str, Any]] = {
     "digest": {"digest": "0" * 64},
     "no digest": {"digest": None},
     "no columns": {"columns": {}},
+    "columns of another type": {"columns": 5},
     "columns": {"columns": {"image": {"counts": {"rows": 1}, "producer": "nobody"}}},
     "plan": {"plan": {"shards": 9, "items": 9, "digest": "0" * 64}},
     "no plan": {"plan": 5},
@@ -194,6 +195,59 @@ def test_a_dataset_that_is_being_built_is_left_alone(root: Path) -> None:
     with lease(LocalStore(str(root / "out"))), pytest.raises(LeaseHeld):
         repaired(root)
     assert not (root / "out" / plan_name(0)).exists()
+
+
+def test_a_relative_source_whose_folder_is_not_here_is_not_guessed(tmp_path: Path, monkeypatch: Any) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write_photos(home / "photos", 2)
+    monkeypatch.chdir(home)
+    run(recipe(Path()), tmp_path / "out")
+    home.rename(tmp_path / "moved")
+    monkeypatch.chdir(elsewhere)
+    before = files(tmp_path / "out")
+    assert repaired(tmp_path) == []
+    assert files(tmp_path / "out") == before
+    (tmp_path / "out" / plan_name(0)).unlink()
+    assert repaired(tmp_path) == []
+
+
+def test_a_plan_beside_a_damaged_index_waits_for_it(root: Path) -> None:
+    before = files(root / "out")
+    (index,) = (root / "out/columns/image").glob("000001-*.parquet")
+    data = index.read_bytes()
+    index.write_bytes(b"PAR1")
+    for shard in (0, 1):
+        (root / "out" / plan_name(shard)).unlink()
+    assert repaired(root) == [f"{plan_name(0)}: made again from the source, as it was"]
+    index.write_bytes(data)
+    assert repaired(root) == [f"{plan_name(1)}: made again from the source, as it was"]
+    assert files(root / "out") == before
+
+
+@pytest.mark.parametrize("shard", [0, 1, 2])
+def test_a_plan_that_is_lost_for_good_takes_nothing_along(sound: Path, root: Path, shard: int) -> None:
+    (root / "out" / plan_name(shard)).unlink()
+    before = files(root / "out")
+    (sound / "photos").rename(sound / "unmounted")
+    try:
+        assert repaired(root) == []
+    finally:
+        (sound / "unmounted").rename(sound / "photos")
+    assert files(root / "out") == before
+
+
+def test_plans_that_nothing_was_made_from_are_proved_by_the_card_alone(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 7)
+    run(recipe(tmp_path), tmp_path / "out")
+    for manifest in (tmp_path / "out").rglob("000002.json"):
+        manifest.unlink()
+    change_card(tmp_path / "out", name="another")
+    assert len(repaired(tmp_path)) == 1
+    (tmp_path / "out" / plan_name(2)).unlink()
+    before = files(tmp_path / "out")
+    assert repaired(tmp_path) == []
+    assert files(tmp_path / "out") == before
 
 
 def test_a_repair_that_is_killed_is_done_again(root: Path) -> None:

@@ -24,7 +24,7 @@ from onegen.build.build import Summary
 from onegen.build.work import Options
 from onegen.cli.app import EXTRAS, app
 from onegen.config.recipe import Recipe
-from onegen.errors import Breaker, ConfigError, LeaseHeld, SampleError, Stopped
+from onegen.errors import Breaker, ConfigError, LeaseHeld, SampleError, Stopped, Unavailable
 from onegen.executor.contract import Retry
 from onegen.storage.lease import lease
 from onegen.storage.local import LocalStore
@@ -91,6 +91,7 @@ def status_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], 
             "Check it and try again.\n",
         ),
         (LeaseHeld("it is being built"), 3, "stopped: it is being built\n"),
+        (Unavailable("the server is away"), 3, "stopped: the server is away\n"),
         *(
             (
                 ModuleNotFoundError(f"No module named {name!r}", name=name),

@@ -55,9 +55,10 @@ def write(root: Path, objects: list[dict[str, Any]] | None = None, bring: dict[s
     people = [{"id": 10 * n + 2, "image_id": n, "keypoints": POINTS, "num_keypoints": 13, "bbox": [50, 20, 20, 30],
                "category_id": 1} for n in (0, 2)]  # fmt: skip
     captions = [{"id": 1, "image_id": 0, "caption": "A cat before a person."}]
-    (root / "people.json").write_text(
-        json.dumps({"images": images, "annotations": people + captions, "categories": CATEGORIES[:1]})
-    )
+    about = {"images": images, "annotations": people + captions}
+    # Where the other JSON has the same people, it has their categories too.
+    about |= {} if objects is None else {"categories": CATEGORIES[:1]}
+    (root / "people.json").write_text(json.dumps(about))
     source = {"folder": str(root), "coco": ["instances.json", "people.json"], "bring": bring or BRING}
     return make_recipe(root, [], source=source, image={"max_side": 40}, limits={"failure_rate": 1.0})
 

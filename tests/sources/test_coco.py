@@ -61,7 +61,7 @@ def test_all_captions_are_kept_where_a_recipe_asks_for_them(tmp_path):
 
 def test_objects_of_an_image_can_be_asked_for():
     coco = Coco("c.json", json.dumps(COCO).encode())
-    assert coco.annotations_of("train/8.jpg").objects == {3: {**COCO["annotations"][2], "label": None}}
+    assert coco.annotations_of("train/8.jpg").objects == {3: COCO["annotations"][2]}
     assert coco.annotations_of("train/7.jpg").objects == {}
     assert coco.annotations_of("train/17.jpg").captions == []
 

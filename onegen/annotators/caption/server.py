@@ -1,7 +1,7 @@
 """Captions by a vision-language model behind an OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, or a provider.
 
 Many requests are in flight at once; what was answered is kept by image, prompt and model, so that a row that failed
-beside others, or a run that died, asks nothing twice.
+beside others, or a run that died, asks nothing twice. An annotator does no I/O; this one must, its model is elsewhere.
 """
 
 import base64
@@ -9,6 +9,7 @@ import functools
 import hashlib
 import http.client
 import json
+import math
 import os
 import time
 import urllib.error
@@ -16,7 +17,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ from onegen.annotators.caption import PROVIDES, annotation_of, clean
 from onegen.annotators.shared.answers import Answers
 from onegen.annotators.shared.caption_faults import fault_of
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.errors import ConfigError, SampleError
+from onegen.errors import ConfigError, SampleError, Unavailable
 from onegen.pixels.sizes import fit
 from onegen.sample import CHANGES_NO_RESULT, Annotation, BaseAnnotator, Item, Provides, Rejected
 from onegen.shards.key import seed_of
@@ -48,10 +49,6 @@ _WARMER = 0.7
 """Temperature of the second question, so that it need not have the first answer."""
 
 
-class ServerDown(Exception):
-    """The endpoint does not answer: no sample is at fault, and a stage of such rows stops."""
-
-
 @register("annotators", "caption", backend="server")
 @dataclass(frozen=True)
 class ServedCaption(BaseAnnotator):
@@ -61,31 +58,32 @@ class ServedCaption(BaseAnnotator):
     loops, refuses or is not in Latin letters is asked for once more, then fails by that reason. 429, 5xx and broken
     answers are asked for again up to `attempts` times, each pause twice the one before. `in_flight` requests run at
     once: give the stage a batch_size as large. `cache` is a folder where answers are kept between runs. The secret
-    is taken from ONEGEN_CAPTION_KEY. Not exact: a served model need not answer alike twice.
+    is taken from ONEGEN_CAPTION_KEY. Not exact: a served model need not answer alike twice. The longest wait for one
+    answer, `attempts` times `timeout_seconds`, must stay below the recipe's limits.batch_seconds.
     """
 
     model: str
     backend: Literal["server"] = "server"
     prompt: str = "long"
-    max_words: int = 200
     max_tokens: int = 400
     temperature: float = 0.0
     max_side: int = 768
     url: str = field(default="http://127.0.0.1:8000/v1", metadata={CHANGES_NO_RESULT: True})
     in_flight: int = field(default=64, metadata={CHANGES_NO_RESULT: True})
     timeout_seconds: float = field(default=120.0, metadata={CHANGES_NO_RESULT: True})
-    attempts: int = field(default=6, metadata={CHANGES_NO_RESULT: True})
+    attempts: int = field(default=4, metadata={CHANGES_NO_RESULT: True})
     pause_seconds: float = field(default=0.5, metadata={CHANGES_NO_RESULT: True})
     cache: str | None = field(default=None, metadata={CHANGES_NO_RESULT: True})
 
     name: ClassVar[str] = "caption"
     producer: ClassVar[str] = "served-caption"
     version: ClassVar[int] = 1
+    tolerance: ClassVar[Mapping[str, float]] = {"caption": math.inf, "num_words": math.inf}
     provides: ClassVar[Provides] = PROVIDES
 
     def check(self) -> None:
         """Raise ConfigError for an option out of its range, and for a URL that is none."""
-        for option, least in (("max_words", 1), ("max_tokens", 1), ("max_side", 16), ("in_flight", 1), ("attempts", 1)):
+        for option, least in (("max_tokens", 1), ("max_side", 16), ("in_flight", 1), ("attempts", 1)):
             if getattr(self, option) < least:
                 raise ConfigError(f"{option} of caption must be at least {least}, got {getattr(self, option)}.")
         if not self.timeout_seconds > 0 or not self.pause_seconds >= 0 or not self.temperature >= 0:
@@ -115,7 +113,7 @@ class ServedCaption(BaseAnnotator):
         """Return the caption of each item, all asked for at once.
 
         Raises SampleError empty_caption, cut_caption, looping_caption, refused_caption, foreign_caption or bad_answer,
-        and ServerDown.
+        and Unavailable.
         """
         with ThreadPoolExecutor(min(self.in_flight, len(items) or 1)) as threads:
             texts = list(threads.map(self._caption, items))
@@ -125,10 +123,11 @@ class ServedCaption(BaseAnnotator):
         data = self._jpeg(pixels_of(item))
         fault = ""
         for temperature in (self.temperature, max(self.temperature, _WARMER)):
-            text, is_cut = self._answer(data, seed_of(item.key, self.name, self.version), temperature)
+            answered, is_cut = self._answer(data, seed_of(item.key, self.name, self.version), temperature)
+            text = clean(answered, self.max_tokens)  # no word is less than a token: nothing is cut here
             fault = fault_of(text, is_cut) or ""
             if not fault:
-                return clean(text, self.max_words)
+                return text
         raise SampleError(fault, f"{self.model} said twice: {text[:200]!r}.")
 
     def _answer(self, data: bytes, seed: int, temperature: float) -> tuple[str, bool]:
@@ -158,9 +157,9 @@ class ServedCaption(BaseAnnotator):
     def _asked(self, question: bytes) -> tuple[str, bool]:
         """Return the answer to a question, asked again where the server may do better.
 
-        Raises SampleError bad_answer, and ServerDown.
+        Raises SampleError bad_answer, and Unavailable.
         """
-        failure: Exception = ServerDown("never asked")
+        failure: Exception = Unavailable("never asked")
         for attempt in range(self.attempts):
             if attempt:
                 time.sleep(_pause(failure, self.pause_seconds * 2 ** (attempt - 1)))
@@ -168,7 +167,7 @@ class ServedCaption(BaseAnnotator):
                 request = self._request("chat/completions", question)
                 with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:
                     choice = json.loads(answer.read())["choices"][0]
-                return str(choice["message"]["content"] or ""), choice.get("finish_reason") == "length"
+                return _text_of(choice["message"]), choice.get("finish_reason") == "length"
             except urllib.error.HTTPError as error:
                 if error.code not in _AGAIN:
                     raise SampleError("bad_answer", f"{self.url} answered {error.code}: {_said(error)}") from error
@@ -176,20 +175,29 @@ class ServedCaption(BaseAnnotator):
             except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
                 failure = error
         if isinstance(failure, OSError | http.client.HTTPException):
-            raise ServerDown(f"{self.url} did not answer in {self.attempts} attempts: {failure}") from failure
+            raise Unavailable(f"{self.url} did not answer in {self.attempts} attempts: {failure}") from failure
         raise SampleError("bad_answer", f"{self.url} answered what is no completion: {failure!r}") from failure
 
     def _request(self, path: str, body: bytes | None = None) -> urllib.request.Request:
-        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url.rstrip('/')}/{path}", body, {"Content-Type": "application/json"})
         if os.environ.get(KEY):
-            headers["Authorization"] = f"Bearer {os.environ[KEY]}"
-        return urllib.request.Request(f"{self.url.rstrip('/')}/{path}", body, headers)
+            # Not for whoever the endpoint may redirect to.
+            request.add_unredirected_header("Authorization", f"Bearer {os.environ[KEY]}")
+        return request
 
     def _jpeg(self, pixels: np.ndarray) -> bytes:
         scale, size = fit(pixels.shape, self.max_side)
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
         _, data = cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         return bytes(data.tobytes())
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    """Return what a message says; raises ValueError for what is no text."""
+    content = message["content"]
+    if not isinstance(content, str | None):
+        raise ValueError(f"content must be text, got {str(content)[:100]}")
+    return content or ""
 
 
 def _pause(failure: Exception, otherwise: float) -> float:

@@ -115,7 +115,9 @@ def _add(image: CocoImage, annotation: dict[str, Any], labels: Mapping[Any, Any]
         number, kind = annotation.get("id"), annotation.get("category_id")
         # What is malformed is kept for the row that reads it; it costs the other images nothing.
         name = number if isinstance(number, int | str) else f"without id, {len(image.objects)}"
-        image.objects[name] = {"label": labels.get(kind) if isinstance(kind, int | str) else None, **annotation}
+        label = labels.get(kind) if isinstance(kind, int | str) else None
+        # Left out where it is not known: another JSON may know it.
+        image.objects[name] = annotation if label is None else {"label": label, **annotation}
 
 
 def _has_points(thing: Mapping[str, Any]) -> bool:

@@ -68,7 +68,7 @@ def column_type(schema: pa.Schema | pa.StructType, name: str) -> pa.DataType | N
 
 
 def column_names(schema: pa.Schema | pa.StructType) -> list[str]:
-    """Return every name that `column_type` knows."""
+    """Return every name that `column_type` knows, but for elements of lists."""
     names = []
     for field in schema:
         names.append(field.name)
