@@ -12,6 +12,17 @@ class ConfigError(Exception):
     """The user's recipe, command or machine must change; the message names the thing, the rule and the way out."""
 
 
+class MissingWeights(ConfigError):
+    """A pinned package with weights must be fetched first; `package` is its name."""
+
+    def __init__(self, message: str, package: str) -> None:
+        super().__init__(message)
+        self.package = package
+
+    def __reduce__(self) -> tuple[type["MissingWeights"], tuple[str, str]]:
+        return MissingWeights, (str(self), self.package)
+
+
 class SampleError(Exception):
     """One sample is at fault; `reason` is a short code (`[a-z0-9_]+`) that is counted, stored and retried by name."""
 

@@ -210,6 +210,27 @@ class Annotator(Protocol):
         ...
 
 
+@runtime_checkable
+class InParts(Protocol):
+    """What an annotator offers beside `annotate` whose network runs on a device of its own, which shall never wait.
+
+    `prepare` runs ahead on threads, `infer` takes what it gave for a batch, `finish` runs behind on threads. `annotate`
+    is the three after one another. docs/annotators.md.
+    """
+
+    def prepare(self, item: Item) -> Any:
+        """Return what the network takes of one item. May raise SampleError."""
+        ...
+
+    def infer(self, prepared: Sequence[Any]) -> list[Any]:
+        """Return what the network says of each, in order. May raise SampleError for the whole call."""
+        ...
+
+    def finish(self, item: Item, answer: Any) -> Annotation | Rejected:
+        """Return what is stored of an item, given what the network said. May raise SampleError."""
+        ...
+
+
 CHANGES_NO_RESULT = "changes no result"
 """In the metadata of an option's field: it says how, and not what, is computed, and is in no fingerprint."""
 CAME_LATER = "came later"

@@ -9,8 +9,9 @@ def models(context: typer.Context) -> None:
     """List the pretrained weights that annotators use, with licence and SHA-256, and whether they are ready."""
     if context.invoked_subcommand is None:
         from onegen.cli.tables import print_models
-        from onegen.weights.fetch import models_folder, shipped
+        from onegen.weights.fetch import shipped
         from onegen.weights.fetch import status as read_models
+        from onegen.weights.folder import models_folder
 
         print_models([*read_models(), shipped()], models_folder())
 

@@ -51,6 +51,11 @@ def backends(family: str, name: str) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(folders) if not module.ispkg)
 
 
+def default_backend(family: str, name: str) -> str:
+    """Return the backend that is meant where none is named: `embedded`, or what the module calls `DEFAULT_BACKEND`."""
+    return str(getattr(_import(family, name), "DEFAULT_BACKEND", DEFAULT_BACKEND))
+
+
 def find_brought(name: str) -> type | None:
     """Return how the modality `name` takes what a source brings, `BROUGHT` of its module; None where it cannot.
 
@@ -66,7 +71,7 @@ def find(family: str, name: str, options: Mapping[str, Any]) -> type:
     Raises ConfigError for an unknown name or backend, naming the nearest one and all there are, and for a package that
     is not installed.
     """
-    wanted = str(options.get("backend", DEFAULT_BACKEND))
+    wanted = str(options.get("backend", default_backend(family, name)))
     file = wanted.replace("-", "_")
     files = backends(family, name)
     if file in files:

