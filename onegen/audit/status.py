@@ -1,13 +1,14 @@
 """What a dataset holds and how its build goes, read from storage alone: it works after the driver died."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from onegen.audit.failures import Failure, failed_rows, first_failures
 from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.dataset import Card, Dataset
 from onegen.shards.manifest import Counts
+from onegen.shards.run import Pace
 from onegen.storage.lease import holder
 
 REASONS_SHOWN = 3
@@ -17,7 +18,8 @@ REASONS_SHOWN = 3
 class ColumnStatus:
     """A column as committed: shards done of those planned, rows by status, and its most frequent failure reasons.
 
-    `where_errors` counts the rows over which its `where`, or a rule of `select`, was in error.
+    `where_errors` counts the rows over which its `where`, or a rule of `select`, was in error; `pace` is of the runs
+    that made what is committed.
     """
 
     name: str
@@ -26,6 +28,7 @@ class ColumnStatus:
     reasons: tuple[tuple[str, int], ...]
     producer: str
     where_errors: int = 0
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,17 @@ def read_status(dataset: Dataset) -> DatasetStatus:
 def _column(dataset: Dataset, name: str) -> ColumnStatus:
     shards = where_errors = 0
     reasons: dict[str, int] = {}
-    producer = ""
+    producer, pace = "", Pace()
     for manifest in dataset.manifests(name):
         shards += 1
         producer = manifest.producer.label()
         where_errors += manifest.run.where_errors
+        pace.add(manifest.run)
         for row in failed_rows(dataset, manifest) if name != PACKED else ():
             reason = row.reason or "unknown"
             reasons[reason] = reasons.get(reason, 0) + 1
     most = sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))[:REASONS_SHOWN]
-    return ColumnStatus(name, shards, dataset.counts(name), tuple(most), producer, where_errors)
+    return ColumnStatus(name, shards, dataset.counts(name), tuple(most), producer, where_errors, pace)
 
 
 def _last_line(dataset: Dataset) -> dict[str, Any] | None:

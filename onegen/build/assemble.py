@@ -4,6 +4,7 @@ Ingest, the source's own columns, what select's rules need, select, the other st
 """
 
 import dataclasses
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,8 @@ from onegen.sources import Brings, Source, bring_of
 from onegen.storage.store import Store
 from onegen.tasks.conditions import CONDITIONS
 
+LEAST_THREADS = 2
+"""Threads beside a device, where its worker reserves less than as many cores: one that reads, one that encodes."""
 ENTITIES, SEGMENTATION = "entities", "segmentation"
 """Columns of which one numbers the other."""
 
@@ -233,8 +236,10 @@ def _stage_step(
         for column, annotator in annotators.items()
     )
     feed = partial(StoredFeed, needs_pixels=any(annotator.needs_pixels for annotator in annotators.values()))
-    job = StageJob(stage.name, store, columns, stage.batch_size, recipe.limits, feed)
-    return StageStep(job, stage.workers, _resources(stage, list(annotators.values())))
+    resources = _resources(stage, list(annotators.values()))
+    threads = max(LEAST_THREADS, math.ceil(resources.num_cpus))
+    job = StageJob(stage.name, store, columns, stage.batch_size, recipe.limits, feed, threads)
+    return StageStep(job, stage.workers, resources)
 
 
 def _resources(stage: StageConfig, annotators: Sequence[Annotator]) -> Resources:

@@ -3,7 +3,7 @@
 Run it with `onegen build RECIPE OUT`. Whatever stopped a build, the same command goes on where it stopped.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ from onegen.sample import IMAGE, PACKED
 from onegen.shards.dataset import Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest, where_errors_of
 from onegen.shards.plan import compare_plan, make_plan
+from onegen.shards.run import Pace
 from onegen.shards.sweep import sweep
 from onegen.sources import passed_over
 from onegen.storage.lease import lease
@@ -208,12 +209,14 @@ def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener, forese
     listener.begin(step.name, num_shards, num_shards - len(tasks))
 
     errors: Counter[str] = Counter()
+    paces: dict[str, Pace] = defaultdict(Pace)
 
     def commit(result: ShardResult) -> None:
         card.reopen()
         for manifest in result.manifests:
             work.dataset.commit(manifest, result.pending)
             errors[manifest.column] += manifest.run.where_errors
+            paces[manifest.column].add(manifest.run)
             listener.committed(step.name, manifest)
 
     def on_workers(job: Job, tasks: Sequence[Task]) -> None:
@@ -226,6 +229,9 @@ def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener, forese
     _require_whole(step, work.dataset, num_shards)
     for column in sorted(+errors):
         listener.note(where_errors_of(column, errors[column]))
+    for column, pace in sorted(paces.items()):
+        if trouble := pace.trouble(column):
+            listener.note(trouble)
     listener.end(step.name)
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from onegen.build.appetite import Appetite
 from onegen.build.jobs import ColumnJob
 from onegen.build.outcome import Outcome
 from onegen.build.refresh import Inputs, RowPlan, plan_rows, read_inputs
@@ -15,7 +16,7 @@ from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import Dataset
 from onegen.shards.journal import Journal
 from onegen.shards.manifest import FailureRecord, Manifest
-from onegen.shards.run import describe_run
+from onegen.shards.run import Device, describe_run, peak_gpu
 from onegen.shards.views import stored_fields
 
 LEAST_ROWS = 2
@@ -29,6 +30,7 @@ class ColumnShard:
         self.job, self.column = job, job.column
         self._limits, self._shard = limits, task.shard
         self._started = time.time()
+        self.busy_seconds = 0.0
         self.inputs: Inputs = read_inputs(dataset, job, task.shard)
         manifest = dataset.manifest(job.column, task.shard)
         self._old = ColumnReader(dataset, manifest) if manifest else None
@@ -83,10 +85,11 @@ class ColumnShard:
                 self._compute(position, plan, outcomes[position])
         self._note(positions)
 
-    def finish(self) -> Manifest:
-        """Write the files and return the manifest to commit."""
+    def finish(self, appetite: Appetite) -> Manifest:
+        """Write the files and return the manifest to commit; `appetite` says what the worker's device could hold."""
         where_errors = sum(plan.is_where_error for plan in self.plans)
-        run = describe_run(self._started, self._num_planned, self._failures, where_errors)
+        device = Device(self.busy_seconds, peak_gpu(), appetite.halvings, appetite.smallest)
+        run = describe_run(self._started, self._num_planned, self._failures, where_errors, device)
         return self.job.provenance.manifest(self._shard, *self._writer.finish(), self.inputs.digests, run)
 
     def _positions_without_work(self) -> set[int]:

@@ -5,6 +5,7 @@ the columns it requires. Only rows that are about to be computed are read.
 """
 
 import dataclasses
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 from onegen.annotators.shared.brought import BroughtReader
 from onegen.build.brought_column import BroughtColumn
 from onegen.build.jobs import ColumnJob
+from onegen.build.lanes import Lanes
 from onegen.build.outcome import Outcome, failed
 from onegen.errors import SampleError
 from onegen.pixels.codec import decode_image
@@ -55,6 +57,7 @@ class Feed(ABC):
     def __init__(self, dataset: Dataset, shard: int) -> None:
         self._dataset, self._shard = dataset, shard
         self._readers: dict[str, ColumnReader] = {}
+        self._opening = threading.Lock()
         self._unpinned: frozenset[int] = frozenset()
 
     def __enter__(self) -> "Feed":
@@ -85,9 +88,10 @@ class Feed(ABC):
         return plan[position].unpinned() if position in self._unpinned else plan[position]
 
     def _reader(self, column: str) -> ColumnReader:
-        if column not in self._readers:
-            self._readers[column] = ColumnReader(self._dataset, self._dataset.require_manifest(column, self._shard))
-        return self._readers[column]
+        with self._opening:  # rows are read on several threads
+            if column not in self._readers:
+                self._readers[column] = ColumnReader(self._dataset, self._dataset.require_manifest(column, self._shard))
+            return self._readers[column]
 
 
 class ImageFeed(Feed):
@@ -234,20 +238,15 @@ class StoredFeed(Feed):
 
 
 class Batch:
-    """Some rows of a shard, each read and decoded when the first column asks for it."""
+    """Some rows of a shard, each read and decoded once: ahead where `lanes` has threads, else when a column asks."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, positions: Iterable[int], lanes: Lanes) -> None:
         self._feed = feed
-        self._rows: dict[int, FeedRow | Outcome] = {}
+        self._rows = {position: lanes.aside(feed.read, position) for position in positions}
 
-    def rows(self, job: ColumnJob, positions: Sequence[int]) -> list[FeedRow | Outcome]:
-        """Return the rows as one column's annotator wants them; an Outcome stands for a row that cannot be read."""
-        return [self._row(job, position) for position in positions]
-
-    def _row(self, job: ColumnJob, position: int) -> FeedRow | Outcome:
-        if position not in self._rows:
-            self._rows[position] = self._feed.read(position)
-        row = self._rows[position]
+    def row(self, job: ColumnJob, position: int) -> FeedRow | Outcome:
+        """Return a row as one column's annotator wants it; an Outcome stands for a row that cannot be read."""
+        row = self._rows[position].result()
         return row if isinstance(row, Outcome) else self._feed.narrow(row, job, position)
 
 

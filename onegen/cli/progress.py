@@ -18,6 +18,7 @@ from rich.text import Text
 from onegen.cli.lines import duration, make_console, print_line
 from onegen.sample import STATUSES
 from onegen.shards.manifest import Manifest
+from onegen.shards.run import Pace
 from onegen.storage.store import Store
 
 PLAIN_SECONDS = 5.0
@@ -36,6 +37,7 @@ class StepProgress:
     committed: set[int] = field(default_factory=set)
     rows: int = 0
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    paces: dict[str, Pace] = field(default_factory=dict)
     doing: tuple[str, ...] = ()
 
     @property
@@ -110,6 +112,7 @@ class Progress:
         counts = progress.counts.setdefault(manifest.column, dict.fromkeys(STATUSES, 0))
         for status in STATUSES:
             counts[status] += getattr(manifest.counts, status)
+        progress.paces.setdefault(manifest.column, Pace()).add(manifest.run)
         self._write(
             "committed", step=step, column=manifest.column, shard=manifest.shard, **manifest.counts.model_dump()
         )
@@ -151,7 +154,7 @@ class Progress:
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         table.add_column("stage")
-        for name in ("shards", "rows/s", *STATUSES, "left"):
+        for name in ("shards", "rows/s", "busy", "memory", *STATUSES, "left"):
             table.add_column(name, justify="right")
         table.add_column("now", overflow="ellipsis", no_wrap=True)
         for step in self._steps.values():
@@ -165,7 +168,10 @@ class Progress:
                 cells = [Text(f"{counts[status]:,}" if counts.get(status) else "") for status in STATUSES]
                 cells[-1].stylize("red")
                 now = step.doing[index] if index < len(step.doing) else ""
-                table.add_row(Text(name), shards, rate, *cells, left, Text(now))
+                pace = step.paces.get(column, Pace())
+                busy = f"{pace.busy_share:.0%}" if pace.busy_seconds else ""
+                memory = pace.memory() if pace.computed else ""
+                table.add_row(Text(name), shards, rate, busy, memory, *cells, left, Text(now))
         table.caption, table.caption_justify = Text(self._overall(), style="dim"), "left"
         return table
 

@@ -19,6 +19,7 @@ from onegen.cli.lines import command, duration, make_console, print_line
 from onegen.config.recipe import Recipe
 from onegen.sample import PACKED, STATUSES
 from onegen.shards.manifest import Counts, where_errors_of
+from onegen.shards.run import Pace
 from onegen.weights.fetch import ModelStatus, State
 
 STATE_STYLES: Mapping[State, str] = {"ready": "green", "missing": "", "damaged": "red"}
@@ -64,12 +65,17 @@ def print_status(status: DatasetStatus, url: str) -> None:
         print_line(console, f"planned with --limit {card.limit:,}: the source may hold more")
     for line in card.plan.omissions():
         print_line(console, line)
-    table = _counts_table("shards", after=("made by", "why failed"))
+    table = _counts_table("shards", after=("rows/s", "busy", "memory", "made by", "why failed"))
     for column in status.columns:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in column.reasons)
         shards = f"{column.shards:,}/{card.plan.shards:,}"
-        table.add_row(Text(column.name), shards, *_cells(column.counts), Text(column.producer), Text(reasons))
+        pace = _pace_cells(column.pace)
+        table.add_row(Text(column.name), shards, *_cells(column.counts), *pace, Text(column.producer), Text(reasons))
     console.print(table)
+    print_line(console, "rows/s and memory are of one worker; busy is its annotator's part of the time")
+    for column in status.columns:
+        if trouble := column.pace.trouble(column.name):
+            print_line(console, trouble)
     for column in status.columns:
         if column.where_errors:
             print_line(console, where_errors_of(column.name, column.where_errors))
@@ -149,6 +155,14 @@ def _counts_table(*before: str, after: Sequence[str] = ()) -> Table:
     for name in after:
         table.add_column(name, overflow="fold")
     return table
+
+
+def _pace_cells(pace: Pace) -> tuple[str, str, str]:
+    """Return rows a second, the busy share and the memory of one worker; blanks where nothing was computed."""
+    if not pace.seconds:
+        return "", "", ""
+    busy = f"{pace.busy_share:.0%}" if pace.busy_seconds else ""
+    return f"{pace.computed / pace.seconds:,.1f}", busy, pace.memory()
 
 
 def _cells(counts: Counts) -> list[Text]:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -28,13 +29,15 @@ class ColumnReader:
         self.manifest = manifest
         self.rows = dataset.rows(manifest)
         self._tar: BinaryIO | None = None
+        self._reading = threading.Lock()
 
     def part(self, member: Member) -> bytes:
-        """Return the bytes of a part; raises OSError naming the file where it is cut short."""
-        if self._tar is None:
-            self._tar = self._dataset.store.open(f"{folder(self.manifest.column)}/{file_of(self.manifest, '.tar')}")
-        self._tar.seek(member.offset)
-        data = self._tar.read(member.size)
+        """Return the bytes of a part, on any thread; raises OSError naming the file where it is cut short."""
+        with self._reading:
+            if self._tar is None:
+                self._tar = self._dataset.store.open(f"{folder(self.manifest.column)}/{file_of(self.manifest, '.tar')}")
+            self._tar.seek(member.offset)
+            data = self._tar.read(member.size)
         if len(data) != member.size:
             raise OSError(
                 f"{folder(self.manifest.column)}/{file_of(self.manifest, '.tar')} must hold {member.size} bytes at "

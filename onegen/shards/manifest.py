@@ -65,6 +65,10 @@ class Run(Record):
     libraries: dict[str, str] = Field(description="package to version")
     failures: list[FailureRecord] = Field([], description="one per failed row, in position order")
     where_errors: int = Field(0, description="rows over which an expression was in error, which is no")
+    busy_seconds: float = Field(0.0, description="the part of `seconds` in which its annotator was at work")
+    peak_gpu: int = Field(0, description="most bytes the worker held on its GPU; 0 without one")
+    halvings: int = Field(0, description="batches halved because the device's memory was full")
+    smallest_batch: int = Field(0, description="the smallest batch that was left; 0 where none was halved")
 
 
 def where_errors_of(column: str, count: int) -> str:

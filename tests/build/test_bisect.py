@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pytest
 
+from onegen.build.answering import answer
 from onegen.build.assemble import column_job
 from onegen.build.outcome import MESSAGE_LIMIT
-from onegen.build.stage import answer
 from onegen.errors import SampleError
 from onegen.executor.contract import Interrupt
 from onegen.sample import Annotation, Item, Provides, Rejected

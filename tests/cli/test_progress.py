@@ -78,6 +78,9 @@ def progress(clock: Clock, store: Store, screen: Screen) -> Iterator[Progress]:
         yield progress
 
 
+PACE = {"computed": 8, "seconds": 4.0, "busy_seconds": 3.0, "peak_rss": 1_500_000_000, "peak_gpu": 6_000_000_000}
+
+
 def commit(column: str, shard: int, ok: int, failed: int = 0) -> Manifest:
     return Manifest(
         column=column,
@@ -91,7 +94,7 @@ def commit(column: str, shard: int, ok: int, failed: int = 0) -> Manifest:
         fingerprint="",
         settings={},
         producer=Producer(name=column, version=1),
-        run=RUN,
+        run=RUN.model_copy(update=PACE),
     )
 
 
@@ -212,10 +215,10 @@ def test_on_a_terminal_there_is_one_table(clock: Clock, store: Store, monkeypatc
         assert not any("/2 shards" in line for line in screen.lines()), "no plain lines beside the table"
     rows = [" ".join(line.split()) for line in io.StringIO(plain(screen.getvalue()))]
     assert [row for row in rows if row][-5:] == [
-        "stage shards rows/s ok skipped filtered failed left now",
+        "stage shards rows/s busy memory ok skipped filtered failed left now",
         "image 2/2 as it was done",
-        "look.hed 1/2 2.0 8 0:04 on hed",
-        "look.depth 1/2 2.0 6 2 0:04 idle",
+        "look.hed 1/2 2.0 75% 1.5 + 6.0 GPU GB 8 0:04 on hed",
+        "look.depth 1/2 2.0 75% 1.5 + 6.0 GPU GB 6 2 0:04 idle",
         "0:04 elapsed, stage 2 of 3, 50% of all shards of all stages done",
     ]
 

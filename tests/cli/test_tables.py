@@ -16,6 +16,7 @@ from onegen.audit.status import ColumnStatus, DatasetStatus
 from onegen.build.build import Summary
 from onegen.cli.tables import print_failures, print_models, print_status, print_summary
 from onegen.shards.manifest import Counts
+from onegen.shards.run import Pace
 from onegen.weights.fetch import ModelStatus, State
 from tests.fabricated import TINY_CARD
 from tests.tiny import make_recipe
@@ -64,14 +65,17 @@ def test_a_summary_says_what_to_do_about_failures(printed: Any) -> None:
 def status(state: Any = "complete", driver: str | None = None, last: dict[str, Any] | None = None) -> DatasetStatus:
     plan = TINY_CARD.plan.model_copy(update={"shards": 1200, "items": 12_000})
     card = TINY_CARD.model_copy(update={"name": "[tiny]", "state": state, "source_root": URL, "plan": plan})
-    hed = ColumnStatus("hed", 3, Counts(rows=30, ok=24, failed=6), (("crash", 5), ("no_edges", 1)), "hed@2+abcdef12")
+    counts, reasons = Counts(rows=30, ok=24, failed=6), (("crash", 5), ("no_edges", 1))
+    pace = Pace(computed=30, seconds=12, busy_seconds=9, peak_rss=1_500_000_000, peak_gpu=6_000_000_000)
+    hed = ColumnStatus("hed", 3, counts, reasons, "hed@2+abcdef12", pace=pace)
     return DatasetStatus(card, (hed,), "d" * 64, driver, last)
 
 
 STATUS_LINES = [
     f"[tiny] 12,000 items in 1,200 shards from {URL}",
-    "column shards rows ok skipped filtered failed made by why failed",
-    "hed 3/1,200 30 24 0 0 6 hed@2+abcdef12 crash 5, no_edges 1",
+    "column shards rows ok skipped filtered failed rows/s busy memory made by why failed",
+    "hed 3/1,200 30 24 0 0 6 2.5 75% 1.5 + 6.0 GPU GB hed@2+abcdef12 crash 5, no_edges 1",
+    "rows/s and memory are of one worker; busy is its annotator's part of the time",
     f"6 failed row(s): `onegen failures '{URL}'` lists them with their messages",
     f"digest {'d' * 64}",
 ]
@@ -85,7 +89,8 @@ def test_the_status_of_a_complete_dataset(printed: Any) -> None:
 def test_the_status_tells_what_is_not_there(printed: Any) -> None:
     known = status()
     plan = known.card.plan.model_copy(update={"passed_over": {"they are links": 1, "they are [odd]": 2_000}})
-    column = dataclasses.replace(known.columns[0], where_errors=3)
+    full = Pace(halvings=3, smallest_batch=2)
+    column = dataclasses.replace(known.columns[0], where_errors=3, pace=full)
     limited = known.card.model_copy(update={"plan": plan, "limit": 7})
     print_status(dataclasses.replace(known, card=limited, columns=(column,)), URL)
     lines = printed()
@@ -95,6 +100,7 @@ def test_the_status_tells_what_is_not_there(printed: Any) -> None:
         "2,000 files passed over, because they are [odd]",
     ]
     assert f"{column.name}: an expression was in error over 3 row(s), which is no" in lines
+    assert any(line.startswith("hed: the device's memory was full 3 time(s), batches were halved to") for line in lines)
 
 
 def test_the_status_while_it_is_built(printed: Any) -> None:
@@ -147,7 +153,7 @@ def test_a_summary_and_a_status_tell_the_first_failures(printed: Any) -> None:
     ]
     assert printed()[-4:] == [*told, "and 1 more"]
     print_status(dataclasses.replace(status(), failures=tuple(FAILURES)), URL)
-    assert printed()[4:8] == [*told, "and 4 more"]
+    assert printed()[5:9] == [*told, "and 4 more"]
 
 
 def test_failures_for_programs_are_csv(capsys: pytest.CaptureFixture[str]) -> None:
