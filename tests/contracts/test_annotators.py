@@ -8,6 +8,7 @@ import functools
 import hashlib
 import inspect
 import json
+import math
 import pickle
 import re
 import subprocess
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -159,9 +160,26 @@ def assert_close(one: Annotation | Rejected, other: Annotation | Rejected, toler
         assert one == other
         return
     for name, value in one.values.items():
-        np.testing.assert_allclose(value, other.values[name], atol=tolerance.get(name, 0), rtol=0)
+        if tolerance.get(name) != math.inf:
+            assert_values_close(value, other.values[name], tolerance.get(name, 0.0), name)
     for part, content in one.parts.items():
         np.testing.assert_allclose(content, other.parts[part], atol=tolerance.get(part, 0), rtol=0)
+
+
+def assert_values_close(one: Any, other: Any, tolerance: float, place: str) -> None:
+    """Compare numbers within the tolerance, in lists and records too, and all else for equality."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for name in one:
+            assert_values_close(one[name], other[name], tolerance, f"{place}.{name}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), place
+        for index, (value, again) in enumerate(zip(one, other, strict=True)):
+            assert_values_close(value, again, tolerance, f"{place}[{index}]")
+    elif isinstance(one, float):
+        assert abs(one - other) <= tolerance, f"{place}: {one} and {other} differ by more than {tolerance}"
+    else:
+        assert one == other, place
 
 
 class Weightless:

@@ -1,6 +1,7 @@
 """What a picture shows, in words. What the column stores, whichever backend made it, and how a text becomes a line."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +14,16 @@ PROVIDES = Provides(
     fields={"caption": pa.string(), "captioner": pa.string(), "num_words": pa.int32(), "original": pa.string()}
 )
 """`caption` in plain English and its `num_words`; the `captioner`; the `original` caption as it came with the image."""
+
+LONG = (
+    "Describe this image in one paragraph of 100 to 150 words, in plain English: what is shown, how it looks, where "
+    "things are, the setting and the style. Say only what can be seen. No introduction, no list."
+)
+SHORT = "Describe this image in one paragraph of 30 to 75 words, in plain English. Say only what can be seen."
+PROMPTS: Mapping[str, str] = {"long": LONG, "short": SHORT}
+"""One-Gen's two forms: 100 to 150 words, and 30 to 75."""
+WARMER = 0.7
+"""Temperature of the second question, so that it need not have the first answer."""
 
 _MARKUP = re.compile(r"\[\[|\]\]|<#|<item:")  # what prompts are made of: docs/onediffusion.md
 

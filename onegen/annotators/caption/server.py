@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from onegen.annotators import register
-from onegen.annotators.caption import PROVIDES, annotation_of, clean
+from onegen.annotators.caption import PROMPTS, PROVIDES, WARMER, annotation_of, clean
 from onegen.annotators.shared.answers import Answers
 from onegen.annotators.shared.caption_faults import fault_of
 from onegen.annotators.shared.pixels import pixels_of
@@ -32,21 +32,12 @@ from onegen.pixels.sizes import fit
 from onegen.sample import CHANGES_NO_RESULT, Annotation, BaseAnnotator, Item, Provides, Rejected
 from onegen.shards.key import seed_of
 
-LONG = (
-    "Describe this image in one paragraph of 100 to 150 words, in plain English: what is shown, how it looks, where "
-    "things are, the setting and the style. Say only what can be seen. No introduction, no list."
-)
-SHORT = "Describe this image in one paragraph of 30 to 75 words, in plain English. Say only what can be seen."
-PROMPTS: Mapping[str, str] = {"long": LONG, "short": SHORT}
-"""One-Gen's two forms: 100 to 150 words, and 30 to 75."""
 KEY = "ONEGEN_CAPTION_KEY"
 """Environment variable with the secret of the endpoint, where it wants one."""
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 """Answers of a server that may be other ones a moment later."""
 _LONGEST_PAUSE = 30.0
 _QUALITY = 90
-_WARMER = 0.7
-"""Temperature of the second question, so that it need not have the first answer."""
 
 
 @register("annotators", "caption", backend="server")
@@ -122,7 +113,7 @@ class ServedCaption(BaseAnnotator):
     def _caption(self, item: Item) -> str:
         data = self._jpeg(pixels_of(item))
         fault = ""
-        for temperature in (self.temperature, max(self.temperature, _WARMER)):
+        for temperature in (self.temperature, max(self.temperature, WARMER)):
             answered, is_cut = self._answer(data, seed_of(item.key, self.name, self.version), temperature)
             text = clean(answered, self.max_tokens)  # no word is less than a token: nothing is cut here
             fault = fault_of(text, is_cut) or ""
