@@ -22,9 +22,9 @@ IMAGE, SELECT = "image", "select"
 PACKED = "shards"
 """Folder of the packed view, and the `column` of its manifests."""
 
-Encoding = Literal["gray8", "gray16", "index", "bytes"]
-"""How a part's array becomes bytes: 8-bit PNG of uint8 (H,W); 16-bit PNG of uint16 (H,W); palette PNG of uint8 (H,W)
-whose values are entity indices; or the bytes as they are."""
+Encoding = Literal["gray8", "gray16", "rgb8", "index", "bytes"]
+"""How a part's array becomes bytes: 8-bit PNG of uint8 (H,W); 16-bit PNG of uint16 (H,W); 8-bit PNG of uint8 (H,W,3);
+palette PNG of uint8 (H,W) whose values are entity indices; or the bytes as they are."""
 
 
 @dataclass(frozen=True, slots=True)

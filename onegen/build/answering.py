@@ -158,7 +158,7 @@ def _check_sizes(job: ColumnJob, item: Item, annotation: Annotation) -> None:
     """Raise SampleError for a map that has not the size of its image."""
     size = item.size if item.pixels is None else item.pixels.shape[:2]
     for value in annotation.parts.values():
-        if isinstance(value, np.ndarray) and size is not None and value.shape != size:
+        if isinstance(value, np.ndarray) and size is not None and value.shape[:2] != size:
             height, width = size
             raise SampleError(
                 "bad_annotation",

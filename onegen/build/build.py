@@ -31,6 +31,7 @@ from onegen.shards.sweep import sweep
 from onegen.sources import passed_over
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
+from onegen.weights.published import forbids_commercial
 
 
 class Listener(Protocol):
@@ -98,6 +99,7 @@ def _build(work: Work, listener: Listener) -> Summary:
     card = _pin_plan(work, listener)
     _drop(work, card, listener)
     _announce(work, listener)
+    _name_licences(work, listener)
     steps = work.wanted_steps()
     listener.plan([step.name for step in steps], card.num_shards)
     for step in steps:
@@ -127,6 +129,20 @@ def _drop(work: Work, card: OpenCard, listener: Listener) -> None:
             f"the recipe no longer makes {', '.join(left)}: kept on disk, out of the digest. "
             f"Delete with --drop {left[0]}."
         )
+
+
+def _name_licences(work: Work, listener: Listener) -> None:
+    """Name the models whose licences forbid what the recipe says the dataset is for."""
+    if work.recipe.use != "commercial":
+        return
+    for step in work.steps:
+        for column, provenance in step.settings.items():
+            for weights in provenance.producer.weights:
+                if forbids_commercial(weights["licence"]):
+                    listener.note(
+                        f"{column} is made with {weights['name']}, whose licence ({weights['licence']}) forbids the "
+                        f"recipe's use, which is commercial; every manifest of the column says so"
+                    )
 
 
 def _announce(work: Work, listener: Listener) -> None:

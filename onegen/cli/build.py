@@ -118,8 +118,8 @@ def retry(
         list[str] | None,
         typer.Option(
             metavar="MODULE",
-            help="Import this module or those below it, or send pictures to this address, if the dataset names it. "
-            "May be repeated.",
+            help="Import this module or those below it, run the code of this repository, or send pictures to this "
+            "address, if the dataset names it. May be repeated.",
         ),
     ] = None,
 ) -> ExitCode:
@@ -153,15 +153,21 @@ def kind_of(executor: Executor | None, address: str | None) -> Literal["local", 
 def _require_trust(recipe: "Recipe", trusted: Sequence[str], dataset: str) -> None:
     """Raise ConfigError for what a dataset, which may be a stranger's, names and the command line does not.
 
-    These are modules to import, and addresses to send pictures to.
+    These are modules to import, repositories whose code to run, and addresses to send pictures to.
     """
-    from onegen.config.recipe import endpoints_of, modules_of
+    from onegen.config.recipe import code_of, endpoints_of, modules_of
 
     for module in modules_of(recipe):
         if not any(f"{module}.".startswith(f"{name}.") for name in trusted):
             raise ConfigError(
                 f"--trust must name the modules that {dataset} wants imported, got none for {module}. Look at what it "
                 f"does, then add --trust {module}."
+            )
+    for model in code_of(recipe):
+        if model not in trusted:
+            raise ConfigError(
+                f"--trust must name the repositories whose code {dataset} would run, got none for {model}. Look at "
+                f"what it does, then add --trust {model}."
             )
     for address in endpoints_of(recipe):
         if address not in trusted:

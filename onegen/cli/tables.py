@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from onegen.annotators.shared.hub_backends import HubBackend
 from onegen.audit.failures import Failure
 from onegen.audit.status import DatasetStatus
 from onegen.build.build import Summary
@@ -139,6 +140,23 @@ def print_models(rows: Sequence[ModelStatus], folder: Path) -> None:
             facts = f"  {row.file:{wide}}  {row.licence:12}  sha256 {row.sha256}"
             print_line(console, Text.assemble("  ", state, facts))
     print_line(console, f"in {folder}; bring what is missing with `onegen models fetch`")
+
+
+def print_hub_backends(rows: Iterable[HubBackend]) -> None:
+    """Print the backends whose weights come from a hub, each with its size, licence, what that asks, and its extra."""
+    console = make_console()
+    print_line(console, "\nbackends with weights of the hub, by column; any other repository may be named as model")
+    for row in rows:
+        state = ("ready  ", "green") if row.is_here else ("on hub ", "yellow")
+        known = row.published
+        facts = [row.model]
+        if known is not None:
+            facts += [f"{known.megabytes / 1000:,.1f} GB", known.licence, "gated" if known.is_gated else "", known.note]
+        facts.append(f"extra {row.extra}")
+        told = ", ".join(fact for fact in facts if fact)
+        name = f"{row.column}: {row.backend}"
+        print_line(console, Text.assemble("  ", state, (f"{name:28}", "bold"), f" {told}"))
+    print_line(console, "fetch them with `onegen models fetch RECIPE`, or let the build do it")
 
 
 def print_check(check: Check) -> None:

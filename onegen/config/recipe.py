@@ -155,6 +155,9 @@ class Recipe(Config):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the dataset is called", examples=["my-dataset"]
     )
     kind: Kind = Field("image", description="what one sample is: image, or pair (target and source)")
+    use: Literal["commercial", "research"] | None = Field(
+        None, description="what the dataset is for; models whose licences forbid that are named by every build"
+    )
     source: dict[str, Any] = Field(
         description="source name to its location, beside its options: {folder: ./photos}",
         examples=[{"folder": "./photos"}],
@@ -224,6 +227,12 @@ def modules_of(recipe: Recipe) -> list[str]:
         for name, options in group.items()
     ]
     return sorted(name for name in {*recipe.source, *uses} if "." in name and not name.startswith("onegen."))
+
+
+def code_of(recipe: Recipe) -> list[str]:
+    """Return the repositories whose own code a recipe's annotators would run."""
+    options = [entry for stage in recipe.stages for entry in stage.annotators.values()]
+    return sorted({str(entry.get("model", "its default model")) for entry in options if entry.get("remote_code")})
 
 
 def endpoints_of(recipe: Recipe) -> list[str]:

@@ -62,9 +62,14 @@ def encode_part(value: np.ndarray | bytes, encoding: Encoding) -> bytes:
             raise SampleError("bad_annotation", f"a part of encoding bytes must be bytes, got {type(value).__name__}.")
         return value
     dtype = np.uint16 if encoding == "gray16" else np.uint8
-    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype != dtype or value.size == 0:
+    channels, form = ((3,), "(H,W,3)") if encoding == "rgb8" else ((), "(H,W)")
+    is_map = isinstance(value, np.ndarray) and value.shape[2:] == channels and value.ndim == 2 + len(channels)
+    if not isinstance(value, np.ndarray) or not is_map or value.dtype != dtype or value.size == 0:
         got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise SampleError("bad_annotation", f"a part of encoding {encoding} must be {dtype.__name__} (H,W), got {got}.")
+        wanted = f"{dtype.__name__} {form}"
+        raise SampleError("bad_annotation", f"a part of encoding {encoding} must be {wanted}, got {got}.")
+    if encoding == "rgb8":
+        return encode_picture(value, "png")
     if encoding == "index":
         return _palette_png(value)
     ok, data = cv2.imencode(".png", value, _PNG)
@@ -80,7 +85,8 @@ def decode_part(data: bytes, encoding: Encoding) -> np.ndarray | bytes:
     if encoding == "index":
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image)
-    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    array = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    return array[:, :, ::-1] if encoding == "rgb8" else array
 
 
 def _palette_png(indices: np.ndarray) -> bytes:

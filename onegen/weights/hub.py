@@ -28,6 +28,7 @@ from onegen.sample import Weights
 from onegen.storage.whole import whole
 from onegen.weights.folder import MODELS, locked, models_folder
 from onegen.weights.packages import sha256_file
+from onegen.weights.published import PUBLISHED
 from onegen.weights.runtimes import require_package
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -111,7 +112,8 @@ class HubModel:
             name: str(listing.files[name].get("sha256", listing.files[name].get("blob"))) for name in listing.files
         }
         weights = {name: hashes[name] for name in self._wanted(listing) if _is_weights(name)}
-        return Weights(self.repo, commit, _digest(weights), listing.licence)
+        known = PUBLISHED.get(self.repo)
+        return Weights(self.repo, commit, _digest(weights), known.licence if known else listing.licence)
 
     def is_here(self) -> bool:
         """Say whether nothing of it would have to be fetched; asks no hub."""

@@ -129,6 +129,13 @@ def session_of(graph: Path | bytes) -> "onnxruntime.InferenceSession":
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises for a file that is no graph that it runs."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as raised
+
+    return (raised.Fail, raised.InvalidProtobuf, raised.InvalidGraph, raised.InvalidArgument, raised.NotImplemented)
+
+
 @functools.cache
 def _onnx(model: OnnxModel) -> "onnxruntime.InferenceSession":
     return session_of(model.path())

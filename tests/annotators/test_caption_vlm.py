@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from onegen.annotators.caption import PROMPTS, WARMER
+from onegen.annotators.caption import PROMPTS
 from onegen.annotators.caption.vlm import SpokenCaption
+from onegen.annotators.shared.caption_faults import WARMER
 from onegen.errors import ConfigError, SampleError
 from onegen.sample import Annotation, Item
 from tests.checkpoints import SENTENCE, checkpoint

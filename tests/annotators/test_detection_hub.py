@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
+from onegen.annotators.detection import class_name
 from onegen.annotators.detection.florence import Florence
 from onegen.annotators.detection.grounding_dino import Grounded, name_scores, prompt_of, tokens_of
-from onegen.annotators.detection.rt_detr import ClosedSet, class_name
-from onegen.annotators.detection.yolo import Yolo
-from onegen.errors import ConfigError
+from onegen.annotators.detection.rt_detr import ClosedSet
 from onegen.sample import Annotation, Item
 from tests.checkpoints import checkpoint
 
@@ -99,19 +98,6 @@ def test_florence_says_no_scores():
     assert silent.values["num_objects"] == 0
 
 
-def test_yolo_boxes_are_shares_of_the_image():
-    answer = make(Yolo, "yolo").finish(
-        ITEM, (np.array([0.0, 16.0]), np.array([0.5, 0.75]), np.array([[0, 0, 0.5, 1], [0.25, 0.5, 0.5, 1.01]]))
-    )
-    assert labelled(answer) == [("dog", 0.75, (50, 50, 100, 100)), ("person", 0.5, (0, 0, 100, 100))]
-
-
-def test_yolo_options_out_of_range_are_refused():
-    for options, message in (({"side": 100}, "multiple of 32"), ({"dtype": "bfloat16"}, "float32 or float16")):
-        with pytest.raises(ConfigError, match=message):
-            Yolo(model=str(checkpoint("detection", "yolo")), **options)
-
-
-def test_yolo_fetches_the_one_file_it_names():
-    with pytest.raises(ConfigError, match="must hold weights .yolo11n.pt."):
-        Yolo(model=str(checkpoint("detection", "yolo")), file="yolo11n.pt")
+def test_florence_says_a_thing_twice_and_it_is_kept_once():
+    twice = "cat<loc_0><loc_0><loc_499><loc_999>cat<loc_0><loc_0><loc_399><loc_999>"
+    assert [name for name, *_ in labelled(make(Florence, "florence").finish(ITEM, twice))] == ["cat"]

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from onegen.config.registry import available, find
+from onegen.config.registry import available, backends, find
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import box_fields
 from onegen.pixels.sizes import fit
@@ -31,9 +31,14 @@ from onegen.sample import Annotation, Annotator, BaseAnnotator, Item, Provides, 
 from onegen.weights.fetch import shipped, status
 from tests.packaged import bring_models, photo
 
-NAMES = available("annotators")
+NAMES = [
+    name
+    for name in available("annotators")
+    if "embedded" in backends("annotators", name) or not backends("annotators", name)
+]
+"""Those with an embedded backend: the others are in test_hub_backends.py."""
 CROWD = "crowd"
-DTYPES = {"gray8": np.uint8, "gray16": np.uint16, "index": np.uint8}
+DTYPES = {"gray8": np.uint8, "rgb8": np.uint8, "gray16": np.uint16, "index": np.uint8}
 
 
 def make(name: str) -> Annotator:

@@ -18,7 +18,7 @@ from onegen.config.registry import available, backends, find
 from onegen.errors import ConfigError
 from onegen.sample import Annotation, Annotator, InParts, Item, Rejected
 from tests import hub as hubs
-from tests.checkpoints import CHECKPOINTS, checkpoint
+from tests.checkpoints import CHECKPOINTS, checkpoint, further, options
 from tests.contracts.test_annotators import DTYPES, assert_close, column_of, pictures, stored
 
 pytestmark = pytest.mark.torch
@@ -32,7 +32,8 @@ NAMES = [
 
 
 def make(name: str, backend: str) -> TorchAnnotator:
-    return find("annotators", name, {"backend": backend})(model=str(checkpoint(name, backend)))
+    cls = find("annotators", name, {"backend": backend})
+    return cls(model=str(checkpoint(name, backend)), **options(name, backend))
 
 
 @functools.cache
@@ -85,7 +86,8 @@ def test_declares_what_the_contract_asks(name, backend):
     assert annotator.version >= 1
     assert inspect.getdoc(type(annotator)), "an annotator explains itself in its docstring"
     default = find("annotators", name, {}).provides
-    assert annotator.provides == default, "one modality, one stored form"
+    assert annotator.provides.parts == default.parts, "one modality, one stored form"
+    assert annotator.provides.fields.items() >= default.fields.items(), "which a backend may know more of"
     assert set(annotator.tolerance) <= {part.name for part in annotator.provides.parts} | set(annotator.provides.fields)
 
 
@@ -144,6 +146,8 @@ def test_the_default_model_is_fetched_and_pinned(name, backend, tmp_path, monkey
         monkeypatch.setenv("ONEGEN_MODELS", str(tmp_path))
         cls = find("annotators", name, {"backend": backend})
         hub.repos[cls.model] = checkpoint(name, backend)
+        for repository, folder in further(name, backend).items():
+            hub.repos[repository] = folder
         annotator = cls()
         annotator.load()
         (weights, *_) = annotator.weights()
@@ -158,7 +162,9 @@ def test_a_checkpoint_of_another_architecture_is_refused(name, backend, tmp_path
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     for file in checkpoint(name, backend).rglob("*"):
         if file.is_file() and file.suffix in hubs.LARGE:
-            (tmp_path / file.name).write_bytes(b"no weights at all")
-    annotator = find("annotators", name, {"backend": backend})(model=str(tmp_path))
+            broken = tmp_path / file.relative_to(checkpoint(name, backend))
+            broken.parent.mkdir(exist_ok=True)
+            broken.write_bytes(b"no weights at all")
+    annotator = find("annotators", name, {"backend": backend})(model=str(tmp_path), **options(name, backend))
     with pytest.raises(ConfigError, match="must"):
         annotator.load()

@@ -22,9 +22,6 @@ LONG = (
 SHORT = "Describe this image in one paragraph of 30 to 75 words, in plain English. Say only what can be seen."
 PROMPTS: Mapping[str, str] = {"long": LONG, "short": SHORT}
 """One-Gen's two forms: 100 to 150 words, and 30 to 75."""
-WARMER = 0.7
-"""Temperature of the second question, so that it need not have the first answer."""
-
 _MARKUP = re.compile(r"\[\[|\]\]|<#|<item:")  # what prompts are made of: docs/onediffusion.md
 
 

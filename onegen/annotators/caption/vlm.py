@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from onegen.annotators import register
-from onegen.annotators.caption import PROMPTS, PROVIDES, WARMER, annotation_of, clean
-from onegen.annotators.shared.caption_faults import fault_of
+from onegen.annotators.caption import PROMPTS, PROVIDES, annotation_of, clean
+from onegen.annotators.shared.caption_faults import WARMER, fault_of
 from onegen.annotators.shared.speaker import Speaker
 from onegen.errors import SampleError
 from onegen.sample import Annotation, Item, Provides, Rejected

@@ -79,8 +79,30 @@ class Detector(BaseAnnotator):
 
 def corners(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return boxes (N,4) of centre and sides, as shares of an image of `size` (height, width), as corners in pixels."""
+    return corners_of(boxes) * np.array([size[1], size[0]] * 2)
+
+
+def corners_of(boxes: np.ndarray) -> np.ndarray:
+    """Return boxes (N,4) of centre and sides as corners, in the same unit."""
     centres, halves = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64) / 2
-    return np.concatenate([centres - halves, centres + halves], axis=1) * np.array([size[1], size[0]] * 2)
+    return np.concatenate([centres - halves, centres + halves], axis=1)
+
+
+COCO_OF_VOC = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
+"""Names of PASCAL VOC that some repositories give COCO's classes, and COCO's own, by which other columns know them."""
+
+
+def class_name(label: str) -> str:
+    """Return COCO's name of a class, whatever a repository calls it."""
+    plain = label.strip().lower().replace("_", " ")
+    return COCO_OF_VOC.get(plain, plain)
 
 
 def annotation_of(labels: Sequence[str], scores: np.ndarray, boxes: np.ndarray) -> Annotation:

@@ -60,6 +60,8 @@ class Florence(Detector, TorchAnnotator):
         processor, _ = self.network()
         height, width = pixels_of(item).shape[:2]
         found = processor.post_process_generation(answer, task=_TASK, image_size=(width, height))[_TASK]
-        names = [str(label).strip().lower() for label in found["labels"]]
+        labels = [str(label).strip().lower() for label in found["labels"]]
+        names = sorted(set(labels))
+        numbers = np.array([names.index(label) for label in labels], np.int64)
         boxes = np.array(found["bboxes"], np.float64).reshape(-1, 4)
-        return self.kept(names, np.arange(len(names)), np.ones(len(names)), boxes, (height, width))
+        return self.kept(names, numbers, np.ones(len(labels)), boxes, (height, width))

@@ -6,20 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from onegen.annotators import register
-from onegen.annotators.detection import Detector
+from onegen.annotators.detection import Detector, class_name
 from onegen.annotators.shared.pixels import picture_of, pixels_of
 from onegen.annotators.shared.torch_annotator import TorchAnnotator, gathered
 from onegen.sample import CHANGES_NO_RESULT, Annotation, Item, Rejected
-
-COCO_OF_VOC = {
-    "aeroplane": "airplane",
-    "diningtable": "dining table",
-    "motorbike": "motorcycle",
-    "pottedplant": "potted plant",
-    "sofa": "couch",
-    "tvmonitor": "tv",
-}
-"""Names of PASCAL VOC that some repositories give COCO's classes, and COCO's own, by which other columns know them."""
 
 
 @register("annotators", "detection", backend="rt-detr")
@@ -66,9 +56,3 @@ class ClosedSet(Detector, TorchAnnotator):
         size = pixels_of(item).shape[:2]
         names = [class_name(network.config.id2label[index]) for index in range(scores.shape[1])]
         return self.best(names, scores, boxes, size)
-
-
-def class_name(label: str) -> str:
-    """Return COCO's name of a class, whatever a repository calls it."""
-    plain = label.strip().lower().replace("_", " ")
-    return COCO_OF_VOC.get(plain, plain)

@@ -18,8 +18,9 @@ FACE = pa.struct(
 )
 """One face: the detector's score, box in pixels, 5 x (x, y) landmarks, and the numbers of identity.
 
-The landmarks are the outer and inner corner of the person's own left eye, of the right eye, and the base of the nose.
-Identities are compared within one backend.
+The landmarks of `embedded` are the outer and inner corner of the person's own left eye, of the right eye, and the base
+of the nose; of `arcface` the eyes, the nose and the corners of the mouth, from the left of the picture. Identities are
+compared within one backend.
 """
 PROVIDES = Provides(fields={"faces": pa.list_(FACE), "num_faces": pa.int32()})
 """`faces`, best first, and how many there are."""

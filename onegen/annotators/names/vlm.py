@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from onegen.annotators import register
-from onegen.annotators.names import MAX_NAMES, PROMPT, PROVIDES, annotation_of, parse_names
+from onegen.annotators.names import PROMPT, PROVIDES, annotation_of, parse_names
 from onegen.annotators.shared.speaker import Speaker
-from onegen.errors import ConfigError
+from onegen.errors import ConfigError, SampleError
 from onegen.sample import Annotation, Item, Provides, Rejected
 
 
@@ -19,8 +19,8 @@ class SpokenNames(Speaker):
 
     backend: Literal["vlm"] = "vlm"
     prompt: str = PROMPT
-    max_names: int = MAX_NAMES
-    max_tokens: int = 100
+    max_names: int = 10
+    max_tokens: int = 128
 
     name: ClassVar[str] = "names"
     producer: ClassVar[str] = "spoken-names"
@@ -35,9 +35,12 @@ class SpokenNames(Speaker):
             raise ConfigError(f"max_names of names must be at least 1, got {self.max_names}.")
 
     def infer(self, prepared: Sequence[Any]) -> list[Any]:
-        """Return what the model says of each."""
-        return [text for text, _ in self.ask(prepared, self.prompt)]
+        """Return what the model says of each, and whether that was cut off."""
+        return self.ask(prepared, self.prompt)
 
     def finish(self, item: Item, answer: Any) -> Annotation | Rejected:
         """Return what is stored; raises SampleError bad_names."""
-        return annotation_of(parse_names(answer, self.max_names))
+        text, is_cut = answer
+        if is_cut:
+            raise SampleError("bad_names", f"{text[:200]!r}, cut off")
+        return annotation_of(parse_names(text, self.max_names), self.max_names)

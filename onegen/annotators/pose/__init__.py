@@ -14,7 +14,7 @@ from onegen.annotators.shared.brought import brought_of
 from onegen.annotators.shared.brought_records import RecordReader, points_of
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
-from onegen.sample import Annotation, Item, Provides
+from onegen.sample import Annotation, BaseAnnotator, Item, Provides
 
 COCO_POINTS = (
     *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
@@ -34,6 +34,25 @@ POSED = pa.struct(
 """One person: score that it is one, in its box; 17 x (x, y, visibility) in COCO's order; flags; the detection's box."""
 PROVIDES = Provides(fields={"people": pa.list_(POSED), "num_people": pa.int32()})
 """`people`, best detection first, and how many there are."""
+
+
+LEGS = slice(11, 17)
+"""Hips, knees and ankles among them."""
+
+
+@dataclass(frozen=True)
+class PosedPeople(BaseAnnotator):
+    """Base of backends: at most `max_people` whose detection scores `min_score` or more are looked at."""
+
+    min_score: float = 0.4
+    max_people: int = 30
+
+    def check(self) -> None:
+        """Raise ConfigError for a score outside [0, 1], and for nobody to look at."""
+        if not 0.0 <= self.min_score <= 1.0:
+            raise ConfigError(f"min_score of pose must be in [0, 1], got {self.min_score}.")
+        if self.max_people < 1:
+            raise ConfigError(f"max_people of pose must be at least 1, got {self.max_people}.")
 
 
 def people_of(item: Item, min_score: float, max_people: int) -> list[Mapping[str, Any]]:
@@ -65,9 +84,6 @@ def annotation_of(people: Sequence[dict[str, Any]]) -> Annotation:
     return Annotation({"people": list(people), "num_people": len(people)})
 
 
-_LEGS = slice(11, 17)
-
-
 @dataclass(frozen=True)
 class BroughtPoints(RecordReader):
     """Keypoints that a source brings: a list of people, each with a box and `keypoints`, 17 of COCO's (x, y, visible).
@@ -94,7 +110,7 @@ class BroughtPoints(RecordReader):
                 box_fields(round(float(side), 1) for side in box),
                 float(score),
                 points,
-                not (points[_LEGS, 2] > 0).all(),
+                not (points[LEGS, 2] > 0).all(),
             )
             for box, score, points in zip(boxes, scores, bodies, strict=True)
         ]

@@ -7,21 +7,19 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from onegen.annotators import register
-from onegen.annotators.pose import PROVIDES, annotation_of, people_of, person
+from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, people_of, person
 from onegen.annotators.shared.blazepose import MODELS, Body, see_body
 from onegen.annotators.shared.pixels import pixels_of
-from onegen.errors import ConfigError
 from onegen.pixels.boxes import box_of
-from onegen.sample import Annotation, BaseAnnotator, Item, ModelHandle, Provides, Rejected, Resources
+from onegen.sample import Annotation, Item, ModelHandle, Provides, Rejected, Resources
 
 # nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles (left before right) among BlazePose's 33 points
 COCO_FROM_BLAZEPOSE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
-_LEGS = slice(11, 17)
 
 
 @register("annotators", "pose", backend="embedded")
 @dataclass(frozen=True)
-class Pose(BaseAnnotator):
+class Pose(PosedPeople):
     """People of column `detection`, best first, with 17 keypoints (x, y in pixels, visibility in [0, 1]) each. Exact.
 
     Points may lie outside of the image; their visibility is then near 0. `half_body` says that hips, knees or ankles
@@ -31,21 +29,12 @@ class Pose(BaseAnnotator):
     """
 
     backend: Literal["embedded"] = "embedded"
-    min_score: float = 0.4
-    max_people: int = 30
 
     name: ClassVar[str] = "pose"
     version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=256 << 20)
-
-    def check(self) -> None:
-        """Raise ConfigError for a score outside [0, 1], and for nobody to look at."""
-        if not 0.0 <= self.min_score <= 1.0:
-            raise ConfigError(f"min_score of pose must be in [0, 1], got {self.min_score}.")
-        if self.max_people < 1:
-            raise ConfigError(f"max_people of pose must be at least 1, got {self.max_people}.")
 
     def models(self) -> tuple[ModelHandle, ...]:
         """Return BlazePose's two networks."""
@@ -65,7 +54,7 @@ def _posed(pixels: np.ndarray, detection: Mapping[str, Any]) -> dict[str, Any]:
     body = see_body(pixels, box_of(detection))
     keypoints = coco_keypoints(body)
     presence = body.presence[list(COCO_FROM_BLAZEPOSE)]
-    half_body = _is_half(keypoints[_LEGS], presence[_LEGS], detection, pixels.shape)
+    half_body = _is_half(keypoints[LEGS], presence[LEGS], detection, pixels.shape)
     return person(detection, body.score, keypoints, half_body)
 
 

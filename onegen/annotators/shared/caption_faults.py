@@ -2,6 +2,8 @@
 
 import re
 
+WARMER = 0.7
+"""Temperature of a second question, so that it need not have the first answer."""
 _REFUSALS = re.compile(
     r"^\W*(i['’]?m sorry|sorry(?=[,.!]| but| i )|i apologi[sz]e|i can(?:no|['’])t|i(?: am|['’]m) (?:unable|not able)|"
     r"as an ai|unfortunately,? i)\b",

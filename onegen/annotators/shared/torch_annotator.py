@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import pickle
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,6 +141,17 @@ class TorchAnnotator(BaseAnnotator):
             )
         return self.ready(model)
 
+    def from_file(self, module: Any, path: Path) -> Any:
+        """Return a network with the weights of a file of torch, ready to run; raises ConfigError where they do not fit.
+
+        Nothing of the file is run: it may hold tensors alone.
+        """
+        import torch
+
+        with self.loading(type(module).__name__):
+            module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return self.ready(module)
+
     def processor(self, cls: Any, folder: Path, **options: Any) -> Any:
         """Return a processor of one of transformers' classes from a folder; raises ConfigError."""
         with self.loading(cls.__name__):
@@ -155,6 +167,8 @@ class TorchAnnotator(BaseAnnotator):
                 yield
         except (
             SafetensorError,
+            pickle.UnpicklingError,
+            EOFError,
             OSError,
             ValueError,
             KeyError,
@@ -207,7 +221,8 @@ def batch_of(prepared: Sequence[Mapping[str, Any]], module: Any) -> dict[str, "t
     """Return inputs of equal shapes as one batch where a network is: floats in its dtype, what counts as it is."""
     import torch
 
-    device, dtype = module.device, module.dtype
+    weight = next(module.parameters())
+    device, dtype = weight.device, weight.dtype
     batch = {name: torch.stack([inputs[name] for inputs in prepared]) for name in prepared[0]}
     if device.type == "cuda":
         batch = {name: value.pin_memory() for name, value in batch.items()}
