@@ -65,7 +65,8 @@ class _Tree:
 def run_child(module: str, orders: Mapping[str, Any]) -> Watched:
     """Run `python -m module` with its orders as JSON on stdin; raises CalledProcessError where it fails."""
     command = [sys.executable, "-m", module]
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONWARNINGS": "ignore", "RAY_USAGE_STATS_ENABLED": "0"}
+    paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore", "RAY_USAGE_STATS_ENABLED": "0"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as child:

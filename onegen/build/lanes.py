@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
+_PER_BATCH = 8
+"""So many threads more have a further batch to work at: one batch alone would leave them idle."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -32,7 +34,7 @@ class Lanes:
     """
 
     def __init__(self, threads: int) -> None:
-        self.depth = 1 if threads else 0
+        self.depth = 1 + threads // _PER_BATCH if threads else 0
         """How many batches are read ahead of the one at work, and how many may wait behind it to be written."""
         self._side = ThreadPoolExecutor(threads, "onegen-side") if threads else None
         self._writer = ThreadPoolExecutor(1, "onegen-writer") if threads else None

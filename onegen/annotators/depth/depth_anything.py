@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import cv2
-import numpy as np
 
 from onegen.annotators import register
 from onegen.annotators.depth import PROVIDES, annotation_of
@@ -52,4 +51,4 @@ class DepthAnything(TorchAnnotator):
     def finish(self, item: Item, answer: Any) -> Annotation | Rejected:
         """Return what is stored: enlarged to the image's size."""
         height, width = pixels_of(item).shape[:2]
-        return annotation_of(cv2.resize(answer.astype(np.float64), (width, height), interpolation=cv2.INTER_CUBIC))
+        return annotation_of(cv2.resize(answer, (width, height), interpolation=cv2.INTER_CUBIC))

@@ -161,6 +161,6 @@ def _networks(annotator: ArcFace) -> tuple[Any, Any]:
             str(detector / annotator.detector_file), "", (64, 64), annotator.min_score, _OVERLAP, _MOST
         )
         return finder, session_of(identity / annotator.file)
-    except broken as error:
+    except broken as error:  # type: ignore[misc]
         said = str(error).strip().partition("\n")[0]
         raise ConfigError(f"models of faces must be ONNX graphs of YuNet and of ArcFace's kind: {said}") from error
