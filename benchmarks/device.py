@@ -34,10 +34,10 @@ NETWORK_BAR = 0.97
 class Size:
     """How many pictures of which side, by how many workers, how long the device takes a batch, and how many rounds."""
 
-    photos: int = 192
+    photos: int = 288
     side: int = 1024
     workers: int = count_cores()
-    milliseconds: tuple[int, ...] = (20, 200, 800)
+    milliseconds: tuple[int, ...] = (20, 400, 800)
     rounds: int = 5
 
 

@@ -29,10 +29,11 @@ import pytest
 import typer.main
 import yaml
 
+from onegen.annotators.shared.torch_annotator import TorchAnnotator
 from onegen.cli.app import app
 from onegen.cli.exit_codes import ExitCode
 from onegen.config.recipe import ImageConfig, LimitsConfig, PackConfig, Recipe, SelectConfig, StageConfig
-from onegen.config.registry import available, find
+from onegen.config.registry import available, backends, find
 from onegen.config.shipped import recipe_path, shipped
 from onegen.weights.fetch import fetch, models_folder
 from tests.packaged import bring_models, photo
@@ -74,6 +75,10 @@ class Block:
         """The lines of a shell block, continuations joined."""
         lines = self.text.replace("\\\n", " ").splitlines() if self.language == "sh" else []
         return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+HUB_OPTIONS = {field.name for field in fields(TorchAnnotator)}
+"""Options of every backend that runs a hub's weights on torch, told of in one place."""
 
 
 def blocks(document: str) -> list[Block]:
@@ -228,7 +233,9 @@ def test_commands_in_the_prose_name_what_is_there(document):
         words = code.replace("'", "").split()
         if words[:1] == ["onegen"] and len(words) > 1 and not words[1].startswith("-"):
             assert words[1] in commands, f"{document}: `{code}`"
-            flags = {flag for option in commands[words[1]].params for flag in (*option.opts, *option.secondary_opts)}
+            command = commands[words[1]]
+            command = getattr(command, "commands", {}).get(words[2] if len(words) > 2 else "", command)
+            flags = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
             used = {word for word in words[2:] if word.startswith("--")} - {"--help"}
             assert used <= flags, f"{document}: `{code}`"
         if words[:2] == ["python", "-m"]:
@@ -357,17 +364,36 @@ def table_rows(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", available("annotators"))
 def test_the_annotators_page_tells_all_a_column_has(name):
-    bring_models()
-    annotator = find("annotators", name, {})()
+    cls = find("annotators", name, {})
+    of_a_hub = issubclass(cls, TorchAnnotator)
+    if not of_a_hub:
+        bring_models()
+    annotator = cls if of_a_hub else cls()  # a hub would be asked
     told = section("docs/annotators.md", name)
     row = table_rows((ROOT / "docs/annotators.md").read_text(encoding="utf-8"))[name]
-    options = {field.name for field in fields(annotator)} - {"backend"}
+    options = {field.name for field in fields(annotator)} - {"backend"} - (HUB_OPTIONS if of_a_hub else set())
     for word in {*annotator.provides.fields, *(part.name for part in annotator.provides.parts), *options}:
         assert f"`{word}`" in told, f"{name} must tell of {word}"
     for column in annotator.requires:
         assert f"`{column}`" in row, f"{name} needs {column}"
+    if of_a_hub:
+        assert f"`{cls.model}`" in told
+        return
     for weights in annotator.weights():
         assert weights.licence in row, f"{name} computes with weights under {weights.licence}"
+
+
+def test_the_annotators_page_tells_of_the_options_of_a_hubs_models():
+    assert set(table_rows(section("docs/annotators.md", "Weights from a hub"))) == HUB_OPTIONS
+
+
+def test_the_annotators_page_tells_of_every_backend():
+    page = (ROOT / "docs/annotators.md").read_text(encoding="utf-8")
+    for name in available("annotators"):
+        told = section("docs/annotators.md", name)
+        for backend in (file.replace("_", "-") for file in backends("annotators", name)):
+            assert backend == "embedded" or f"`{backend}`" in told, f"{name} must tell of {backend}"
+    assert "## Weights from a hub" in page
 
 
 def test_the_annotators_page_tells_of_no_other_column():

@@ -48,4 +48,7 @@ def test_an_arm_that_loses_a_sample_is_void(monkeypatch):
 def test_the_runner_names_what_there_is():
     done = subprocess.run([sys.executable, "-m", "benchmarks", "pak"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "NAME must be one of pack, overhead, stage, agreement, memory, startup, network, got 'pak'" in done.stderr
+    assert (
+        "NAME must be one of pack, overhead, stage, device, agreement, memory, startup, network, got 'pak'"
+        in done.stderr
+    )

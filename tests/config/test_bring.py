@@ -28,13 +28,13 @@ def test_a_column_may_be_called_otherwise():
             "caption_human": "txt",
             "boxes_true": "json.all",
             "truth": {"use": "boxes", "from": "json.all"},
-            "normals": {"use": "mylab.normals", "from": "normals.png"},
+            "surfaces": {"use": "mylab.normals", "from": "normals.png"},
         }
     )
     assert entries["my_depth"] == BringEntry("my_depth", "depth", ("depth.png",), True, {"near": "dark"})
     assert {name: entry.use for name, entry in entries.items()} == {
         "my_depth": "depth", "caption_human": "caption", "boxes_true": "detection", "truth": "detection",
-        "normals": "mylab.normals",
+        "surfaces": "mylab.normals",
     }  # fmt: skip
 
 

@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 def test_the_names_are_the_files():
     for family in ("annotators", "sources"):
         files = {path.stem for path in (ROOT / "onegen" / family).glob("*.py") if path.stem not in ("__init__", "base")}
-        files |= {path.parent.name for path in (ROOT / "onegen" / family).glob("*/embedded.py")}
+        folders = {path.parent.name for path in (ROOT / "onegen" / family).glob("*/__init__.py")}
+        files |= folders - {"shared", "reading"}
         assert available(family) == sorted(files)
     assert "hed" in available("annotators")
     assert "folder" in available("sources")

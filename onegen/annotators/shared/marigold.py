@@ -49,6 +49,9 @@ class Marigold(TorchAnnotator):
         with self.loading(self.pipeline):
             cls = getattr(diffusers, self.pipeline)
             pipeline = cls.from_pretrained(folder, torch_dtype=self.torch_dtype(), local_files_only=True)
+        if type(pipeline.scheduler).__name__ != "DDIMScheduler":
+            # Others draw noise at every step, from what their batch shares.
+            raise ConfigError(f"model {self.model} of {self.name} must come with a DDIM scheduler.")
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.torch_device())
 

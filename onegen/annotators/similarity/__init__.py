@@ -45,8 +45,14 @@ class TwoTowers(TorchAnnotator):
             return None
         processor, network = self.network()
         length = network.config.text_config.max_position_embeddings
+        # Texts are filled up on the right, as the networks were trained, whatever a repository's settings say.
+        processor.tokenizer.padding_side = "right"
         inputs = processor(
-            text=[caption], images=[picture_of(item)], return_tensors="pt", max_length=length, **self.text_options
+            text=[self.read(caption)],
+            images=[picture_of(item)],
+            return_tensors="pt",
+            max_length=length,
+            **self.text_options,
         )
         return {name: value[0] for name, value in inputs.items()}
 
@@ -76,6 +82,10 @@ class TwoTowers(TorchAnnotator):
                 "probability": None if probability is None else round(probability, 6),
             }
         )
+
+    def read(self, caption: str) -> str:
+        """Return a caption as the network was taught to read."""
+        return caption
 
     def probability(self, logit: float) -> float | None:
         """Return what a logit says of picture and caption alone, None where it only compares captions."""

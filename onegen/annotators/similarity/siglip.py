@@ -19,6 +19,10 @@ class Siglip(TwoTowers):
 
     producer: ClassVar[str] = "siglip"
 
+    def read(self, caption: str) -> str:
+        """Return a caption in small letters: it was trained on no others."""
+        return caption.lower()
+
     def probability(self, logit: float) -> float:
         """Return the sigmoid, which is what it was trained to be right in."""
         return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
