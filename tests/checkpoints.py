@@ -31,7 +31,7 @@ def of(annotator: str, backend: str) -> Callable[[Write], Write]:
 @functools.cache
 def checkpoint(annotator: str, backend: str, is_part: bool = False) -> Path:
     """Return the folder with a backend's checkpoint, or (`is_part`) with one of its further repositories."""
-    folder = Path(tempfile.mkdtemp(prefix=f"onegen-{backend}-")) / f"tiny-{backend}"
+    folder = Path(tempfile.mkdtemp(prefix=f"tiny-{backend}-")) / f"tiny-{backend}"
     folder.mkdir()
     torch.manual_seed(0)
     (PARTS if is_part else CHECKPOINTS)[annotator, backend](folder)

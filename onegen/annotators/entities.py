@@ -5,7 +5,7 @@ Entity i is index i of `masks.png`. The colours are those of the semantic map, o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from onegen.annotators.shared.brought import brought_of
 from onegen.annotators.shared.brought_records import ThingReader
 from onegen.errors import ConfigError, SampleError
 from onegen.pixels.boxes import BOX_FIELDS, box_fields
-from onegen.sample import Annotation, BaseAnnotator, Item, Provides, Rejected
+from onegen.sample import CAME_LATER, Annotation, BaseAnnotator, Item, Provides, Rejected
 from onegen.shards.key import seed_of
 from onegen.tasks.colours import COLOURS, assign_colours
 
@@ -27,7 +27,7 @@ PROVIDES = Provides(fields={"entities": pa.list_(NAMED), "num_entities": pa.int3
 @register("annotators", "entities", backend="embedded")
 @dataclass(frozen=True)
 class Entities(BaseAnnotator):
-    """At most `max_entities` things of column `detection` with `min_score` or more, best first. Exact.
+    """At most `max_entities` things of the column `boxes`, with `min_score` or more, best first. Exact.
 
     The best of each class comes before a second one of any, so that a crowd does not hide its dog. All of a class have
     one colour, drawn at random from the key (One-Gen: "each class is assigned a random colour from a predefined list").
@@ -36,10 +36,10 @@ class Entities(BaseAnnotator):
     backend: Literal["embedded"] = "embedded"
     min_score: float = 0.35
     max_entities: int = 10
+    boxes: str = field(default="detection", metadata={CAME_LATER: True})
 
     name: ClassVar[str] = "entities"
     version: ClassVar[int] = 2
-    requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = PROVIDES
     needs_pixels: ClassVar[bool] = False
 
@@ -52,12 +52,17 @@ class Entities(BaseAnnotator):
                 f"max_entities of entities must be 1 to 20 (there are 20 colours), got {self.max_entities}."
             )
 
+    @property
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The column of boxes."""
+        return (self.boxes,)
+
     def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
         """Return the entities of each item."""
         return [self._entities(item) for item in items]
 
     def _entities(self, item: Item) -> Annotation:
-        objects = item.annotations["detection"].values.get("objects") or []
+        objects = item.annotations[self.boxes].values.get("objects") or []
         return annotation_of(self._chosen([thing for thing in objects if thing["score"] >= self.min_score]), item.key)
 
     def _chosen(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:

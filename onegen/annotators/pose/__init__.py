@@ -4,7 +4,7 @@ People are those of column `detection`; a backend finds the joints of one in its
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from onegen.annotators.shared.brought import brought_of
 from onegen.annotators.shared.brought_records import RecordReader, points_of
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import BOX_FIELDS, box_fields, box_of
-from onegen.sample import Annotation, BaseAnnotator, Item, Provides
+from onegen.sample import CAME_LATER, Annotation, BaseAnnotator, Item, Provides
 
 COCO_POINTS = (
     *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
@@ -42,10 +42,11 @@ LEGS = slice(11, 17)
 
 @dataclass(frozen=True)
 class PosedPeople(BaseAnnotator):
-    """Base of backends: at most `max_people` whose detection scores `min_score` or more are looked at."""
+    """Base of backends: at most `max_people` of column `boxes` that score `min_score` or more are looked at."""
 
     min_score: float = 0.4
     max_people: int = 30
+    boxes: str = field(default="detection", metadata={CAME_LATER: True})
 
     def check(self) -> None:
         """Raise ConfigError for a score outside [0, 1], and for nobody to look at."""
@@ -54,12 +55,16 @@ class PosedPeople(BaseAnnotator):
         if self.max_people < 1:
             raise ConfigError(f"max_people of pose must be at least 1, got {self.max_people}.")
 
+    @property
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The column of boxes."""
+        return (self.boxes,)
 
-def people_of(item: Item, min_score: float, max_people: int) -> list[Mapping[str, Any]]:
-    """Return the people of column `detection` that score `min_score` or more, best first, at most `max_people`."""
-    objects = item.annotations["detection"].values.get("objects") or ()
-    people = [thing for thing in objects if thing["label"] == "person" and thing["score"] >= min_score]
-    return people[:max_people]
+    def people_of(self, item: Item) -> list[Mapping[str, Any]]:
+        """Return the people that are looked at, best first."""
+        objects = item.annotations[self.boxes].values.get("objects") or ()
+        people = [thing for thing in objects if thing["label"] == "person" and thing["score"] >= self.min_score]
+        return people[: self.max_people]
 
 
 def person(detection: Mapping[str, Any], score: float, keypoints: np.ndarray, half_body: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from onegen.annotators import register
-from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, people_of, person
+from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, person
 from onegen.annotators.shared.blazepose import MODELS, Body, see_body
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.pixels.boxes import box_of
@@ -32,7 +32,6 @@ class Pose(PosedPeople):
 
     name: ClassVar[str] = "pose"
     version: ClassVar[int] = 2
-    requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
@@ -46,7 +45,7 @@ class Pose(PosedPeople):
 
     def _people(self, item: Item) -> Annotation:
         pixels = pixels_of(item)
-        people = people_of(item, self.min_score, self.max_people)
+        people = self.people_of(item)
         return annotation_of([_posed(pixels, detection) for detection in people])
 
 

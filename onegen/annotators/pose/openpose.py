@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from onegen.annotators import register
-from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, people_of, person
+from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, person
 from onegen.annotators.shared.pixels import picture_of, pixels_of
 from onegen.annotators.shared.torch_annotator import TorchAnnotator
 from onegen.pixels.boxes import box_of
@@ -36,7 +36,6 @@ class OpenPose(PosedPeople, TorchAnnotator):
     producer: ClassVar[str] = "openpose"
     version: ClassVar[int] = 1
     tolerance: ClassVar[Mapping[str, float]] = {"people": 0.5}
-    requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = PROVIDES
     files: ClassVar[tuple[str, ...]] = (_FILE,)
     packages: ClassVar[Mapping[str, str]] = {"controlnet_aux": "controlnet-aux"}
@@ -56,7 +55,7 @@ class OpenPose(PosedPeople, TorchAnnotator):
 
     def prepare(self, item: Item) -> Any:
         """Return the image as the network takes it, BGR uint8 (H,W,3); None where there is nobody."""
-        if not people_of(item, self.min_score, self.max_people):
+        if not self.people_of(item):
             return None
         return np.ascontiguousarray(np.asarray(picture_of(item))[:, :, ::-1])
 
@@ -76,7 +75,7 @@ class OpenPose(PosedPeople, TorchAnnotator):
         height, width = pixels_of(item).shape[:2]
         bodies = answer[:, list(COCO_FROM_OPENPOSE)] * np.array([width, height, 1.0])
         people, taken = [], set()
-        for detection in people_of(item, self.min_score, self.max_people):
+        for detection in self.people_of(item):
             inside = [0 if index in taken else _inside(body, detection) for index, body in enumerate(bodies)]
             best = int(np.argmax(inside)) if inside else -1
             if best >= 0 and inside[best] >= _LEAST_POINTS:

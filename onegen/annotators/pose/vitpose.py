@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from onegen.annotators import register
-from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, people_of, person
+from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, person
 from onegen.annotators.shared.pixels import picture_of, pixels_of
 from onegen.annotators.shared.torch_annotator import TorchAnnotator
 from onegen.errors import ConfigError
@@ -37,7 +37,6 @@ class VitPose(PosedPeople, TorchAnnotator):
     producer: ClassVar[str] = "vitpose"
     version: ClassVar[int] = 1
     tolerance: ClassVar[Mapping[str, float]] = {"people": 0.5}
-    requires: ClassVar[tuple[str, ...]] = ("detection",)
     provides: ClassVar[Provides] = PROVIDES
 
     def check(self) -> None:
@@ -82,7 +81,7 @@ class VitPose(PosedPeople, TorchAnnotator):
 
     def finish(self, item: Item, answer: Any) -> Annotation | Rejected:
         """Return what is stored: each map's peak as a point of the image."""
-        people = people_of(item, self.min_score, self.max_people)
+        people = self.people_of(item)
         if not people:
             return annotation_of([])
         processor, _ = self.network()
@@ -101,7 +100,7 @@ class VitPose(PosedPeople, TorchAnnotator):
         """Return the people's boxes as corner and sides, on the picture that stands for the image."""
         picture, (height, width) = picture_of(item), pixels_of(item).shape[:2]
         across, down = picture.width / width, picture.height / height
-        boxes = [box_of(detection) for detection in people_of(item, self.min_score, self.max_people)]
+        boxes = [box_of(detection) for detection in self.people_of(item)]
         return [[x0 * across, y0 * down, (x1 - x0) * across, (y1 - y0) * down] for x0, y0, x1, y1 in boxes]
 
 
