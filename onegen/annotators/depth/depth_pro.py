@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import cv2
@@ -11,8 +10,8 @@ import pyarrow as pa
 
 from onegen.annotators import register
 from onegen.annotators.depth import PROVIDES, annotation_of
-from onegen.annotators.shared.pixels import picture_of, pixels_of
-from onegen.annotators.shared.torch_annotator import TorchAnnotator, gathered
+from onegen.annotators.shared.image_network import ImageNetwork
+from onegen.annotators.shared.pixels import pixels_of
 from onegen.sample import CHANGES_NO_RESULT, Annotation, Item, Provides, Rejected
 
 _NEAREST, _FARTHEST = 1e-4, 1e4
@@ -21,7 +20,7 @@ _NEAREST, _FARTHEST = 1e-4, 1e4
 
 @register("annotators", "depth", backend="depth-pro")
 @dataclass(frozen=True)
-class DepthPro(TorchAnnotator):
+class DepthPro(ImageNetwork):
     """Inverse depth in 1/m, of which `minimum` and `maximum` keep the scale, and `focal`, in pixels of the image.
 
     The network sees 1536 x 1536 pixels whatever the image. Apple's research licence: not for commercial use.
@@ -35,28 +34,13 @@ class DepthPro(TorchAnnotator):
     version: ClassVar[int] = 1
     tolerance: ClassVar[Mapping[str, float]] = {"depth.png": 66.0, "minimum": 1e-3, "maximum": 1e-2, "focal": 0.1}
     provides: ClassVar[Provides] = Provides(PROVIDES.parts, {**PROVIDES.fields, "focal": pa.float64()})
+    loader: ClassVar[str] = "DepthProForDepthEstimation"
 
-    def build(self, folder: Path) -> Any:
-        """Return the processor and the network."""
-        from transformers import AutoImageProcessor, DepthProForDepthEstimation
-
-        return self.processor(AutoImageProcessor, folder), self.from_folder(DepthProForDepthEstimation, folder)
-
-    def prepare(self, item: Item) -> Any:
-        """Return the image as the network takes it."""
-        processor, _ = self.network()
-        return {"pixel_values": processor(picture_of(item), return_tensors="pt")["pixel_values"][0]}
-
-    def infer(self, prepared: Sequence[Any]) -> list[Any]:
+    def read(self, output: Any) -> Sequence[Any]:
         """Return of each inverse depth float32 (h,w) for a focal length of one width, and the field of view."""
-        _, network = self.network()
-
-        def run(batch: Mapping[str, Any], _: Sequence[int]) -> list[Any]:
-            said = network(**batch)
-            views = [None] * len(said.predicted_depth) if said.field_of_view is None else said.field_of_view.tolist()
-            return list(zip(said.predicted_depth.float().cpu().numpy(), views, strict=True))
-
-        return gathered(prepared, network, run)
+        depths = output.predicted_depth.float().cpu().numpy()
+        views = [None] * len(depths) if output.field_of_view is None else output.field_of_view.tolist()
+        return list(zip(depths, views, strict=True))
 
     def finish(self, item: Item, answer: Any) -> Annotation | Rejected:
         """Return what is stored: in 1/m and at the image's size."""

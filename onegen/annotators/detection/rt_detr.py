@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from onegen.annotators import register
 from onegen.annotators.detection import Detector, class_name
-from onegen.annotators.shared.pixels import picture_of, pixels_of
-from onegen.annotators.shared.torch_annotator import TorchAnnotator, gathered
+from onegen.annotators.shared.image_network import ImageNetwork
+from onegen.annotators.shared.pixels import pixels_of
 from onegen.sample import CHANGES_NO_RESULT, Annotation, Item, Rejected
 
 
 @register("annotators", "detection", backend="rt-detr")
 @dataclass(frozen=True)
-class ClosedSet(Detector, TorchAnnotator):
+class ClosedSet(Detector, ImageNetwork):
     """Objects of the classes that `model` was trained on, COCO's 80 for the default, with scores. Apache-2.0.
 
     Any object detector of transformers whose scores are sigmoids serves: RT-DETR, D-FINE, RF-DETR and their like.
@@ -26,28 +25,12 @@ class ClosedSet(Detector, TorchAnnotator):
     producer: ClassVar[str] = "rt-detr"
     version: ClassVar[int] = 1
     tolerance: ClassVar[Mapping[str, float]] = {"objects": 0.5}
+    loader: ClassVar[str] = "AutoModelForObjectDetection"
 
-    def build(self, folder: Path) -> Any:
-        """Return the processor and the network."""
-        from transformers import AutoImageProcessor, AutoModelForObjectDetection
-
-        return self.processor(AutoImageProcessor, folder), self.from_folder(AutoModelForObjectDetection, folder)
-
-    def prepare(self, item: Item) -> Any:
-        """Return the image as the network takes it."""
-        processor, _ = self.network()
-        return {"pixel_values": processor(picture_of(item), return_tensors="pt")["pixel_values"][0]}
-
-    def infer(self, prepared: Sequence[Any]) -> list[Any]:
+    def read(self, output: Any) -> Sequence[Any]:
         """Return of each the scores float32 (Q,C) of every class, and boxes float32 (Q,4) as centre and sides."""
-        _, network = self.network()
-
-        def run(batch: Mapping[str, Any], _: Sequence[int]) -> list[Any]:
-            found = network(**batch)
-            scores, boxes = found.logits.float().sigmoid().cpu().numpy(), found.pred_boxes.float().cpu().numpy()
-            return list(zip(scores, boxes, strict=True))
-
-        return gathered(prepared, network, run)
+        scores, boxes = output.logits.float().sigmoid().cpu().numpy(), output.pred_boxes.float().cpu().numpy()
+        return list(zip(scores, boxes, strict=True))
 
     def finish(self, item: Item, answer: Any) -> Annotation | Rejected:
         """Return what is stored: each box with its best class."""

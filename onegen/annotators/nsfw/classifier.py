@@ -7,15 +7,14 @@ from typing import Any, ClassVar, Literal
 
 from onegen.annotators import register
 from onegen.annotators.nsfw import PROVIDES, annotation_of
-from onegen.annotators.shared.pixels import picture_of
-from onegen.annotators.shared.torch_annotator import TorchAnnotator, gathered
+from onegen.annotators.shared.image_network import ImageNetwork
 from onegen.errors import ConfigError
 from onegen.sample import CHANGES_NO_RESULT, Annotation, Item, Provides, Rejected
 
 
 @register("annotators", "nsfw", backend="classifier")
 @dataclass(frozen=True)
-class NsfwClassifier(TorchAnnotator):
+class NsfwClassifier(ImageNetwork):
     """The probability of all the labels in `unsafe` together, by `model`. Apache-2.0."""
 
     backend: Literal["classifier"] = "classifier"
@@ -27,26 +26,19 @@ class NsfwClassifier(TorchAnnotator):
     version: ClassVar[int] = 1
     tolerance: ClassVar[Mapping[str, float]] = {"nsfw": 1e-4}
     provides: ClassVar[Provides] = PROVIDES
+    loader: ClassVar[str] = "AutoModelForImageClassification"
 
     def build(self, folder: Path) -> Any:
-        """Return the processor and the network."""
-        from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-        network = self.from_folder(AutoModelForImageClassification, folder)
+        """Return the processor and the network. Raises ConfigError where it has none of the labels."""
+        processor, network = super().build(folder)
         labels = list(network.config.id2label.values())
         if not set(self.unsafe) & set(labels):
             raise ConfigError(f"unsafe of nsfw must name labels of {self.model}, got {self.unsafe}, not of {labels}.")
-        return self.processor(AutoImageProcessor, folder), network
+        return processor, network
 
-    def prepare(self, item: Item) -> Any:
-        """Return the image as the network takes it."""
-        processor, _ = self.network()
-        return {"pixel_values": processor(picture_of(item), return_tensors="pt")["pixel_values"][0]}
-
-    def infer(self, prepared: Sequence[Any]) -> list[Any]:
+    def read(self, output: Any) -> Sequence[Any]:
         """Return the probabilities float32 (C,) of every label of each."""
-        _, network = self.network()
-        return gathered(prepared, network, lambda batch, _: network(**batch).logits.float().softmax(-1).cpu().numpy())
+        return list(output.logits.float().softmax(-1).cpu().numpy())
 
     def finish(self, item: Item, answer: Any) -> Annotation | Rejected:
         """Return what is stored."""
