@@ -5,7 +5,6 @@ repository names saves them. What is made from a seed is made once a session.
 """
 
 import functools
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -274,13 +273,11 @@ def grounding_dino(folder: Path) -> None:
 @of("detection", "yolo")
 def yolo(folder: Path) -> None:
     """Laid out as Ultralytics/YOLO11: whole networks of ultralytics, one a file."""
-    # As the backend sets them: the package looks at them once, when it is imported.
-    os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="0", YOLO_VERBOSE="0", ULTRALYTICS_SAFE_LOAD="1")
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(folder.parent))
-    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+    from onegen.annotators.detection.yolo import ultralytics_tasks
 
-    layout = yaml_model_load("yolo11n.yaml") | {"scales": {"n": [0.25, 0.0625, 128]}}
-    network = DetectionModel(layout, nc=4, verbose=False)
+    tasks = ultralytics_tasks()
+    layout = tasks.yaml_model_load("yolo11n.yaml") | {"scales": {"n": [0.25, 0.0625, 128]}}
+    network = tasks.DetectionModel(layout, nc=4, verbose=False)
     network.names = dict(enumerate(("person", "bicycle", "couch", "tv")))
     with torch.no_grad():  # fresh weights let what they see fade away, and find nothing
         for module in network.modules():

@@ -78,6 +78,21 @@ def test_a_file_that_runs_a_program_is_refused(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_others_are_left_as_they_were():
+    """The package exchanges the functions by which all of a process reads pictures."""
+    program = (
+        "import cv2, torch\n"
+        "from PIL import Image\n"
+        "before = Image.open, cv2.imread, cv2.imwrite, torch.save\n"
+        "from onegen.annotators.detection.yolo import Yolo\n"
+        f"made = Yolo(model={str(checkpoint('detection', 'yolo'))!r})\n"
+        "made.load()\n"
+        "assert before == (Image.open, cv2.imread, cv2.imwrite, torch.save)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_no_network_is_asked():
     """Nor a name looked up, from the first import to the first answer."""
     program = (

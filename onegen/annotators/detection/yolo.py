@@ -48,9 +48,7 @@ class Yolo(Detector, TorchAnnotator):
         if self.side < _STRIDE or self.side % _STRIDE:
             raise ConfigError(f"side of detection must be a multiple of {_STRIDE}, got {self.side}.")
         if self.dtype == "bfloat16":
-            raise ConfigError(
-                "dtype of YOLO must be float32 or float16, got bfloat16: it places boxes to two pixels only."
-            )
+            raise ConfigError("dtype of detection must be float32 or float16 for YOLO: bfloat16 misplaces boxes.")
         if not self.file.endswith(".pt"):
             raise ConfigError(f"file of detection must end in .pt, got {self.file!r}.")
 
@@ -60,15 +58,11 @@ class Yolo(Detector, TorchAnnotator):
 
     def build(self, folder: Path) -> Any:
         """Return the network. Only classes of ultralytics and torch are read out of the file, and nothing else run."""
-        # Read when the package is imported, which else asks for a public address and may install packages.
-        os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="0", YOLO_VERBOSE="0", ULTRALYTICS_SAFE_LOAD="1")
-        os.environ.setdefault("YOLO_CONFIG_DIR", str(models_folder() / "ultralytics"))
-        from ultralytics.nn.tasks import DetectionModel, torch_safe_load
-
+        tasks = ultralytics_tasks()
         with self.loading("ultralytics"):
-            checkpoint, _ = torch_safe_load(str(folder / self.file), safe_only=True)
+            checkpoint, _ = tasks.torch_safe_load(str(folder / self.file), safe_only=True)
             network = checkpoint.get("ema") or checkpoint.get("model")
-            if type(network) is not DetectionModel:
+            if type(network) is not tasks.DetectionModel:
                 raise TypeError(f"{self.file} holds a {type(network).__name__}, which is no detector.")
         fused: Any = network.float().fuse(verbose=False)
         return self.ready(fused)
@@ -99,6 +93,28 @@ class Yolo(Detector, TorchAnnotator):
         named = self.network().names
         names = [class_name(str(named[index])) for index in range(len(named))]
         return self.kept(names, classes, scores, boxes * np.array([width, height] * 2), (height, width))
+
+
+def ultralytics_tasks() -> Any:
+    """Return the module of ultralytics that knows its networks, with what importing it does to others undone.
+
+    It exchanges Pillow's `open`, OpenCV's readers and torch's `save` for its own: by them every picture of this process
+    would be read from then on, and what is none would fail otherwise.
+    """
+    import torch
+    from PIL import Image
+
+    # Read when the package is imported, which else asks for a public address and may install packages.
+    os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="0", YOLO_VERBOSE="0", ULTRALYTICS_SAFE_LOAD="1")
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(models_folder() / "ultralytics"))
+    names = ((Image, "open"), (cv2, "imread"), (cv2, "imwrite"), (cv2, "imshow"), (torch, "save"))
+    kept = [(owner, name, getattr(owner, name)) for owner, name in names]
+    try:
+        from ultralytics.nn import tasks
+    finally:
+        for owner, name, value in kept:
+            setattr(owner, name, value)
+    return tasks
 
 
 def letterboxed(pixels: np.ndarray, side: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
