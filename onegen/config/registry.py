@@ -76,8 +76,7 @@ def find(family: str, name: str, options: Mapping[str, Any]) -> type:
     files = backends(family, name)
     if file in files:
         _import(family, name, file)
-    short = name.rpartition(".")[2]
-    classes = {backend: cls for (fam, known, backend), cls in _CLASSES.items() if fam == family and known == short}
+    classes = _registered(family, name)
     if "" in classes:
         return classes[""]
     if wanted not in classes and "backend" not in options and classes:
@@ -87,11 +86,22 @@ def find(family: str, name: str, options: Mapping[str, Any]) -> type:
             raise ConfigError(f"file {file}.py of {name!r} must register the backend {wanted!r}, and does not.")
         known = sorted({*classes, *(other.replace("_", "-") for other in files)})
         if not known:
-            raise ConfigError(f"module of {family} {name!r} must register {short!r}, and does not.")
+            raise ConfigError(f"module of {family} {name!r} must register {name.rpartition('.')[2]!r}, and does not.")
         raise ConfigError(
             f"backend of {name!r} must be one of {', '.join(known)}, got {wanted!r}; {nearest(wanted, known)}"
         )
     return classes[wanted]
+
+
+def _registered(family: str, name: str) -> dict[str, type]:
+    """Return the classes under a name by backend: of its own module where there are any, of whichever else.
+
+    Somebody's `mylab.normals` and our `normals` are both called normals.
+    """
+    short, module = name.rpartition(".")[2], name if "." in name else f"onegen.{family}.{name}"
+    classes = {backend: cls for (fam, known, backend), cls in _CLASSES.items() if fam == family and known == short}
+    own = {backend: cls for backend, cls in classes.items() if f"{cls.__module__}.".startswith(f"{module}.")}
+    return own or classes
 
 
 def _import(family: str, name: str, backend: str = "") -> ModuleType:

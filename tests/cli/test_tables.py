@@ -176,7 +176,7 @@ def test_what_is_no_terminal_is_not_cut(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setenv("COLUMNS", "20")
     print_status(status(), URL)
     row = " ".join(capsys.readouterr().out.splitlines()[2].split())
-    assert row == "hed 3/1,200 30 24 0 0 6 hed@2+abcdef12 crash 5, no_edges 1"
+    assert row == "hed 3/1,200 30 24 0 0 6 2.5 75% 1.5 + 6.0 GPU GB hed@2+abcdef12 crash 5, no_edges 1"
 
 
 def test_models_stand_under_their_package(printed: Any) -> None:

@@ -216,3 +216,16 @@ def test_nearest_is_a_question_or_the_list():
     assert nearest("colr", ["color", "size"]) == "did you mean 'color'?"
     assert nearest("qqq", ["size", "color"]) == "choose from color, size."
     assert nearest("x", []) == "choose from (none)."
+
+
+def test_somebody_s_module_of_our_name_hides_nothing_of_ours():
+    """Their module registers `aesthetic`, as ours does: each is found by the name that a recipe gives."""
+
+    @register("annotators", "aesthetic")
+    class Theirs:
+        """One of a package elsewhere."""
+
+    ours = find("annotators", "aesthetic", {})
+    assert ours.__module__ == "onegen.annotators.aesthetic.laion"
+    assert find("annotators", "aesthetic", {"backend": "laion"}) is ours
+    assert Theirs is not ours
