@@ -8,7 +8,7 @@ from onegen.build.work import Options, Work
 from onegen.errors import ConfigError
 from onegen.executor.contract import Job, Pool
 from onegen.executor.local import InProcessPool, LocalPool
-from onegen.executor.machine import count_cores
+from onegen.executor.machine import count_cores, count_gpus
 
 WORKERS_PER_CORE = 8
 
@@ -20,7 +20,8 @@ def num_workers(step: Step, options: Options) -> int:
     """
     asked = workers_asked(step, options)
     if asked is None:
-        return count_cores()
+        share = step.resources.num_gpus if options.address is None else 0
+        return min(count_cores(), max(1, int(count_gpus() / share))) if share else count_cores()
     return asked if options.address is not None else min(asked, most_workers())
 
 
