@@ -31,6 +31,7 @@ from onegen.weights.packages import sha256_file
 from onegen.weights.published import PUBLISHED
 from onegen.weights.runtimes import require_package
 
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.onnx")
 TRANSFORMERS = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
@@ -73,6 +74,13 @@ class HubModel:
     sha256: str | None = None
     extra: str = "hub"
 
+    def __post_init__(self) -> None:
+        if not _is_inside(self.revision) or not (self.is_local or _REPO.fullmatch(self.repo)):
+            raise ConfigError(
+                f"model must be owner/name of a repository, with a plain revision, or a folder that begins with /, . "
+                f"or ~, got {self.repo!r} at {self.revision!r}."
+            )
+
     @property
     def is_local(self) -> bool:
         """Whether it is a folder of this machine: an absolute path, or one that begins with a dot or a tilde."""
@@ -108,10 +116,7 @@ class HubModel:
             return _identity_of_folder(self._local_folder(), self.files)
         commit = self.commit()
         listing = self._listing(commit)
-        hashes = {
-            name: str(listing.files[name].get("sha256", listing.files[name].get("blob"))) for name in listing.files
-        }
-        weights = {name: hashes[name] for name in self._wanted(listing) if _is_weights(name)}
+        weights = {name: listing.hash_of(name) for name in self._wanted(listing) if _is_weights(name)}
         known = PUBLISHED.get(self.repo)
         return Weights(self.repo, commit, _digest(weights), known.licence if known else listing.licence)
 
@@ -192,6 +197,9 @@ class HubModel:
             else {"bytes": entry.size, "blob": entry.blob_id}
             for entry in info.siblings or ()
         }
+        strange = next((name for name in files if not _is_inside(name)), None)
+        if strange is not None:
+            raise ConfigError(f"repository {self.repo} must hold files inside its own folder, and names {strange!r}.")
         licence = str((info.card_data or {}).get("license") or "unknown")
         text = json.dumps({"files": files, "licence": licence}, indent=1, sort_keys=True)
         _write(self._listing_path(commit), f"{text}\n")
@@ -299,6 +307,11 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     is_hidden = any(part.startswith(".") for part in name.split("/"))
     is_twice = any(fnmatch.fnmatchcase(name, pattern) for pattern in TWICE if pattern not in patterns)
     return not is_hidden and not is_twice and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _is_inside(name: str) -> bool:
+    """Say whether a name with slashes leads nowhere but below where it starts: a stranger may have given it."""
+    return name.isprintable() and all(part not in ("", ".", "..") for part in name.split("/")) and "\\" not in name
 
 
 def _is_weights(name: str) -> bool:

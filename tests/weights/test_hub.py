@@ -111,7 +111,9 @@ def test_a_broken_download_goes_on(hub):
         ("lab/gated", "main", "is gated: accept its licence on its page of the hub, then set HF_TOKEN"),
         ("lab/none", "main", "must be on the hub, and is not, or is private"),
         (REPO, "v9", "must have the revision 'v9'"),
-        ("no such name", "main", "the hub cannot be asked"),
+        ("no such name", "main", "must be owner/name of a repository"),
+        ("gpt2", "main", "must be owner/name of a repository"),
+        ("lab/tiny", "../../../etc/passwd", "with a plain revision"),
         ("/nowhere/at/all", "main", "must be a repository, such as owner/name, or a folder"),
     ],
 )
@@ -139,6 +141,14 @@ def test_weights_need_room(hub, monkeypatch):
     monkeypatch.setattr(weights.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(ConfigError, match="GB free for lab/tiny"):
         HubModel(REPO).folder()
+
+
+def test_a_repository_whose_files_lie_elsewhere_is_refused(hub, monkeypatch):
+    told = hub.info(REPO)
+    told["siblings"].append({"rfilename": "../../evil.json", "size": 1, "blobId": "0" * 40})
+    monkeypatch.setattr(hub, "info", lambda repo: told)
+    with pytest.raises(ConfigError, match=r"files inside its own folder, and names '../../evil.json'"):
+        HubModel(REPO).require()
 
 
 def test_a_wrong_pin_is_refused(hub):
