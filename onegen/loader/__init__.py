@@ -1,0 +1,1 @@
+"""From committed columns to training examples: seeded, sharded over ranks, resumable, without torch."""
