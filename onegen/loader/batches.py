@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Collection as Keys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,15 +23,14 @@ from onegen.loader.choices import Choices
 from onegen.loader.draw import Draw
 from onegen.loader.epoch import Budget, EpochPlan, draw_epoch
 from onegen.loader.example import Example
-from onegen.loader.inventory import TrainingSet, Wanted, require_tasks, take_inventory
+from onegen.loader.inventory import Wanted, require_tasks, take_inventory
 from onegen.loader.making import Maker, Place, Skipped
 from onegen.loader.mixture import Mixture
 from onegen.loader.plan import Plan, describe
 from onegen.loader.scan import Packed
+from onegen.loader.sets import Datasets, training_sets
 from onegen.loader.worker import Pool
-from onegen.storage.store import Store
 
-Datasets = str | Path | Store | Mapping[Any, float | None] | Sequence[str | Path | Store | TrainingSet]
 KEPT = 100
 """Skipped samples that are remembered by name; all are counted."""
 PARDONED = 10
@@ -42,7 +40,8 @@ PARDONED = 10
 class Loader:
     """Examples of datasets, in steps of `bins` bins of at most `tokens` tokens, an epoch an iteration.
 
-    `datasets` are paths, URLs, stores or `TrainingSet`s, or a mapping of them to their shares. `mixture` weighs the
+    `datasets` are paths, URLs, stores or `TrainingSet`s, or a mapping of them to their shares; the folder of a
+    collection stands for its datasets. `mixture` weighs the
     tasks. `bins` are those of all ranks in a step, a multiple of `world`; a bin is empty only where every example of it
     was bad and no other bin of the step could lend one. `workers` processes read ahead; 0: this one reads. `takedowns`
     are keys to leave out. More bad samples than `max_bad` of those read end the run. Close it when done, or use it as a
@@ -198,19 +197,6 @@ def lent(bins: list[list[Example]]) -> list[list[Example]]:
         if len(fullest) > 1:
             empty.append(fullest.pop())
     return bins
-
-
-def training_sets(datasets: Datasets) -> list[TrainingSet]:
-    """Return what is to be read, however it was given."""
-    if isinstance(datasets, str | Path | Store):
-        datasets = [datasets]
-    if isinstance(datasets, Mapping):
-        return [TrainingSet(_url(place), share) for place, share in datasets.items()]
-    return [place if isinstance(place, TrainingSet) else TrainingSet(_url(place)) for place in datasets]
-
-
-def _url(place: str | Path | Store) -> str:
-    return place.url if isinstance(place, Store) else str(place)
 
 
 def _plain(value: Any) -> Any:

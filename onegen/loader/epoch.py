@@ -12,7 +12,7 @@ from onegen.loader.draw import Draw, drawn_images
 from onegen.loader.inventory import Inventory
 from onegen.loader.mixture import Mixture, fitted
 from onegen.loader.needs import NEEDS, ORDER
-from onegen.loader.order import visits
+from onegen.loader.order import Visits, visits
 from onegen.loader.seeds import below, mixed, named, uniform
 from onegen.tasks.table import TASKS
 
@@ -57,7 +57,11 @@ class Drawn:
 
 def draw_epoch(inventory: Inventory, mixture: Mixture, choices: Choices, seed: int, epoch: int) -> Drawn:
     """Return the examples of an epoch, a pure function of what is given."""
-    walk = visits(inventory, seed, epoch)
+    return draw_visits(inventory, visits(inventory, seed, epoch), mixture, choices, seed)
+
+
+def draw_visits(inventory: Inventory, walk: Visits, mixture: Mixture, choices: Choices, seed: int) -> Drawn:
+    """Return the examples of visits, each a function of the seed, the sample's key and the pass alone."""
     numbers = mixed(mixed(inventory.keys[walk.samples], seed) + walk.passes.astype(np.uint64) * _PASS)
     numbers = mixed(numbers, named("visit"))
     task = _tasks(inventory.tasks[walk.samples], numbers, mixture)
@@ -157,21 +161,23 @@ class EpochPlan:
 
     def draws(self, places: Sequence[int] | np.ndarray) -> list[Draw]:
         """Return what is to be read and made for a bin."""
-        return [self._draw(int(place)) for place in places]
+        return [draw_of(self.inventory, self.drawn, int(place)) for place in places]
 
-    def _draw(self, place: int) -> Draw:
-        drawn, inventory = self.drawn, self.inventory
-        sample = int(drawn.sample[place])
-        task, seed = ORDER[drawn.task[place]], int(drawn.seeds[place])
-        num_images = int(inventory.first[sample + 1] - inventory.first[sample])
-        return Draw(
-            int(inventory.set_of[sample]),
-            int(inventory.shard[sample]),
-            int(inventory.position[sample]),
-            int(inventory.keys[sample]),
-            task,
-            drawn_images(task, int(drawn.target[place]), int(drawn.pictures[place]), num_images, seed),
-            (int(drawn.sizes[place, 0]), int(drawn.sizes[place, 1])),
-            seed,
-            bool(drawn.is_alone[place]),
-        )
+
+def draw_of(inventory: Inventory, drawn: Drawn, place: int) -> Draw:
+    """Return what is to be read and made for one example."""
+    sample = int(drawn.sample[place])
+    task, seed = ORDER[drawn.task[place]], int(drawn.seeds[place])
+    images = inventory.images[inventory.first[sample] : inventory.first[sample + 1]].tolist()
+    target, pictures = int(drawn.target[place]), int(drawn.pictures[place])
+    return Draw(
+        int(inventory.set_of[sample]),
+        int(inventory.shard[sample]),
+        int(inventory.position[sample]),
+        int(inventory.keys[sample]),
+        task,
+        tuple(images[index] for index in drawn_images(task, target, pictures, len(images), seed)),
+        (int(drawn.sizes[place, 0]), int(drawn.sizes[place, 1])),
+        seed,
+        bool(drawn.is_alone[place]),
+    )

@@ -15,7 +15,7 @@ from onegen.loader.choices import Choices
 from onegen.loader.draw import Draw, caption_names, chance, drops_text, is_captioned, views_of
 from onegen.loader.example import Example
 from onegen.loader.framing import Frame
-from onegen.loader.needs import CAMERAS, INSTRUCTION, MAPS, MASKS, NEEDS, SUBJECT, parts_of
+from onegen.loader.needs import CAMERA, INSTRUCTION, MAPS, MASKS, NEEDS, SUBJECT, parts_of
 from onegen.loader.reader import Reader
 from onegen.loader.scan import CAPTION, ORIGINAL
 from onegen.loader.seeds import named
@@ -104,8 +104,8 @@ def _framed(
 
 def _camera(stored: Stored, image: int) -> Camera:
     """Return the camera of an image; a centred square crop leaves its focal lengths as they are."""
-    values = stored.of(CAMERAS, image)
     try:
+        values = stored.of(IMAGE, image)[CAMERA]
         matrix = np.asarray(values["camera_to_world"], np.float64).reshape(4, 4)
         across, down = (float(length) for length in values["focal"])
         return Camera(matrix, (across, down))

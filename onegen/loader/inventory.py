@@ -54,7 +54,8 @@ class Inventory:
     """The samples of all training sets, an entry each.
 
     `set_of` is the number of the set; `keys` the first 64 bits of the keys; `tasks` a bit a task, in the order of the
-    task table; `first` where the (height, width) of the images stand in `sizes`, whose end is the next sample's start.
+    task table; `first` where the numbers and (height, width) of the images stand in `images` and `sizes`, up to the
+    next sample's.
     """
 
     sets: tuple[OpenedSet, ...]
@@ -64,6 +65,7 @@ class Inventory:
     keys: np.ndarray
     tasks: np.ndarray
     first: np.ndarray
+    images: np.ndarray
     sizes: np.ndarray
 
     def __len__(self) -> int:
@@ -77,7 +79,16 @@ class Inventory:
     def digest(self) -> str:
         """Return the digest of everything that the order of examples is made of here."""
         total = hashlib.sha256()
-        for array in (self.set_of, self.shard, self.position, self.keys, self.tasks, self.first, self.sizes):
+        for array in (
+            self.set_of,
+            self.shard,
+            self.position,
+            self.keys,
+            self.tasks,
+            self.first,
+            self.images,
+            self.sizes,
+        ):
             total.update(np.ascontiguousarray(array).tobytes())
         return total.hexdigest()
 
@@ -138,13 +149,18 @@ def _chosen(scanned: ScannedShard, spec: TrainingSet, wanted: Wanted) -> np.ndar
     """Return which rows of a shard are taken, bool, after its tasks are cut down to those of the set."""
     own = wanted.tasks if spec.tasks is None else sum(1 << ORDER.index(task) for task in spec.tasks)
     scanned.tasks &= np.uint32(own & wanted.tasks)
-    chosen = np.ones(len(scanned), bool)
+    chosen = is_in_split(scanned.groups, wanted)
     if wanted.takedowns:
         chosen &= np.array([key not in wanted.takedowns for key in scanned.key_texts], bool)
-    if wanted.split != "all":
-        in_validation = uniform(scanned.groups, _VALIDATION) < wanted.validation
-        chosen &= in_validation if wanted.split == "validation" else ~in_validation
     return chosen
+
+
+def is_in_split(groups: np.ndarray, wanted: Wanted) -> np.ndarray:
+    """Return which samples are in the wanted split, bool (n,), given the numbers of their groups, uint64 (n,)."""
+    if wanted.split == "all":
+        return np.ones(len(groups), bool)
+    in_validation = uniform(groups, _VALIDATION) < wanted.validation
+    return np.asarray(in_validation if wanted.split == "validation" else ~in_validation)
 
 
 def _joined(sets: tuple[OpenedSet, ...], pieces: Sequence[tuple[int, ScannedShard]]) -> Inventory:
@@ -160,6 +176,7 @@ def _joined(sets: tuple[OpenedSet, ...], pieces: Sequence[tuple[int, ScannedShar
         flat((piece.keys for _, piece in pieces), np.uint64),
         flat((piece.tasks for _, piece in pieces), np.uint32),
         np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+        flat((piece.images for _, piece in pieces), np.uint16),
         np.concatenate([np.empty((0, 2), np.uint16), *(piece.sizes for _, piece in pieces)]),
     )
 

@@ -9,9 +9,8 @@ from onegen.tasks.table import MAX_REFERENCES, TASKS
 
 MAX_FRAMES = 6
 """Frames of a scene in one example, each a picture and a ray view: 4 to 12 views (paper, section 3.3)."""
-CAMERAS = "cameras"
-"""Column of a scene: of each image `camera_to_world` (16 numbers, rows first, OpenCV axes) and `focal` (x, y)."""
-SUBJECT, INSTRUCTION = "subject", "instruction"
+SUBJECT, INSTRUCTION, CAMERA = "subject", "instruction", "camera"
+"""Fields of the image column. A camera is `camera_to_world`, 16 numbers row by row, OpenCV axes, and `focal` (x, y)."""
 COUNTS: Mapping[str, str] = {"pose": "num_people", "entities": "num_entities"}
 """By column: the field that must be above 0, or there is nothing to draw."""
 MAPS: Mapping[str, tuple[str, str, Encoding]] = {
@@ -53,7 +52,7 @@ NEEDS: Mapping[str, Needs] = {
     "image_editing": Needs("pair", field=INSTRUCTION, images=2, most=2),
     "subject_driven": Needs("pair", field=SUBJECT, images=2, most=2),
     "faceid": Needs("identity", images=2, most=1 + MAX_REFERENCES),
-    "multiview": Needs("scene", (CAMERAS,), images=2, most=MAX_FRAMES),
+    "multiview": Needs("scene", field=CAMERA, images=2, most=MAX_FRAMES),
 }
 """By task. Pairs, identities and scenes serve the tasks that are made of them; single pictures serve all others."""
 ORDER: tuple[str, ...] = tuple(TASKS)

@@ -24,7 +24,7 @@ from onegen.storage.store import Store
 
 OPEN_TABLES, OPEN_FILES = 512, 256
 """Indexes of (column, shard) kept in memory, 100 to 200 KB each, and files kept open."""
-IMAGE_FIELDS = ("width", "height", "caption", "subject", "instruction", OTHERS)
+IMAGE_FIELDS = ("width", "height", "caption", "subject", "instruction", "camera", OTHERS)
 """What examples ask of the image column."""
 K = TypeVar("K")
 V = TypeVar("V")
@@ -136,7 +136,7 @@ class Reader:
         self, shard: int, position: int, columns: tuple[str, ...], parts: frozenset[str], images: frozenset[int]
     ) -> Stored:
         values: dict[str, dict[str, Any]] = {}
-        data: dict[str, bytes] = {}
+        data: dict[tuple[int, str], bytes] = {}
         image = self._opened(IMAGE, shard, IMAGE_FIELDS)
         for column in dict.fromkeys((IMAGE, *columns)):
             opened = image if column == IMAGE else self._table(column, shard, None)
@@ -155,13 +155,13 @@ class Reader:
 
     def _wanted(
         self, opened: "_Opened", position: int, parts: frozenset[str], images: frozenset[int]
-    ) -> dict[str, bytes]:
+    ) -> dict[tuple[int, str], bytes]:
         """Return the parts of a row that are asked for."""
         found = {}
         for member in opened.table.members(position):
             image, own = split_name(member.name)
             if image in images and (own in PICTURES or own in parts):
-                found[member.name] = self._part(opened.tar, member)
+                found[image, own] = self._part(opened.tar, member)
         return found
 
     def _part(self, tar: str, member: Member) -> bytes:

@@ -21,17 +21,21 @@ from onegen.shards.dataset import Dataset
 from onegen.shards.manifest import Manifest
 from onegen.shards.views import OTHERS
 
+DROPPED = "dropped_images"
+"""Field of `select` that lists the images a set goes on without."""
 CAPTION, ORIGINAL = "caption", "original"
 """The column of captions that a build makes, and the word for the caption that came with an image."""
-_IMAGE_FIELDS = ("width", "height", "caption", SUBJECT, INSTRUCTION, "scene", OTHERS)
-_PARTS = {column: part for column, part, _ in (*MAPS.values(), MASKS)}
+_IMAGE_FIELDS = ("width", "height", "caption", SUBJECT, INSTRUCTION, "camera", OTHERS)
+PARTS = {column: part for column, part, _ in (*MAPS.values(), MASKS)}
+"""By column: the part without which it says nothing."""
 
 
 @dataclass
 class ScannedShard:
     """The rows of a shard that are ok, an entry each.
 
-    `tasks` has a bit a task; `sizes` (height, width) of all images, `num_images` of each row; `groups` are the numbers
+    `tasks` has a bit a task; `num_images` of each row are kept, whose numbers and (height, width) stand one after
+    another in `images` and `sizes`; `groups` are the numbers
     that split training from validation.
     """
 
@@ -42,6 +46,7 @@ class ScannedShard:
     groups: np.ndarray
     tasks: np.ndarray
     num_images: np.ndarray
+    images: np.ndarray
     sizes: np.ndarray
 
     def __len__(self) -> int:
@@ -57,6 +62,7 @@ class ScannedShard:
             self.groups[chosen],
             self.tasks[chosen],
             self.num_images[chosen],
+            self.images[np.repeat(chosen, self.num_images)],
             self.sizes[np.repeat(chosen, self.num_images)],
         )
 
@@ -114,10 +120,11 @@ class Columns:
         manifest = self._dataset.require_manifest(IMAGE, shard)
         check_tar(self._dataset, manifest)
         image = ShardTable(self._dataset, manifest, _IMAGE_FIELDS)
-        select = ShardTable(self._dataset, self._dataset.require_manifest(SELECT, shard), ())
+        select = ShardTable(self._dataset, self._dataset.require_manifest(SELECT, shard), (DROPPED,))
         ok = _array(pc.and_(image.is_ok(), select.is_ok()))
         has = {column: self._has(column, shard, len(image)) for column in wanted_columns(captions)}
-        return scanned(shard, manifest.kind, _Images(image.table, ""), ok, has, captions)
+        dropped = select.table.column(DROPPED).to_pylist() if DROPPED in select.fields else None
+        return scanned(shard, manifest.kind, _Images(image.table, "", dropped), ok, has, captions)
 
     def _has(self, column: str, shard: int, num_rows: int) -> np.ndarray:
         """Return which rows of a shard a column is ok for, and has something to draw."""
@@ -155,7 +162,7 @@ class Packed:
         names = table.part_names()
         has = {}
         for column in columns:
-            part = _PARTS.get(column)
+            part = PARTS.get(column)
             if part is not None:
                 has[column] = np.array([part in each for each in names], bool)
             elif column in table.fields:
@@ -169,7 +176,10 @@ class Packed:
 class _Images:
     """The fields of the image column, wherever they stand in a table."""
 
-    def __init__(self, table: pa.Table, struct: str) -> None:
+    def __init__(
+        self, table: pa.Table, struct: str, dropped: Sequence[Sequence[Mapping[str, Any]] | None] | None = None
+    ) -> None:
+        self._dropped = dropped
         self.keys = table.column("key").to_pylist()
         source = pa.Table.from_struct_array(table.column(struct)) if struct else table
         self._fields = {name: source.column(name).to_pylist() for name in _IMAGE_FIELDS if name in source.column_names}
@@ -177,6 +187,12 @@ class _Images:
     def row(self, position: int) -> dict[str, Any]:
         """Return the fields of a row."""
         return {name: values[position] for name, values in self._fields.items()}
+
+    def kept(self, position: int) -> list[int]:
+        """Return which images of a row `select` has kept: a set may lose some and go on."""
+        lost = {entry["image"] for entry in (self._dropped[position] or ())} if self._dropped else ()
+        count = 1 + len((self._fields[OTHERS][position] or ()) if OTHERS in self._fields else ())
+        return [image for image in range(count) if image not in lost]
 
 
 def scanned(
@@ -190,7 +206,9 @@ def scanned(
     """Return the rows of a shard that are ok, given which columns each has."""
     positions = np.flatnonzero(ok)
     rows = [images.row(position) for position in positions.tolist()]
-    sizes = [[(r["height"], r["width"]) for r in (row, *(row.get(OTHERS) or ()))] for row in rows]
+    kept = [images.kept(position) for position in positions.tolist()]
+    all_sizes = [[(r["height"], r["width"]) for r in (row, *(row.get(OTHERS) or ()))] for row in rows]
+    sizes = [[own[image] for image in stay] for own, stay in zip(all_sizes, kept, strict=True)]
     texts = [images.keys[position] for position in positions]
     has = {column: held[positions] for column, held in has.items()}
     num_images = np.array([len(each) for each in sizes], np.int64)
@@ -200,13 +218,14 @@ def scanned(
         texts,
         np.array([key_number(key) for key in texts], np.uint64),
         np.array([group_of(key, row) for key, row in zip(texts, rows, strict=True)], np.uint64),
-        _served(kind, rows, num_images, has, captions),
+        served(kind, rows, num_images, has, captions),
         num_images,
+        np.array([image for stay in kept for image in stay], np.uint16),
         np.array([size for each in sizes for size in each], np.uint16).reshape(-1, 2),
     )
 
 
-def _served(
+def served(
     kind: Kind,
     rows: Sequence[Mapping[str, Any]],
     num_images: np.ndarray,

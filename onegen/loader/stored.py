@@ -1,6 +1,6 @@
 """One sample as it is stored, whoever read it: what its columns say of each image, and its parts as bytes.
 
-Parts have the names of the packed view: `jpg`, `depth.png`, `img1.jpg`, `img1.depth.png`. docs/contract.md, rule 3.
+A part is named by the image it is of and its own name: (0, "jpg"), (1, "depth.png"). docs/contract.md, rule 3.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 from onegen.errors import SampleError
 from onegen.pixels.codec import decode_part
 from onegen.sample import Encoding, Kind
-from onegen.shards.views import OTHERS, part_name
+from onegen.shards.views import OTHERS
 
 PICTURES = ("jpg", "png", "webp")
 """What a stored image is called, by its format."""
@@ -21,13 +21,13 @@ PICTURES = ("jpg", "png", "webp")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One sample: `values` by column, as a row of its index has them (`others` included), and `parts` by name."""
+    """One sample: `values` by column, as its index has them (`others` included), and `parts` by image and name."""
 
     dataset: str
     key: str
     kind: Kind
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    parts: Mapping[str, bytes] = field(default_factory=dict)
+    parts: Mapping[tuple[int, str], bytes] = field(default_factory=dict)
 
     def of(self, column: str, image: int = 0) -> Mapping[str, Any]:
         """Return what a column says of one image; empty where it says nothing."""
@@ -37,25 +37,30 @@ class Stored:
             return values
         if image > len(others):
             raise SampleError("absent", f"column {column!r} must speak of image {image}, got {len(others) + 1} images.")
-        return {**values, **others[image - 1]}
+        other = others[image - 1]
+        return {} if other is None else {**values, **other}
 
     def picture(self, image: int = 0) -> bytes:
         """Return the bytes of a stored image; raises SampleError `absent`."""
         for extension in PICTURES:
-            data = self.parts.get(part_name(image, extension))
+            data = self.parts.get((image, extension))
             if data is not None:
                 return data
-        raise SampleError("absent", f"sample must have image {image}, got parts {', '.join(self.parts) or '(none)'}.")
+        raise SampleError("absent", f"sample must have image {image}, got none.")
 
     def map(self, name: str, encoding: Encoding, image: int = 0) -> np.ndarray:
         """Return a map of one image as an array; raises SampleError `absent` or `unreadable_part`."""
-        data = self.parts.get(part_name(image, name))
+        data = self.parts.get((image, name))
         if data is None:
-            raise SampleError("absent", f"sample must have the part {part_name(image, name)!r}, got none.")
+            raise SampleError("absent", f"sample must have the part {name!r} of image {image}, got none.")
         try:
-            return np.asarray(decode_part(data, encoding))
+            pixels = np.asarray(decode_part(data, encoding))
         except (OSError, ValueError, SyntaxError) as error:
             raise SampleError("unreadable_part", f"part {name!r} must decode: {error}.") from error
+        # OpenCV says of bytes it cannot read that they are None
+        if pixels.ndim != 2:
+            raise SampleError("unreadable_part", f"part {name!r} must be a map of one channel, and is none.")
+        return pixels
 
 
 def group_of(stored_key: str, image_values: Mapping[str, Any]) -> int:
