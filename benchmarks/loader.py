@@ -60,9 +60,9 @@ TAR_PEERS = (PICKED, STOCK)
 class Size:
     """How many samples a shard has, how many shards there are, and how many rounds are timed."""
 
-    samples: int = 100
+    samples: int = 50
     shards: int = 2
-    rounds: int = 5
+    rounds: int = 3
     width: int = 640
     height: int = 480
 
