@@ -9,6 +9,7 @@ import webdataset
 
 from onegen.config.collection import load_collection
 from onegen.config.shipped import recipe_path
+from onegen.demo import rooms
 from tests.tiny import encoded, picture
 
 SIDES = (288, 256)
@@ -22,6 +23,9 @@ def write_sources(data: Path) -> None:
             # A part of a source is a pattern of its tars.
             tar = data.parent / where.replace("*.tar", "00000.tar"[len(Path(where).name) - len("*.tar") :])
             write_tar(tar, seed=len(name))
+    assert rooms.main([str(data / "hypersim"), "--count", "2"]) == 0
+    names = ",".join(f"M_cam_from_uv_{i}{j}" for i in range(3) for j in range(3))
+    (data / "metadata_camera_parameters.csv").write_text(f"scene_name,{names}\n{rooms.SCENE},.6,0,0,0,.4,0,0,0,-1\n")
     (data / "omniedit").mkdir(parents=True)
     (data / "subjects200k").mkdir()
     first, second = (encoded(picture(seed, SIDES), ".jpg") for seed in (901, 902))

@@ -20,6 +20,7 @@ from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
 from onegen.cli.sample import sample
+from onegen.cli.tune import tune
 from onegen.errors import ConfigError, LeaseHeld, Stopped, Unavailable
 
 EXTRAS = {
@@ -122,6 +123,7 @@ for _verb in (
     build.build,
     build.retry,
     doctor,
+    tune,
     data.status,
     data.failures,
     data.verify,

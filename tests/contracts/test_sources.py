@@ -93,6 +93,19 @@ def fill_pairs(url: str, pictures: Mapping[str, bytes]) -> Described:
     return {"pairs": f"{url}/*.parquet", **mapped, "keep": ["size"]}
 
 
+def fill_hypersim(url: str, pictures: Mapping[str, bytes]) -> Described:
+    """Write pictures as previews of frames, the first in a scene of its own."""
+    store = open_store(url)
+    for number, data in enumerate(pictures.values()):
+        store.write(hypersim_frame(min(number, 1), number), data)
+    return {"hypersim": url}
+
+
+def hypersim_frame(scene: int, number: int) -> str:
+    """Return where Hypersim has a preview."""
+    return f"ai_001_{scene:03d}/images/scene_cam_00_final_preview/frame.{number:04d}.tonemap.jpg"
+
+
 def _halves(pictures: Mapping[str, bytes]) -> list[tuple[str, dict[str, bytes]]]:
     items = list(pictures.items())
     return [("one", dict(items[:1])), ("two", dict(items[1:]))] if items else []
@@ -100,11 +113,20 @@ def _halves(pictures: Mapping[str, bytes]) -> list[tuple[str, dict[str, bytes]]]
 
 FILL: dict[str, Callable[[str, Mapping[str, bytes]], Described]] = {
     "folder": fill_folder,
+    "hypersim": fill_hypersim,
     "pairs": fill_pairs,
     "parquet": fill_parquet,
     "webdataset": fill_webdataset,
 }
-FIRST = {"folder": "a.jpg", "pairs": "one.parquet", "parquet": "one.parquet", "webdataset": "one.tar"}
+FIRST = {
+    "folder": "a.jpg",
+    "hypersim": hypersim_frame(0, 0),
+    "pairs": "one.parquet",
+    "parquet": "one.parquet",
+    "webdataset": "one.tar",
+}
+WORDLESS = ("folder", "hypersim")
+"""Sources that are filled with pictures alone."""
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -166,7 +188,7 @@ def test_reading_gives_the_bytes_that_are_there(name, url):
         first, *others = [image.data for image in source_item.images]
         assert others == [SOURCES[first]] * (len(item.images) - 1)
         assert bool(source_item.instruction) + bool(source_item.subject) == (source.kind == "pair")
-        assert source_item.images[0].caption == (CAPTION if name != "folder" else None), "captions are kept in full"
+        assert source_item.images[0].caption == (None if name in WORDLESS else CAPTION), "captions are kept in full"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -229,7 +251,7 @@ def test_what_a_source_says_of_an_item_fits_what_it_declares(name, url):
                 pa.array([value], provides[column].fields[field])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "folder"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WORDLESS])
 def test_an_annotation_belongs_to_its_item(name, url):
     source = filled(name, url)
     for item in listed(source):

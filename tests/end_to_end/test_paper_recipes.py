@@ -14,6 +14,7 @@ from onegen.config.collection import load_collection, shipped_recipes
 from onegen.config.recipe import Recipe, load_recipe
 from onegen.config.registry import find
 from onegen.config.shipped import recipe_path
+from onegen.demo import rooms
 from onegen.shards.dataset import Dataset
 from onegen.storage.local import LocalStore
 from tests import hub as hubs
@@ -63,14 +64,8 @@ def _both(folder):
     return folder
 
 
-def test_there_are_some():
-    assert {
-        "editing_paper",
-        "image_to_image_paper",
-        "maps_paper",
-        "subject_driven_paper",
-        "text_to_image_paper",
-    } == set(PAPER)
+def test_each_has_an_embedded_counterpart():
+    assert {name.removesuffix("_paper") for name in PAPER} == set(shipped_recipes()) - {*PAPER, "quickstart", "solids"}
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -78,6 +73,7 @@ def test_a_dry_run_shows_the_whole_plan(hub, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_photos(tmp_path / "demo/photos", 2)
     write_pairs(tmp_path / "demo/photos")
+    assert rooms.main([str(tmp_path / "demo/hypersim"), "--count", "1"]) == 0
     shown = invoke("build", name, tmp_path / "out", "--dry-run")
     assert shown.exit_code == 0, shown.output
     assert "nothing is done yet" in shown.stdout

@@ -1,4 +1,4 @@
-"""Every recipe that ships runs as it stands, from what `python -m onegen.demo.photos demo/photos --pairs` leaves.
+"""Every recipe that ships runs as it stands, from what the demo leaves (see docs/build.md).
 
 PYTHONPATH=. python -m pytest tests/end_to_end/test_recipes.py -m slow
 """
@@ -13,7 +13,7 @@ from onegen.audit.verify import verify
 from onegen.config.collection import shipped_collections, shipped_recipes
 from onegen.config.recipe import load_recipe
 from onegen.config.shipped import shipped
-from onegen.demo import photos
+from onegen.demo import photos, rooms, scenes
 from tests.packaged import bring_models
 from tests.tiny import dataset, run
 
@@ -30,6 +30,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bring_models()
     root = tmp_path_factory.mktemp("home")
     assert photos.main([str(root / "demo" / "photos"), "--pairs"]) == 0
+    assert rooms.main([str(root / "demo" / "hypersim")]) == 0
+    assert scenes.main([str(root / "demo" / "solids"), "--count", "8"]) == 0
     return root
 
 
