@@ -177,7 +177,7 @@ def _joined(sets: tuple[OpenedSet, ...], pieces: Sequence[tuple[int, ScannedShar
         flat((piece.tasks for _, piece in pieces), np.uint32),
         np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
         flat((piece.images for _, piece in pieces), np.uint16),
-        np.concatenate([np.empty((0, 2), np.uint16), *(piece.sizes for _, piece in pieces)]),
+        np.concatenate([np.empty((0, 2), np.int32), *(piece.sizes for _, piece in pieces)]),
     )
 
 
