@@ -9,6 +9,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
 from onegen.errors import SampleError
@@ -17,7 +18,6 @@ from onegen.loader.stored import PICTURES, Stored
 from onegen.sample import IMAGE, PACKED, Kind
 from onegen.shards.canonical import sha256
 from onegen.shards.dataset import Dataset, file_of, folder
-from onegen.shards.tar import Member
 from onegen.shards.views import OTHERS, split_name
 from onegen.storage.local import LocalStore
 from onegen.storage.store import Store
@@ -26,6 +26,8 @@ OPEN_TABLES, OPEN_FILES = 512, 256
 """Indexes of (column, shard) kept in memory, 100 to 200 KB each, and files kept open."""
 IMAGE_FIELDS = ("width", "height", "caption", "subject", "instruction", "camera", OTHERS)
 """What examples ask of the image column."""
+_PACKED_FIELDS = tuple(f"{IMAGE}.{name}" for name in IMAGE_FIELDS)
+_split = cache(split_name)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -57,8 +59,8 @@ class Recent(Generic[K, V]):
 class PartReader(Protocol):
     """The bytes of the parts of a dataset, by file."""
 
-    def read(self, name: str, member: Member) -> bytes:
-        """Return the bytes of a member; fewer where the file is cut short. Raises OSError."""
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """Return the bytes of a part; fewer where the file is cut short. Raises OSError."""
         ...
 
     def close(self) -> None:
@@ -73,10 +75,10 @@ class _LocalParts:
         self._root = store.root
         self._files: Recent[str, int] = Recent(OPEN_FILES, os.close)
 
-    def read(self, name: str, member: Member) -> bytes:
-        """Return the bytes of a member."""
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """Return the bytes of a part."""
         file = self._files.get(name, lambda: os.open(f"{self._root}/{name}", os.O_RDONLY))
-        return os.pread(file, member.size, member.offset)
+        return os.pread(file, size, offset)
 
     def close(self) -> None:
         """Close the files."""
@@ -89,9 +91,9 @@ class _RangedParts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def read(self, name: str, member: Member) -> bytes:
-        """Return the bytes of a member."""
-        return self._store.read_range(name, member.offset, member.offset + member.size)
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """Return the bytes of a part."""
+        return self._store.read_range(name, offset, offset + size)
 
     def close(self) -> None:
         """Do nothing."""
@@ -148,7 +150,7 @@ class Reader:
     def _read_packed(
         self, shard: int, position: int, columns: tuple[str, ...], parts: frozenset[str], images: frozenset[int]
     ) -> Stored:
-        opened = self._opened(PACKED, shard, (IMAGE, *columns))
+        opened = self._opened(PACKED, shard, (*_PACKED_FIELDS, *columns))
         values = {column: value or {} for column, value in opened.table.values(position).items()}
         data = self._wanted(opened, position, parts, images)
         return Stored(self.name, str(opened.table.key(position)), opened.kind, values, data)
@@ -158,19 +160,17 @@ class Reader:
     ) -> dict[tuple[int, str], bytes]:
         """Return the parts of a row that are asked for."""
         found = {}
-        for member in opened.table.members(position):
-            image, own = split_name(member.name)
-            if image in images and (own in PICTURES or own in parts):
-                found[image, own] = self._part(opened.tar, member)
+        for name, offset, size, number in opened.table.members(position):
+            image, own = _split(name)
+            if image not in images or not (own in PICTURES or own in parts):
+                continue
+            data = self._parts.read(opened.tar, offset, size)
+            if len(data) != size:
+                raise SampleError("cut_short", f"{opened.tar} must hold {size:,} bytes at {offset:,}, got less.")
+            if self._check_parts and sha256(data) != opened.table.digest(number):
+                raise SampleError("wrong_hash", f"{opened.tar}: part {name} must have the SHA-256 of its index.")
+            found[image, own] = data
         return found
-
-    def _part(self, tar: str, member: Member) -> bytes:
-        data = self._parts.read(tar, member)
-        if len(data) != member.size:
-            raise SampleError("cut_short", f"{tar} must hold {member.size:,} bytes at {member.offset:,}, got less.")
-        if self._check_parts and sha256(data) != member.sha256:
-            raise SampleError("wrong_hash", f"{tar}: part {member.name} must have the SHA-256 of its index.")
-        return data
 
     def _opened(self, column: str, shard: int, fields: Sequence[str]) -> "_Opened":
         """Return what a sample cannot do without; raises SampleError `unreadable_shard`."""

@@ -1,6 +1,7 @@
 """The index of one committed shard, as a reader asks it: one row at a time, and only the fields that are needed."""
 
 import itertools
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ from onegen.shards.canonical import sha256
 from onegen.shards.dataset import Dataset, file_of, folder, manifest_name
 from onegen.shards.index import BASE
 from onegen.shards.manifest import Manifest
-from onegen.shards.tar import Member
 
 BASE_FIELDS = ("key", "status", "parts")
 
@@ -30,9 +30,8 @@ class ShardTable:
         if sha256(data) != manifest.files[file_of(manifest, ".parquet")].sha256:
             raise ConfigError(_damaged(dataset, manifest, name, "has another SHA-256 than its manifest says"))
         parquet = pq.ParquetFile(pa.BufferReader(data))
-        known = set(parquet.schema_arrow.names)
-        own = known - set(BASE) if fields is None else known & set(fields)
-        self.table = parquet.read(columns=[*BASE_FIELDS, *sorted(own)], use_threads=False).combine_chunks()
+        own = _chosen(parquet.schema_arrow, fields)
+        self.table = parquet.read(columns=[*BASE_FIELDS, *own], use_threads=False).combine_chunks()
         self.fields = [field for field in self.table.column_names if field not in BASE_FIELDS]
         self._parts = _Parts(self.table.column("parts"))
 
@@ -52,9 +51,13 @@ class ShardTable:
         """Return the chosen fields of a row."""
         return {name: self.table.column(name)[position].as_py() for name in self.fields}
 
-    def members(self, position: int) -> Iterator[Member]:
-        """Yield the parts of a row."""
+    def members(self, position: int) -> Iterator[tuple[str, int, int, int]]:
+        """Yield the parts of a row: name, offset, size, and the number by which `digest` knows it."""
         return self._parts.of(position)
+
+    def digest(self, number: int) -> str:
+        """Return the SHA-256 of a part."""
+        return str(self._parts.digests[number].as_py())
 
     def part_names(self) -> list[set[str]]:
         """Return the names of the parts of every row."""
@@ -69,21 +72,32 @@ class _Parts:
         chunk = chunk if isinstance(chunk, pa.ListArray) else pa.concat_arrays(chunk.chunks)
         struct = chunk.flatten()
         self._ends = list(itertools.accumulate((pc.fill_null(chunk.value_lengths(), 0)).to_pylist(), initial=0))
-        self._names = struct.field("name").to_pylist()
+        self._names = [sys.intern(name) for name in struct.field("name").to_pylist()]
         self._offsets = struct.field("offset").to_numpy(zero_copy_only=False)
         self._sizes = struct.field("size").to_numpy(zero_copy_only=False)
-        self._digests = struct.field("sha256")
+        self.digests = struct.field("sha256")
 
-    def of(self, position: int) -> Iterator[Member]:
-        """Yield the members of a row."""
-        for index in range(self._ends[position], self._ends[position + 1]):
-            yield Member(
-                self._names[index], int(self._offsets[index]), int(self._sizes[index]), self._digests[index].as_py()
-            )
+    def of(self, position: int) -> Iterator[tuple[str, int, int, int]]:
+        """Yield name, offset, size and number of the members of a row."""
+        start, end = self._ends[position], self._ends[position + 1]
+        offsets, sizes = self._offsets[start:end].tolist(), self._sizes[start:end].tolist()
+        return zip(self._names[start:end], offsets, sizes, range(start, end), strict=True)
 
     def names(self) -> list[set[str]]:
         """Return the names of each row's members."""
         return [set(self._names[start:end]) for start, end in itertools.pairwise(self._ends)]
+
+
+def _chosen(schema: pa.Schema, fields: Sequence[str] | None) -> list[str]:
+    """Return which columns of a Parquet file to read; `image.width` is a field of a struct."""
+    if fields is None:
+        return sorted(set(schema.names) - set(BASE))
+    chosen = []
+    for name in fields:
+        outer, _, inner = name.partition(".")
+        if outer in schema.names and (not inner or inner in [field.name for field in schema.field(outer).type]):
+            chosen.append(name)
+    return sorted(chosen)
 
 
 def check_tar(dataset: Dataset, manifest: Manifest) -> None:
