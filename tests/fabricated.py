@@ -10,7 +10,7 @@ import pyarrow as pa
 from onegen.build.build import Summary, build
 from onegen.build.work import Options
 from onegen.config.recipe import Recipe
-from onegen.sample import Status
+from onegen.sample import Kind, Status
 from onegen.shards.column import ColumnWriter
 from onegen.shards.dataset import Card, Dataset, PlanSummary
 from onegen.shards.index import IMAGE_FIELDS
@@ -56,11 +56,16 @@ class Line:
 
 
 def write_column(
-    store: Store, column: str, shard: int, lines: Sequence[Line], fields: Mapping[str, pa.DataType] = IMAGE_FIELDS
+    store: Store,
+    column: str,
+    shard: int,
+    lines: Sequence[Line],
+    fields: Mapping[str, pa.DataType] = IMAGE_FIELDS,
+    kind: Kind = "image",
 ) -> Manifest:
     """Write and commit one shard of a column."""
     producer = Producer(name=column, version=1)
-    with ColumnWriter(store, column, shard, fields, "image", producer.label()) as writer:
+    with ColumnWriter(store, column, shard, fields, kind, producer.label()) as writer:
         for position, line in enumerate(lines):
             writer.add(position, line.key, line.status, line.reason, "", line.values, line.parts)
         files, counts, digest = writer.finish()
@@ -68,7 +73,7 @@ def write_column(
     manifest = Manifest(
         column=column,
         shard=shard,
-        kind="image",
+        kind=kind,
         counts=counts,
         files=files,
         digest=digest,

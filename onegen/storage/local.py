@@ -66,6 +66,12 @@ class LocalStore(Store):
         """Return a whole file."""
         return Path(self._path(name)).read_bytes()
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Return the bytes of a file from `start` to before `end`, fewer where it ends earlier."""
+        with self.open(name) as file:
+            file.seek(start)
+            return file.read(end - start)
+
     def write(self, name: str, data: bytes) -> None:
         """Put `data` under `name` in one step, on disk before this returns."""
         self._change("write", name)

@@ -73,6 +73,10 @@ class Store:
         """Return a whole file."""
         return bytes(self._fs.cat_file(self._path(name)))
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Return the bytes of a file from `start` to before `end`, fewer where it ends earlier."""
+        return bytes(self._fs.cat_file(self._path(name), start=start, end=end))
+
     def write(self, name: str, data: bytes) -> None:
         """Put `data` under `name` in one step, replacing what was there."""
         self._change("write", name)

@@ -27,6 +27,16 @@ _ENTITY = re.compile(r"\s*<#([0-9A-Fa-f]{6}) ([A-Za-z]+) (mask|boundingbox): ([^
 _MARKER = re.compile(r"\[\[img(\d+)\]\]")
 
 
+MARKUP = re.compile(r"\[\[|\]\]|<#|<item:")
+"""What prompts are made of, and no caption may hold."""
+
+
+def plain(text: str) -> str:
+    """Return a text as a prompt may hold it: one line without control characters and without the prompts' markup."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(MARKUP.sub(" ", printable).split())
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A prompt taken apart: `str(prompt)` writes it, `Prompt.parse` reads it back.

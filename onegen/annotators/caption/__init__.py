@@ -1,6 +1,5 @@
 """What a picture shows, in words. What the column stores, whichever backend made it, and how a text becomes a line."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,6 +8,7 @@ import pyarrow as pa
 
 from onegen.annotators.shared.brought import BaseReader, brought_of, text_of
 from onegen.sample import Annotation, Item, Provides, Rejected
+from onegen.tasks.prompt import plain
 
 PROVIDES = Provides(
     fields={"caption": pa.string(), "captioner": pa.string(), "num_words": pa.int32(), "original": pa.string()}
@@ -22,7 +22,6 @@ LONG = (
 SHORT = "Describe this image in one paragraph of 30 to 75 words, in plain English. Say only what can be seen."
 PROMPTS: Mapping[str, str] = {"long": LONG, "short": SHORT}
 """One-Gen's two forms: 100 to 150 words, and 30 to 75."""
-_MARKUP = re.compile(r"\[\[|\]\]|<#|<item:")  # what prompts are made of: docs/onediffusion.md
 
 
 def annotation_of(caption: str, captioner: str, original: str | None) -> Annotation:
@@ -38,8 +37,7 @@ def clean(text: str, max_words: int) -> str:
 
 
 def _words(text: str) -> list[str]:
-    printable = "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "ignore").decode())
-    return _MARKUP.sub(" ", printable).split()
+    return plain(text.encode("utf-8", "ignore").decode()).split()
 
 
 @dataclass(frozen=True)
