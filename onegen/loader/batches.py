@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection as Keys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,9 +23,9 @@ from onegen.loader.choices import Choices
 from onegen.loader.draw import Draw
 from onegen.loader.epoch import Budget, EpochPlan, draw_epoch
 from onegen.loader.example import Example
-from onegen.loader.inventory import Wanted, require_tasks, take_inventory
+from onegen.loader.inventory import Inventory, Wanted, require_tasks, served_tasks, take_inventory
 from onegen.loader.making import Maker, Place, Skipped
-from onegen.loader.mixture import Mixture
+from onegen.loader.mixture import Mixture, of_paper
 from onegen.loader.plan import Plan, describe
 from onegen.loader.scan import Packed
 from onegen.loader.sets import Datasets, training_sets
@@ -41,17 +41,17 @@ class Loader:
     """Examples of datasets, in steps of `bins` bins of at most `tokens` tokens, an epoch an iteration.
 
     `datasets` are paths, URLs, stores or `TrainingSet`s, or a mapping of them to their shares; the folder of a
-    collection stands for its datasets. `mixture` weighs the
-    tasks. `bins` are those of all ranks in a step, a multiple of `world`; a bin is empty only where every example of it
-    was bad and no other bin of the step could lend one. `workers` processes read ahead; 0: this one reads. `takedowns`
-    are keys to leave out. More bad samples than `max_bad` of those read end the run. Close it when done, or use it as a
-    context manager. Raises ConfigError for datasets that cannot serve the mixture.
+    collection stands for its datasets. `mixture` weighs the tasks; `paper` its three super-categories alike. `bins` are
+    those of all ranks in a step, a multiple of `world`; one is empty only where every example of it was bad and no
+    other of the step could lend one. `workers` processes read ahead; 0: this one reads. `takedowns` are keys to leave
+    out. More bad samples than `max_bad` of those read end the run. Close it when done, or use it as a context manager.
+    Raises ConfigError for datasets that cannot serve the mixture.
     """
 
     def __init__(
         self,
         datasets: Datasets,
-        mixture: Mixture | Mapping[str, float] | None = None,
+        mixture: Mixture | Mapping[str, float] | Literal["paper"] | None = None,
         seed: int = 0,
         *,
         tokens: int = 16_384,
@@ -71,9 +71,11 @@ class Loader:
         _check(self._budget, rank, world, workers)
         self._rank, self._world, self._num_workers = rank, world, workers
         self._seed, self._choices, self._max_bad = seed, choices, max_bad
-        self._mixture = mixture if isinstance(mixture, Mixture) else Mixture(dict(mixture or {}))
+        self._mixture = _mixture_of(mixture)
         wanted = Wanted(split, validation, frozenset(takedowns), choices.captions, self._mixture.bits)
         self._inventory, self._unused = take_inventory(training_sets(datasets), wanted)
+        if mixture == "paper":
+            self._mixture = of_paper(served_tasks(self._inventory))
         require_tasks(self._inventory, self._mixture.named)
         if not len(self._inventory):
             raise ConfigError(f"datasets must have samples of split {split!r} that serve a task, got none.")
@@ -85,10 +87,7 @@ class Loader:
             **{name: _plain(value) for name, value in (asdict(choices) | asdict(self._budget)).items()},
             "samples": self._inventory.digest(),
         }
-        places = [Place(own.store, own.name, isinstance(own.view, Packed)) for own in self._inventory.sets]
-        if workers and any(place.store.url.startswith("memory:") for place in places):
-            raise ConfigError("workers must be 0 for a dataset in memory://, which other processes cannot see.")
-        self._making = (places, choices, check_parts)
+        self._making = (_places(self._inventory, workers), choices, check_parts)
         self._pool: Pool | None = None
         self._maker: Maker | None = None
         self._planned: tuple[int, EpochPlan] | None = None
@@ -188,6 +187,23 @@ class Loader:
                         f"allows for more."
                     )
         return lent([[answer for answer in bin_ if isinstance(answer, Example)] for bin_ in made])
+
+
+def _mixture_of(given: Mixture | Mapping[str, float] | str | None) -> Mixture:
+    """Return a mixture however it was given; that of the paper is known once the samples are."""
+    if isinstance(given, Mixture):
+        return given
+    if isinstance(given, str) and given != "paper":
+        raise ConfigError(f"mixture must be weights by task, or 'paper', got {given!r}.")
+    return Mixture({} if given is None or isinstance(given, str) else dict(given))
+
+
+def _places(inventory: Inventory, workers: int) -> list[Place]:
+    """Return the datasets as readers open them; raises ConfigError for one that workers could not see."""
+    places = [Place(own.store, own.name, isinstance(own.view, Packed)) for own in inventory.sets]
+    if workers and any(place.store.url.startswith("memory:") for place in places):
+        raise ConfigError("workers must be 0 for a dataset in memory://, which other processes cannot see.")
+    return places
 
 
 def lent(bins: list[list[Example]]) -> list[list[Example]]:

@@ -177,15 +177,21 @@ def _joined(sets: tuple[OpenedSet, ...], pieces: Sequence[tuple[int, ScannedShar
         flat((piece.tasks for _, piece in pieces), np.uint32),
         np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
         flat((piece.images for _, piece in pieces), np.uint16),
-        np.concatenate([np.empty((0, 2), np.uint16), *(piece.sizes for _, piece in pieces)]),
+        np.concatenate([np.empty((0, 2), np.int32), *(piece.sizes for _, piece in pieces)]),
     )
+
+
+def served_tasks(inventory: Inventory) -> list[str]:
+    """Return the tasks that any sample can serve, in the order of the table."""
+    served = int(np.bitwise_or.reduce(inventory.tasks)) if len(inventory) else 0
+    return [name for number, name in enumerate(ORDER) if served >> number & 1]
 
 
 def require_tasks(inventory: Inventory, names: Iterable[str]) -> None:
     """Raise ConfigError for a task that no sample can serve, saying what it needs and who lacks it."""
-    served = int(np.bitwise_or.reduce(inventory.tasks, initial=0)) if len(inventory) else 0
+    served = served_tasks(inventory)
     for name in names:
-        if not served >> ORDER.index(name) & 1:
+        if name not in served:
             raise ConfigError(_unserved(inventory, name))
 
 

@@ -221,7 +221,7 @@ def scanned(
         served(kind, rows, num_images, has, captions),
         num_images,
         np.array([image for stay in kept for image in stay], np.uint16),
-        np.array([size for each in sizes for size in each], np.uint16).reshape(-1, 2),
+        np.array([size for each in sizes for size in each], np.int32).reshape(-1, 2),
     )
 
 

@@ -111,7 +111,7 @@ def _inventory_of(stored: Stored, choices: Choices) -> Inventory:
         tasks,
         np.array([0, len(sizes)], np.int64),
         np.arange(len(sizes), dtype=np.uint16),
-        np.array(sizes, np.uint16),
+        np.array(sizes, np.int32),
     )
 
 

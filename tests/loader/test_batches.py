@@ -119,6 +119,14 @@ def test_weights_are_met(street):
     assert plans[0].wanted == {"text2image": 0.5, "depth2image": 2 / 6, "canny2image": 1 / 6}
 
 
+def test_the_paper_weighs_super_categories_alike(street):
+    wanted = make(street.url, "paper").plan().wanted
+    assert wanted["text2image"] == pytest.approx(0.5)
+    assert sum(wanted.values()) == pytest.approx(1.0)
+    with pytest.raises(ConfigError, match="weights by task, or 'paper', got 'papr'"):
+        make(street.url, "papr")
+
+
 def test_shares_of_datasets_are_met_and_the_small_one_goes_round(tmp_path):
     write_street(tmp_path / "a", 3, "a", ("image", "caption"))
     write_street(tmp_path / "b", 1, "b", ("image", "caption"), first=100)
