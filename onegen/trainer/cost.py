@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from onegen.config.training import TrainConfig
+from onegen.errors import ConfigError
 from onegen.model.packing import Layout
 
 _PEAKS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
@@ -94,3 +96,25 @@ def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
     for _ in range(4):
         torch.mm(left, right)
     return (time.perf_counter() - started) / 4
+
+
+def require_memory(config: TrainConfig, parameters: int, sizes: Sizes, device: torch.device, world: int) -> None:
+    """Raise ConfigError for a run that asks for more memory than its device has."""
+    ranks = world if config.parallel == "fsdp2" else 1
+    wanted = memory_bytes(parameters, sizes, config.data.tokens, config.precision, config.checkpointing, ranks)
+    there = _memory_of(device)
+    if there and wanted > there:
+        raise ConfigError(
+            f"a run must fit its device, got about {wanted / 1e9:,.1f} GB for {there / 1e9:,.1f} GB. Use less "
+            f"data.tokens, checkpointing: true, precision: bf16, a smaller network, or parallel: fsdp2 on more ranks."
+        )
+
+
+def _memory_of(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return int(next(line for line in file if line.startswith("MemTotal")).split()[1]) * 1024
+    except (OSError, StopIteration):
+        return 0

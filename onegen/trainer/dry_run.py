@@ -6,7 +6,6 @@ from dataclasses import asdict
 import torch
 
 from onegen.config.training import TrainConfig
-from onegen.errors import ConfigError
 from onegen.model.nextdit import NextDiT
 from onegen.model.packing import Layout
 from onegen.model.presets import PRESETS
@@ -59,25 +58,3 @@ def _on_paper(config: TrainConfig, channels: int, text_width: int) -> NextDiT:
     }
     with torch.device("meta"):
         return NextDiT(**sizes, in_channels=channels, caption_channels=text_width, multiple_of=own.multiple_of)
-
-
-def require_memory(config: TrainConfig, parameters: int, sizes: Sizes, device: torch.device, world: int) -> None:
-    """Raise ConfigError for a run that asks for more memory than its device has."""
-    ranks = world if config.parallel == "fsdp2" else 1
-    wanted = memory_bytes(parameters, sizes, config.data.tokens, config.precision, config.checkpointing, ranks)
-    there = _memory_of(device)
-    if there and wanted > there:
-        raise ConfigError(
-            f"a run must fit its device, got about {wanted / 1e9:,.1f} GB for {there / 1e9:,.1f} GB. Use less "
-            f"data.tokens, checkpointing: true, precision: bf16, a smaller network, or parallel: fsdp2 on more ranks."
-        )
-
-
-def _memory_of(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            return int(next(line for line in file if line.startswith("MemTotal")).split()[1]) * 1024
-    except (OSError, StopIteration):
-        return 0

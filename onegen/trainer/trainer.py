@@ -21,7 +21,7 @@ from onegen.errors import ConfigError, Stopped
 from onegen.loader.example import Example
 from onegen.trainer import checkpoint
 from onegen.trainer.batch import Batch, make_batch
-from onegen.trainer.cost import Sizes, peak_flops, training_flops
+from onegen.trainer.cost import Sizes, peak_flops, require_memory, training_flops
 from onegen.trainer.ema import Ema
 from onegen.trainer.encoding import load_encoders
 from onegen.trainer.export import export
@@ -93,6 +93,7 @@ class Trainer:
         self.ema = Ema(self.network, config.ema.decay, config.ema.ramp)
         self.optimizers = make_optimizers(self.network, config.optimizer)
         self.sizes = Sizes.of(self.network)
+        require_memory(config, sum(w.numel() for w in self._trained()), self.sizes, world.device, world.size)
         self.log = LossLog()
         self.step = self.tokens = 0
         self._peak = 0.0
