@@ -20,6 +20,7 @@ from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
 from onegen.cli.sample import sample
+from onegen.cli.train import train
 from onegen.cli.tune import tune
 from onegen.errors import ConfigError, LeaseHeld, Stopped, Unavailable
 
@@ -27,6 +28,7 @@ EXTRAS = {
     **dict.fromkeys(
         ("torch", "diffusers", "transformers", "safetensors", "tokenizers", "accelerate", "matplotlib"), "torch"
     ),
+    **dict.fromkeys(("peft", "tensorboard"), "train"),
     **dict.fromkeys(("ai_edge_litert", "dlib", "h5py", "onnx"), "annotators"),
     "ray": "ray",
     "webdataset": "demo",
@@ -128,6 +130,7 @@ for _verb in (
     data.failures,
     data.verify,
     data.show,
+    train,
     sample,
     constraints,
 ):

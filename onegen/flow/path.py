@@ -11,6 +11,10 @@ import torch
 from onegen.errors import ConfigError
 
 Density = Literal["logit_normal", "uniform"]
+Prediction = Literal["velocity", "data"]
+
+LEAST_SIGMA = 0.05
+"""Where a network answers data, its velocity is divided by no less noise than this (arXiv 2511.13720)."""
 
 
 def interpolate(data: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -31,6 +35,18 @@ def predict_data(x: torch.Tensor, sigma: torch.Tensor, velocity: torch.Tensor) -
 def predict_noise(x: torch.Tensor, sigma: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
     """Return the noise a straight path comes from at `sigma`: x + (1 - sigma) * velocity."""
     return x + (1 - sigma).to(x.dtype) * velocity
+
+
+def velocity_of(answer: torch.Tensor, x: torch.Tensor, sigma: torch.Tensor, prediction: str) -> torch.Tensor:
+    """Return the velocity that a network's `answer` at x means; `sigma` must broadcast against it.
+
+    `velocity` is an answer as it is; `data` x-prediction, (x - answer) / max(sigma, LEAST_SIGMA). Raises ConfigError.
+    """
+    if prediction == "velocity":
+        return answer
+    if prediction != "data":
+        raise ConfigError(f"prediction of a network must be velocity or data, got {prediction!r}.")
+    return (x - answer) / sigma.to(x.dtype).clamp(min=LEAST_SIGMA)
 
 
 def to_timestep(sigma: torch.Tensor) -> torch.Tensor:

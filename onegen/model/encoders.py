@@ -47,15 +47,20 @@ class Posterior(Protocol):
 
 
 def load_codec(
-    name: str, source: str = "", dtype: torch.dtype = torch.float32, loading: Loading = DEFAULT_LOADING
+    name: str,
+    source: str = "",
+    dtype: torch.dtype = torch.float32,
+    loading: Loading = DEFAULT_LOADING,
+    downscale: int = 8,
 ) -> nn.Module:
     """Return a codec by its name in the table, with weights of `dtype`, read as `loading` says.
 
-    `source` is a folder or hub id, with a subfolder `vae` or the codec itself; `pixel-shuffle` needs none. Raises
-    ConfigError for an unknown name, a missing source, or weights that are missing, extra, misshapen or not finite.
+    `source` is a folder or hub id, with a subfolder `vae` or the codec itself; `pixel-shuffle` needs none, and is the
+    one that `downscale` is for. Raises ConfigError for an unknown name, a missing source, or weights that are missing,
+    extra, misshapen or not finite.
     """
     if name == "pixel-shuffle":
-        return place(PixelShuffleCodec(), dtype, loading)
+        return place(PixelShuffleCodec(downscale, 3 * downscale**2), dtype, loading)
     if name != "sd3-vae":
         raise ConfigError(f"codec {name!r} is unknown; {nearest(name, list(CODECS))}")
     from diffusers import AutoencoderKL

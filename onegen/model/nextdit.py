@@ -37,7 +37,9 @@ class NextDiT(ModelMixin, ConfigMixin):  # type: ignore[misc]
     scores; it is saved in config.json. The released config has no such key and gets 30.0, what the official code does
     in half precision. `input_size`, `rotary_max_length`, `rotary_max_length_t` and `model_max_length` are kept for the
     config alone: views may be larger, as rotary tables are as long as the input needs. With `pred_sigma` the second
-    half of the output is dropped. Raises ConfigError for sizes that cannot work.
+    half of the output is dropped. `prediction` says what the output is, `velocity` or `data`
+    (`onegen.flow.path.velocity_of`); the released config has no such key, and its network answers the velocity. Raises
+    ConfigError for sizes that cannot work.
     """
 
     _supports_gradient_checkpointing = True
@@ -69,9 +71,12 @@ class NextDiT(ModelMixin, ConfigMixin):  # type: ignore[misc]
         norm_type: str = "rms",
         model_max_length: int = 512,
         attn_softcap: float | None = 30.0,
+        prediction: str = "velocity",
     ) -> None:
         super().__init__()
         kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        if prediction not in ("velocity", "data"):
+            raise ConfigError(f"prediction of a network must be velocity or data, got {prediction!r}.")
         _check_sizes(patch_size, hidden_size, num_heads, kv_heads, norm_type, attn_softcap)
         self.patch = int(patch_size[1])
         self.view_channels = in_channels
@@ -117,12 +122,21 @@ class NextDiT(ModelMixin, ConfigMixin):  # type: ignore[misc]
         in_channels: int = 16,
         caption_channels: int = 2048,
         attn_softcap: float | None = None,
+        **changes: Any,
     ) -> "NextDiT":
-        """Return a freshly initialised network of a preset: tiny (14 M), small, base, large, released (2.8 B)."""
+        """Return a freshly initialised network of a preset: tiny (14 M), small, base, large, released (2.8 B).
+
+        `changes` are other arguments of the constructor, sizes too.
+        """
         if name not in PRESETS:
             raise ConfigError(f"network preset must be one of {', '.join(PRESETS)}, got {name!r}. Choose one of them.")
         sizes = asdict(PRESETS[name])
-        return cls(**sizes, in_channels=in_channels, caption_channels=caption_channels, attn_softcap=attn_softcap)
+        return cls(
+            **{**sizes, **changes},
+            in_channels=in_channels,
+            caption_channels=caption_channels,
+            attn_softcap=attn_softcap,
+        )
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[Any] | None, **kwargs: Any) -> "NextDiT":

@@ -25,6 +25,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import nn
 
 from onegen.errors import ConfigError
+from onegen.flow.path import velocity_of
 from onegen.geometry.rays import camera_rays, latent_to_rays, rays_to_latent
 from onegen.model.checkpoint import Loading
 from onegen.model.encoders import (
@@ -311,10 +312,11 @@ class OneDiffusionPipeline(DiffusionPipeline):
             scale_factor=scale_factor,
             scale_watershed=scale_watershed,
         )
-        if copies == 1:
-            return velocity
-        negative, positive = velocity.chunk(2)
-        return negative + guidance * (positive - negative)
+        if copies > 1:
+            negative, positive = velocity.chunk(2)
+            velocity = negative + guidance * (positive - negative)
+        prediction = self.transformer.config.get("prediction", "velocity")
+        return velocity_of(velocity, latents, times[..., None, None, None] / 1000, prediction)
 
     def _decode(self, latents: torch.Tensor, output_type: str) -> Any:
         """Return the images of latents (outputs, views, channels, h, w), output after output, one at a time."""

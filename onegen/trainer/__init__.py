@@ -1,0 +1,1 @@
+"""Training: from examples to checkpoints, the same under one process, torchrun and Ray. docs/training.md."""

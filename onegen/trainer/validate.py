@@ -1,0 +1,107 @@
+"""Validation of the averaged weights on keys that are never trained on: the loss on fixed noise, grids of samples."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from onegen.config.training import TrainConfig
+from onegen.geometry.cameras import Camera
+from onegen.loader.example import Example
+from onegen.tasks.table import TASKS
+from onegen.trainer.batch import conditions_of, make_batch
+from onegen.trainer.encoding import Encoders
+from onegen.trainer.export import make_pipeline
+from onegen.trainer.loss import squared_errors
+
+SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""The noise levels of the fixed grid."""
+_GAP, _PAGE = 4, 240
+
+
+def fixed_loss(
+    network: nn.Module, examples: Sequence[Example], encoders: Encoders, config: TrainConfig
+) -> dict[str, float]:
+    """Return the mean squared error of the velocity on the fixed grid of noise levels, by task and over all.
+
+    The noise is each example's own and the same at every validation, so that two numbers differ by the weights alone.
+    """
+    sums: dict[str, list[float]] = {}
+    with torch.no_grad():
+        for index, example in enumerate(examples):
+            batch = make_batch([example], encoders, config.noise, [SIGMAS[index % len(SIGMAS)]])
+            error = float(squared_errors(network, batch, config.network.prediction).mean())
+            sums.setdefault(example.task, []).append(error)
+    means = {f"validation/{task}": sum(errors) / len(errors) for task, errors in sorted(sums.items())}
+    return means | {"validation/loss": sum(map(sum, sums.values())) / max(1, sum(map(len, sums.values())))}
+
+
+def grids(
+    network: nn.Module, examples: Iterable[Example], encoders: Encoders, config: TrainConfig
+) -> dict[str, np.ndarray]:
+    """Return a picture uint8 (H,W,3) a task and direction; its rows: what was given, what was generated, the truth."""
+    pipe = make_pipeline(network, encoders, config)
+    by_task: dict[str, list[Example]] = {}
+    for example in examples:
+        if len(by_task.setdefault(example.task, [])) < config.grid_examples:
+            by_task[example.task].append(example)
+    pictures: dict[str, np.ndarray] = {}
+    for task, own in sorted(by_task.items()):
+        for direction, role in enumerate(role for role in TASKS[task].generated if role != "ray"):
+            rows = [
+                _row(pipe, example, (direction + 0.5) / len(TASKS[task].generated), config)
+                for example in own
+                if role in example.roles
+            ]
+            if rows:
+                pictures[task if role == "image" else f"{task}-{role}"] = _stacked(rows)
+    return pictures
+
+
+def _row(pipe: Any, example: Example, chance: float, config: TrainConfig) -> list[np.ndarray]:
+    """Return the given pictures of an example, the generated one beside it, and the truth."""
+    given = conditions_of(example, chance)
+    views = [view if own else None for view, own in zip(example.views, given, strict=True)]
+    height, width = example.size
+    output = pipe(
+        example.task,
+        [views],
+        example.prompt,
+        height=height,
+        width=width,
+        num_inference_steps=config.grid_steps,
+        guidance_scale=1.0 if any(given) else 3.0,
+        generator=torch.Generator().manual_seed(example.seed % 2**31),
+        output_type="np",
+    )
+    made = [np.rint(np.asarray(image) * 255).astype(np.uint8) for image in output.images]
+    pictures = [view for view in views if view is not None and not isinstance(view, Camera)]
+    truth = [view for view, own in zip(example.views, given, strict=True) if not own and not isinstance(view, Camera)]
+    return [*pictures, *made, *truth]
+
+
+def _stacked(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Return rows of pictures on one light page, each picture as large as it is."""
+    width = max(sum(picture.shape[1] + _GAP for picture in row) for row in rows) + _GAP
+    height = sum(max(picture.shape[0] for picture in row) + _GAP for row in rows) + _GAP
+    page = np.full((height, width, 3), _PAGE, np.uint8)
+    top = _GAP
+    for row in rows:
+        left = _GAP
+        for picture in row:
+            page[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+            left += picture.shape[1] + _GAP
+        top += max(picture.shape[0] for picture in row) + _GAP
+    return page
+
+
+def write_grids(run: Path, step: int, pictures: dict[str, np.ndarray]) -> None:
+    """Write the grids of a step below RUN/grids."""
+    folder = run / "grids"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(folder / f"{step:08d}-{name}.png")
