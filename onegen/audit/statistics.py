@@ -17,7 +17,8 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 MOST = 20
 TAIL = 6
 GRID = 16
-CAPTION_WORDS = {"caption": "paper: 100 to 150, or 30 to 75 for subjects"}
+CAPTION_RANGES = ((30, 75), (100, 150))
+"""Words of captions in One-Gen: of subjects, and of text to image (docs/onediffusion.md)."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def statistics(dataset: Dataset, tables: Tables) -> Statistics:
         planned_shards=card.plan.shards,
         items=card.plan.items,
         columns={column: _coverage(tables, column) for column in tables.manifests},
-        distributions={measure.name: _distribution(tables, measure) for measure in measures(schemas)},
+        distributions={name: values for name, values in _distributions(tables, schemas) if values.count},
         categories={measure.name: _categories(tables, measure) for measure in texts(schemas)},
         heat={name: _heat(tables, name, column, field) for name, column, field in _boxed(schemas)},
         rights={name: _most(tables, _ok(IMAGE), quoted(name)) for name in ("licence", "attribution")},
@@ -163,17 +164,17 @@ def _depth(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
             yield Measure(f"{column}.range", _ok(column), "maximum - minimum")
 
 
-def _listed(column: str, field: str) -> str:
+def listed(column: str, field: str) -> str:
     """Return the relation of what a column lists, an entry a row under `e`."""
     return f"(SELECT shard, position, key, unnest({quoted(field)}) AS e FROM {quoted(column)} WHERE status = 'ok')"
 
 
 def _of_list(column: str, field: str, kind: str) -> Iterator[Measure]:
-    name, relation = f"{column}.{field}", _listed(column, field)
+    name, relation = f"{column}.{field}", listed(column, field)
     yield Measure(f"{name}.count", _ok(column), f"len({quoted(field)})")
     if "score DOUBLE" in kind.replace('"', ""):
         yield Measure(f"{name}.score", relation, "e.score")
-    if _has_box(kind):
+    if has_box(kind):
         joined = (
             f"(SELECT l.*, i.width, i.height FROM {relation} AS l JOIN {quoted(IMAGE)} AS i USING (shard, position))"
         )
@@ -183,7 +184,8 @@ def _of_list(column: str, field: str, kind: str) -> Iterator[Measure]:
         yield Measure(f"{name}.keypoints_visible", relation, visible)
 
 
-def _has_box(kind: str) -> bool:
+def has_box(kind: str) -> bool:
+    """Say whether a type of duckdb, a list of records, has the corners of a box."""
     return all(f"{corner} DOUBLE" in kind.replace('"', "") for corner in ("x0", "y0", "x1", "y1"))
 
 
@@ -203,7 +205,12 @@ def texts(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
                 bare = kind.replace('"', "")
                 for inner in ("label", "colour"):
                     if f"{inner} VARCHAR" in bare:
-                        yield Measure(f"{name}.{inner}", _listed(column, field), f"e.{inner}")
+                        yield Measure(f"{name}.{inner}", listed(column, field), f"e.{inner}")
+
+
+def _distributions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, Distribution]]:
+    for measure in measures(schemas):
+        yield measure.name, _distribution(tables, measure)
 
 
 def _distribution(tables: Tables, measure: Measure) -> Distribution:
@@ -252,7 +259,7 @@ def _most(tables: Tables, relation: str, expression: str) -> list[tuple[str, int
 def _boxed(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, str]]:
     for column, fields in schemas.items():
         for field, kind in fields.items():
-            if kind.startswith("STRUCT(") and _has_box(kind):
+            if kind.startswith("STRUCT(") and has_box(kind):
                 yield f"{column}.{field}", column, field
 
 
@@ -260,7 +267,7 @@ def _heat(tables: Tables, name: str, column: str, field: str) -> list[list[int]]
     """Return how many centres of boxes lie in each cell of a square grid over the image, the top row first."""
     grid = [[0] * GRID for _ in range(GRID)]
     cell = f"least({GRID - 1}, greatest(0, floor((e.{{0}}0 + e.{{0}}1) / 2 / {{1}} * {GRID})))::INTEGER"
-    joined = f"{_listed(column, field)} AS l JOIN {quoted(IMAGE)} AS i USING (shard, position)"
+    joined = f"{listed(column, field)} AS l JOIN {quoted(IMAGE)} AS i USING (shard, position)"
     across, down = cell.format("x", "width"), cell.format("y", "height")
     for x, y, count in tables.rows(f"SELECT {across} AS x, {down} AS y, count(*) FROM {joined} GROUP BY x, y"):
         grid[y][x] = count

@@ -128,6 +128,7 @@ for _verb in (
     data.failures,
     data.verify,
     data.show,
+    audit.audit,
     audit.query,
     sample,
     constraints,
