@@ -36,7 +36,7 @@ def show(dataset: Dataset, keys: Sequence[str] = ()) -> Image.Image:
     """
     card = dataset.require_card()
     columns = [column for column in dataset.columns() if column not in (IMAGE, SELECT)]
-    samples = [_sample(dataset, columns, shard, position) for shard, position in _find(dataset, keys)]
+    samples = [tiles_of(dataset, columns, shard, position) for shard, position in _find(dataset, keys)]
     if not samples:
         raise ConfigError(f"{dataset.store.url} must hold an image that is ok, and has none. See `onegen status`.")
     rows = [row for sample in samples for row in sample]
@@ -69,7 +69,7 @@ def _images(dataset: Dataset) -> Iterator[tuple[int, Row]]:
                 yield manifest.shard, row
 
 
-def _sample(dataset: Dataset, columns: Sequence[str], shard: int, position: int) -> list[list[Tile]]:
+def tiles_of(dataset: Dataset, columns: Sequence[str], shard: int, position: int) -> list[list[Tile]]:
     """Return the rows of tiles of a sample; raises ConfigError where what is stored of it does not decode."""
     sample = f"sample {position} of shard {shard:06d}"
     try:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from onegen import __version__
-from onegen.cli import build, data, models
+from onegen.cli import audit, build, data, models
 from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
@@ -131,6 +131,8 @@ for _verb in (
     data.verify,
     data.show,
     train,
+    audit.audit,
+    audit.query,
     sample,
     constraints,
 ):

@@ -7,12 +7,14 @@ from dataclasses import astuple, fields
 from itertools import groupby
 from pathlib import Path
 
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from onegen.annotators.shared.hub_backends import HubBackend
 from onegen.audit.failures import Failure
+from onegen.audit.query import batches
 from onegen.audit.status import DatasetStatus
 from onegen.build.build import Summary
 from onegen.build.doctor import Check
@@ -227,3 +229,23 @@ def _cells(counts: Counts) -> list[Text]:
     if counts.failed:
         cells[-1].stylize("red")
     return cells
+
+
+def print_answer(answer: pa.RecordBatchReader, limit: int) -> None:
+    """Print the first `limit` rows of an answer as a table, and say where more are left out."""
+    table = Table(box=None, header_style="bold")
+    for name in answer.schema.names:
+        table.add_column(Text(name), overflow="fold")
+    shown, is_cut = 0, False
+    for batch in batches(answer):
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            is_cut = shown == limit
+            if is_cut:
+                break
+            table.add_row(*(Text("" if value is None else str(value)) for value in row))
+            shown += 1
+        if is_cut:
+            break
+    console = make_console()
+    console.print(table)
+    print_line(console, f"the first {limit} rows; --out FILE.csv writes all" if is_cut else f"{shown} rows")

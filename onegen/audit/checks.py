@@ -1,0 +1,233 @@
+"""What is unsound in what a dataset says of its samples, each defect with the key that it is found at.
+
+`verify` proves that files are as they were committed; this asks whether what was committed makes sense. Index checks
+see every row. What only pixels and bytes can tell is read for samples spread over the dataset, or with `full` for all.
+"""
+
+import contextlib
+import hashlib
+import io
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from onegen.annotators.shared.caption_faults import fault_of
+from onegen.audit.readable import DAMAGE, brief
+from onegen.audit.statistics import has_box, listed
+from onegen.audit.tables import Tables, quoted
+from onegen.sample import IMAGE, SELECT
+from onegen.shards.column import ColumnReader
+from onegen.shards.dataset import Dataset
+from onegen.shards.index import Row
+from onegen.shards.views import split_name, values_of
+
+SLACK = 1.0
+"""Pixels by which a box or a point may lie outside: models round."""
+SEEN = 0.3
+"""Visibility from which a keypoint is one: what pose draws."""
+READ = 1000
+"""Samples whose bytes are read where not all are."""
+NAMED = 200
+"""Defects of one kind that are named; the rest are counted."""
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A kind of defect, where it is (a shard as a whole has no key), and what is wrong."""
+
+    kind: str
+    column: str
+    shard: int
+    key: str | None
+    what: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The defects that are named, how many there are of each kind, and how many samples had their bytes read."""
+
+    defects: tuple[Defect, ...]
+    counts: dict[str, int]
+    read: int
+
+
+def check(dataset: Dataset, tables: Tables, full: bool = False) -> Findings:
+    """Return what is unsound; nothing of a clean dataset."""
+    schemas = {column: tables.fields(column) for column in tables.manifests}
+    ((images,),) = tables.rows(f"SELECT count(*) FROM {quoted(IMAGE)} WHERE status = 'ok'")
+    step = 1 if full else max(1, -(-images // READ))
+    counts: Counter[str] = Counter()
+    named: list[Defect] = []
+    for defect in itertools.chain(
+        _conservation(tables),
+        _rights(tables),
+        _shapes(tables, schemas),
+        _captions(tables, schemas),
+        _bytes(dataset, step),
+    ):
+        counts[defect.kind] += 1
+        if counts[defect.kind] <= NAMED:
+            named.append(defect)
+    return Findings(tuple(named), dict(counts), -(-images // step))
+
+
+def _conservation(tables: Tables) -> Iterator[Defect]:
+    """Yield shards whose rows are not those that their manifest counts, and keys that differ from the images'."""
+    for column, manifests in tables.manifests.items():
+        rows = tables.rows(f"SELECT shard, status, count(*) FROM {quoted(column)} GROUP BY ALL")
+        found: dict[int, dict[str, int]] = {}
+        for shard, status, count in rows:
+            found.setdefault(shard, {})[status] = count
+        for manifest in manifests:
+            told = {name: n for name, n in manifest.counts.model_dump().items() if name != "rows" and n}
+            got = found.get(manifest.shard, {})
+            if told != got:
+                yield Defect(
+                    "conservation", column, manifest.shard, None, f"rows must be {told} by the manifest, got {got}"
+                )
+        if column != IMAGE:
+            sql = (
+                f"SELECT c.shard, c.key, i.key FROM {quoted(column)} AS c JOIN {quoted(IMAGE)} AS i "
+                f"USING (shard, position) WHERE c.key IS DISTINCT FROM i.key LIMIT {NAMED}"
+            )
+            for shard, key, other in tables.rows(sql):
+                yield Defect("conservation", column, shard, key, f"key must be that of the image, {other}")
+
+
+def _rights(tables: Tables) -> Iterator[Defect]:
+    for field, kind in (("licence", "licence_missing"), ("uri", "source_missing")):
+        sql = f"SELECT shard, key FROM {quoted(IMAGE)} WHERE status = 'ok' AND coalesce(trim({field}), '') = ''"
+        for shard, key in tables.rows(f"{sql} ORDER BY shard, position"):
+            yield Defect(kind, IMAGE, shard, key, f"{field} must be told, and is not")
+
+
+def _shapes(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Defect]:
+    """Yield boxes and keypoints outside their image, and depth without a range."""
+    for column, fields in schemas.items():
+        for field, kind in fields.items():
+            if kind.startswith("STRUCT(") and kind.endswith(")[]") and field not in ("parts", "others"):
+                if has_box(kind):
+                    yield from _boxes(tables, column, field)
+                if "keypoints DOUBLE[]" in kind.replace('"', ""):
+                    yield from _keypoints(tables, column, field)
+        if {"minimum", "maximum"} <= fields.keys():
+            sql = (
+                f"SELECT shard, key, minimum, maximum FROM {quoted(column)} WHERE status = 'ok' AND maximum <= minimum"
+            )
+            for shard, key, low, high in tables.rows(sql):
+                yield Defect("constant_depth", column, shard, key, f"depth must have a range, got {low} to {high}")
+
+
+def _with_size(column: str, field: str) -> str:
+    return f"{listed(column, field)} AS l JOIN {quoted(IMAGE)} AS i USING (shard, position)"
+
+
+def _boxes(tables: Tables, column: str, field: str) -> Iterator[Defect]:
+    sql = (
+        f"SELECT shard, l.key, e.x0, e.y0, e.x1, e.y1, width, height FROM {_with_size(column, field)} WHERE NOT "
+        f"coalesce(e.x0 >= -{SLACK} AND e.y0 >= -{SLACK} AND e.x1 <= width + {SLACK} AND e.y1 <= height + {SLACK} "
+        f"AND e.x0 <= e.x1 AND e.y0 <= e.y1, false)"
+    )
+    for shard, key, *box, width, height in tables.rows(sql):
+        yield Defect("box_outside", column, shard, key, f"box must lie in {width} x {height}, got {box}")
+
+
+def _keypoints(tables: Tables, column: str, field: str) -> Iterator[Defect]:
+    outside = (
+        f"list_filter(range(1, len(e.keypoints) // 3 + 1), lambda n: e.keypoints[3 * n] > {SEEN} AND NOT ("
+        f"e.keypoints[3 * n - 2] BETWEEN -{SLACK} AND width + {SLACK} "
+        f"AND e.keypoints[3 * n - 1] BETWEEN -{SLACK} AND height + {SLACK}))"
+    )
+    sql = f"SELECT shard, l.key, {outside} AS bad, width, height FROM {_with_size(column, field)} WHERE len(bad) > 0"
+    for shard, key, bad, width, height in tables.rows(sql):
+        numbers = [number - 1 for number in bad]
+        yield Defect("keypoint_outside", column, shard, key, f"keypoints {numbers} must lie in {width} x {height}")
+
+
+def _captions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Defect]:
+    """Yield captions that models made and that say nothing, stop in the middle, loop or refuse.
+
+    duckdb picks those that may: without an end, or with as many repeated words as a loop has. What a source brought
+    may end as it likes.
+    """
+    for column, fields in schemas.items():
+        if not {"caption", "captioner"} <= fields.keys():
+            continue
+        brought = "caption IS NOT DISTINCT FROM original" if "original" in fields else "false"
+        words = "string_split(lower(caption), ' ')"
+        sql = (
+            f"SELECT shard, key, coalesce(caption, ''), {brought} FROM {quoted(column)} WHERE status = 'ok' AND ("
+            f"coalesce(trim(caption), '') = '' OR NOT regexp_matches(caption, '[.!?][\"'')]*$') "
+            f"OR (length(caption) > 60 AND len({words}) - list_unique({words}) >= 12) "
+            f"OR regexp_matches(lower(caption), '^\\W*(i |i.m|sorry|as an ai|unfortunately)')) ORDER BY shard, position"
+        )
+        for shard, key, caption, is_brought in tables.rows(sql):
+            is_cut = not is_brought and not caption.rstrip("\"')").endswith((".", "!", "?"))
+            fault = fault_of(caption, is_cut)
+            if fault and fault != "foreign_caption":
+                yield Defect(fault, column, shard, key, f"caption must say what is shown, got {caption[:120]!r}")
+
+
+def _bytes(dataset: Dataset, step: int) -> Iterator[Defect]:
+    """Yield parts that are not what the index says, and maps that do not fit their image, of every `step`-th image."""
+    columns = [column for column in dataset.columns() if column not in (IMAGE, SELECT)]
+    number = -1
+    for manifest in dataset.manifests(IMAGE):
+        with contextlib.ExitStack() as stack:
+            readers = {
+                column: stack.enter_context(contextlib.closing(ColumnReader(dataset, found)))
+                for column, found in ((c, dataset.manifest(c, manifest.shard)) for c in (IMAGE, *columns))
+                if found is not None
+            }
+            for row in readers[IMAGE].rows:
+                number += row.status == "ok"
+                if row.status == "ok" and number % step == 0:
+                    for column, reader in readers.items():
+                        yield from _row_bytes(reader, column, manifest.shard, reader.rows[row.position], row)
+
+
+def _row_bytes(reader: ColumnReader, column: str, shard: int, row: Row, image: Row) -> Iterator[Defect]:
+    for member in row.parts:
+        try:
+            data = reader.part(member)
+        except OSError as error:
+            yield Defect("altered", column, shard, row.key, f"{member.name} must be readable: {brief(error)}")
+            continue
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != member.sha256:
+            yield Defect(
+                "altered", column, shard, row.key, f"{member.name} must have SHA-256 {member.sha256}, got {digest}"
+            )
+            continue
+        owner, name = split_name(member.name)
+        if column == IMAGE or name.endswith(".png"):
+            yield from _picture(data, name, column, shard, row, values_of(image, owner), values_of(row, owner))
+
+
+def _picture(
+    data: bytes, name: str, column: str, shard: int, row: Row, image: Mapping[str, Any], values: Mapping[str, Any]
+) -> Iterator[Defect]:
+    """Yield what is wrong with a picture or map: its size; of masks their indices, of depth its range."""
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            size = opened.size
+            pixels = np.asarray(opened) if name in ("masks.png", "depth.png") else None
+    except (*DAMAGE, SyntaxError) as error:
+        yield Defect("unreadable", column, shard, row.key, f"{name} must decode: {brief(error)}")
+        return
+    if size != (image["width"], image["height"]):
+        told = f"{image['width']} x {image['height']}"
+        yield Defect("size_mismatch", column, shard, row.key, f"{name} must be {told}, got {size[0]} x {size[1]}")
+    if pixels is None:
+        return
+    areas = values.get("areas")
+    if name == "masks.png" and areas is not None and int(pixels.max()) > len(areas):
+        what = f"indices must be at most {len(areas)}, the number of entities, got {int(pixels.max())}"
+        yield Defect("unknown_mask_index", column, shard, row.key, what)
+    if name == "depth.png" and pixels.min() == pixels.max() and values.get("maximum", 1) > values.get("minimum", 0):
+        yield Defect("constant_depth", column, shard, row.key, f"depth must vary, got {int(pixels.min())} everywhere")

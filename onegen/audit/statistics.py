@@ -1,0 +1,289 @@
+"""What a dataset holds, in numbers: coverage, distributions, categories, rights. All of it is exact.
+
+A measure is an SQL expression over one table; which there are follows from the fields that the columns have. Each
+is counted in passes of duckdb that hold one field at a time, so that ten million rows fit two cores. docs/audit.md.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from onegen.audit.tables import Tables, quoted
+from onegen.sample import IMAGE
+from onegen.shards.dataset import Dataset
+
+BINS = 40
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+MOST = 20
+TAIL = 6
+GRID = 16
+CAPTION_RANGES = ((30, 75), (100, 150))
+"""Words of captions in One-Gen: of subjects, and of text to image (docs/onediffusion.md)."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of each row of a relation: its name, the relation, the expression, and whether its rows have keys.
+
+    `relation` is SQL with the fields shard, position and key; several rows of one sample are a row each.
+    """
+
+    name: str
+    relation: str
+    expression: str
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The values of a measure: count, rows without one, extremes, mean, percentiles, histogram, samples at both ends.
+
+    `edges` has one number more than `bins`; the last bin holds its upper edge. `low` and `high` are (key, value).
+    """
+
+    count: int
+    missing: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    percentiles: dict[str, float]
+    edges: list[float]
+    bins: list[int]
+    low: list[tuple[str, float]]
+    high: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Categories:
+    """The values of a text: how many rows and different values, and the most frequent with their counts."""
+
+    count: int
+    distinct: int
+    most: list[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """A column: rows by status over its committed shards, reasons, bytes, and what made it."""
+
+    shards: int
+    counts: dict[str, int]
+    reasons: list[tuple[str, str, int]]
+    bytes: int
+    producer: str
+    weights: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """All of it, as `report/statistics.json` has it."""
+
+    name: str
+    digest: str | None
+    kind: str
+    state: str
+    shards: int
+    planned_shards: int
+    items: int
+    columns: dict[str, Coverage]
+    distributions: dict[str, Distribution]
+    categories: dict[str, Categories]
+    heat: dict[str, list[list[int]]]
+    rights: dict[str, list[tuple[str, int]]]
+    duplicates: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"schema_version": 1, **asdict(self)}
+
+
+def statistics(dataset: Dataset, tables: Tables) -> Statistics:
+    """Return the statistics of what is committed."""
+    card = dataset.require_card()
+    schemas = {column: tables.fields(column) for column in tables.manifests}
+    return Statistics(
+        name=card.name,
+        digest=card.digest,
+        kind=card.kind,
+        state=card.state,
+        shards=len(tables.manifests[IMAGE]),
+        planned_shards=card.plan.shards,
+        items=card.plan.items,
+        columns={column: _coverage(tables, column) for column in tables.manifests},
+        distributions={name: values for name, values in _distributions(tables, schemas) if values.count},
+        categories={measure.name: _categories(tables, measure) for measure in texts(schemas)},
+        heat={name: _heat(tables, name, column, field) for name, column, field in _boxed(schemas)},
+        rights={name: _most(tables, _ok(IMAGE), quoted(name)) for name in ("licence", "attribution")},
+        duplicates=_duplicates(tables, schemas),
+    )
+
+
+def _coverage(tables: Tables, column: str) -> Coverage:
+    manifests = tables.manifests[column]
+    counts: dict[str, int] = {}
+    for manifest in manifests:
+        for name, number in manifest.counts.model_dump().items():
+            counts[name] = counts.get(name, 0) + number
+    reasons = tables.rows(
+        f"SELECT status, coalesce(reason, 'unknown'), count(*) FROM {quoted(column)} WHERE status != 'ok' "
+        f"GROUP BY ALL ORDER BY 3 DESC, 1, 2 LIMIT {MOST}"
+    )
+    size = sum(record.size for manifest in manifests for record in manifest.files.values())
+    producer = manifests[-1].producer
+    return Coverage(len(manifests), counts, [tuple(row) for row in reasons], size, producer.label(), producer.weights)
+
+
+def _ok(column: str) -> str:
+    return f"(SELECT * FROM {quoted(column)} WHERE status = 'ok')"
+
+
+_NUMBERS = ("INTEGER", "BIGINT", "DOUBLE", "FLOAT")
+
+
+def measures(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
+    """Yield the numbers that these columns have: their own, of what they list, and what follows from them."""
+    for column, fields in schemas.items():
+        if "parts" in fields:
+            yield Measure(f"{column}.bytes", _ok(column), "list_sum(list_transform(parts, lambda p: p.size))")
+        for field, kind in fields.items():
+            if field in ("shard", "position"):
+                continue
+            name = f"{column}.{field}"
+            if kind in _NUMBERS:
+                yield Measure(name, _ok(column), quoted(field))
+            elif kind.startswith("STRUCT(") and kind.endswith(")[]") and field not in ("parts", "others"):
+                yield from _of_list(column, field, kind)
+    if {"width", "height"} <= schemas[IMAGE].keys():
+        yield Measure("image.aspect", _ok(IMAGE), "width / height")
+        yield Measure("image.megapixels", _ok(IMAGE), "width * height / 1e6")
+    yield from _depth(schemas)
+
+
+def _depth(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
+    for column, fields in schemas.items():
+        if {"minimum", "maximum"} <= fields.keys():
+            yield Measure(f"{column}.range", _ok(column), "maximum - minimum")
+
+
+def listed(column: str, field: str) -> str:
+    """Return the relation of what a column lists, an entry a row under `e`."""
+    return f"(SELECT shard, position, key, unnest({quoted(field)}) AS e FROM {quoted(column)} WHERE status = 'ok')"
+
+
+def _of_list(column: str, field: str, kind: str) -> Iterator[Measure]:
+    name, relation = f"{column}.{field}", listed(column, field)
+    yield Measure(f"{name}.count", _ok(column), f"len({quoted(field)})")
+    if "score DOUBLE" in kind.replace('"', ""):
+        yield Measure(f"{name}.score", relation, "e.score")
+    if has_box(kind):
+        joined = (
+            f"(SELECT l.*, i.width, i.height FROM {relation} AS l JOIN {quoted(IMAGE)} AS i USING (shard, position))"
+        )
+        yield Measure(f"{name}.area", joined, "(e.x1 - e.x0) * (e.y1 - e.y0) / (width * height)")
+    if "keypoints DOUBLE[]" in kind.replace('"', ""):
+        visible = "len(list_filter(e.keypoints, lambda v, i: i % 3 = 0 AND v > 0.3))"
+        yield Measure(f"{name}.keypoints_visible", relation, visible)
+
+
+def has_box(kind: str) -> bool:
+    """Say whether a type of duckdb, a list of records, has the corners of a box."""
+    return all(f"{corner} DOUBLE" in kind.replace('"', "") for corner in ("x0", "y0", "x1", "y1"))
+
+
+def texts(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
+    """Yield the texts that these columns have whose values are worth counting, and the words of captions."""
+    for column, fields in schemas.items():
+        for field, kind in fields.items():
+            name = f"{column}.{field}"
+            if kind == "VARCHAR" and field in ("captioner", "top_class"):
+                yield Measure(name, _ok(column), quoted(field))
+            elif kind == "VARCHAR" and field == "caption":
+                words = f"(SELECT unnest(regexp_extract_all(lower({quoted(field)}), '[\\p{{L}}]+')) AS w FROM {_ok(column)})"
+                yield Measure(f"{name}.vocabulary", words, "w")
+            elif kind == "VARCHAR[]" and field == "names":
+                yield Measure(name, f"(SELECT unnest(names) AS w FROM {_ok(column)})", "w")
+            elif kind.startswith("STRUCT("):
+                bare = kind.replace('"', "")
+                for inner in ("label", "colour"):
+                    if f"{inner} VARCHAR" in bare:
+                        yield Measure(f"{name}.{inner}", listed(column, field), f"e.{inner}")
+
+
+def _distributions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, Distribution]]:
+    for measure in measures(schemas):
+        yield measure.name, _distribution(tables, measure)
+
+
+def _distribution(tables: Tables, measure: Measure) -> Distribution:
+    source = f"(SELECT ({measure.expression})::DOUBLE AS v FROM {measure.relation})"
+    points = ", ".join(str(percentile / 100) for percentile in PERCENTILES)
+    ((rows, count, low, high, mean, quantiles),) = tables.rows(
+        f"SELECT count(*), count(v), min(v), max(v), avg(v), quantile_disc(v, [{points}]) FROM {source}"
+        f" WHERE v IS NULL OR isfinite(v)"
+    )
+    if not count:
+        return Distribution(0, rows, None, None, None, {}, [], [], [], [])
+    width = (high - low) / BINS
+    bins = [0] * (BINS if width else 1)
+    place = f"least({BINS - 1}, floor((v - {low!r}::DOUBLE) / {width!r}::DOUBLE))::INTEGER" if width else "0"
+    for number, size in tables.rows(f"SELECT {place} AS b, count(*) FROM {source} WHERE isfinite(v) GROUP BY b"):
+        bins[number] = size
+    edges = [low + number * width for number in range(len(bins))] + [high]
+    percentiles = {str(point): value for point, value in zip(PERCENTILES, quantiles, strict=True)}
+    tails = [_tail(tables, measure, order) for order in ("ASC", "DESC")]
+    return Distribution(count, rows - count, low, high, mean, percentiles, edges, bins, *tails)
+
+
+def _tail(tables: Tables, measure: Measure, order: str) -> list[tuple[str, float]]:
+    """Return the keys and values at one end; of equal values those that come first in the dataset."""
+    rows = tables.rows(
+        f"SELECT key, ({measure.expression})::DOUBLE AS v FROM {measure.relation} WHERE isfinite(v) "
+        f"ORDER BY v {order}, shard, position LIMIT {TAIL}"
+    )
+    return [(key, value) for key, value in rows]
+
+
+def _categories(tables: Tables, measure: Measure) -> Categories:
+    ((count, distinct),) = tables.rows(
+        f"SELECT count(v), count(DISTINCT v) FROM (SELECT {measure.expression} AS v FROM {measure.relation})"
+    )
+    return Categories(count, distinct, _most(tables, measure.relation, measure.expression))
+
+
+def _most(tables: Tables, relation: str, expression: str) -> list[tuple[str, int]]:
+    rows = tables.rows(
+        f"SELECT coalesce({expression}, '(none)') AS v, count(*) FROM {relation} GROUP BY v ORDER BY 2 DESC, 1 LIMIT {MOST}"
+    )
+    return [(value, count) for value, count in rows]
+
+
+def _boxed(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, str]]:
+    for column, fields in schemas.items():
+        for field, kind in fields.items():
+            if kind.startswith("STRUCT(") and has_box(kind):
+                yield f"{column}.{field}", column, field
+
+
+def _heat(tables: Tables, name: str, column: str, field: str) -> list[list[int]]:
+    """Return how many centres of boxes lie in each cell of a square grid over the image, the top row first."""
+    grid = [[0] * GRID for _ in range(GRID)]
+    cell = f"least({GRID - 1}, greatest(0, floor((e.{{0}}0 + e.{{0}}1) / 2 / {{1}} * {GRID})))::INTEGER"
+    joined = f"{listed(column, field)} AS l JOIN {quoted(IMAGE)} AS i USING (shard, position)"
+    across, down = cell.format("x", "width"), cell.format("y", "height")
+    for x, y, count in tables.rows(f"SELECT {across} AS x, {down} AS y, count(*) FROM {joined} GROUP BY x, y"):
+        grid[y][x] = count
+    return grid
+
+
+def _duplicates(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
+    """Return how many rows repeat what an earlier row has, by field: perceptual hashes and captions."""
+    repeated: Sequence[tuple[str, str]] = [(IMAGE, "phash")] + [
+        (column, "caption") for column, fields in schemas.items() if fields.get("caption") == "VARCHAR"
+    ]
+    return {
+        f"{column}.{field}": tables.rows(
+            f"SELECT count(v) - count(DISTINCT v) FROM (SELECT hash({quoted(field)}) AS v FROM {_ok(column)} "
+            f"WHERE {quoted(field)} IS NOT NULL)"
+        )[0][0]
+        for column, field in repeated
+        if field in schemas[column]
+    }

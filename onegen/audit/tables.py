@@ -1,0 +1,218 @@
+"""A dataset as tables of duckdb: one for each column, and `samples`, `failures` and `manifests` over all of them.
+
+The rows are read from the indexes that committed manifests name, and from nothing else. Every other file is locked
+out, for reading and for writing, before anybody's SQL is run. docs/audit.md.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from onegen.audit.readable import brief, readable
+from onegen.errors import ConfigError
+from onegen.sample import IMAGE, SELECT
+from onegen.shards.dataset import Dataset, file_of, folder, manifest_name
+from onegen.shards.index import BASE
+from onegen.shards.manifest import Manifest
+from onegen.storage.local import LocalStore
+
+MEMORY_LIMIT = "1500MB"
+THREADS = 2
+
+_MANIFESTS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("column", "producer", "fingerprint", "digest", "started", "host")),
+        *((name, pa.int64()) for name in ("shard", "rows", "ok", "skipped", "filtered", "failed", "bytes")),
+        ("seconds", pa.float64()),
+    ]
+)
+_MESSAGES = pa.schema(
+    [("column", pa.string()), ("shard", pa.int32()), ("position", pa.int32())]
+    + [("item", pa.string()), ("message", pa.string()), ("attempts", pa.int32())]
+)
+
+
+class Tables:
+    """A dataset's tables in one duckdb connection, and the manifests that they were made from, by column."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, manifests: Mapping[str, Sequence[Manifest]]) -> None:
+        self.connection = connection
+        self.manifests = manifests
+
+    def fields(self, table: str) -> dict[str, str]:
+        """Return the fields of a table with duckdb's names of their types."""
+        return {name: str(kind) for name, kind, *_ in self.rows(f"DESCRIBE {quoted(table)}")}
+
+    def names(self) -> list[str]:
+        """Return the names of all tables."""
+        return [
+            name
+            for (name,) in self.rows(
+                "SELECT view_name FROM duckdb_views() WHERE NOT internal "
+                "UNION ALL SELECT table_name FROM duckdb_tables() WHERE table_name != '_messages'"
+            )
+        ]
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows that a statement of ours answers; ConfigError where an index cannot be read."""
+        try:
+            return self.connection.execute(sql, list(values)).fetchall()
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            raise ConfigError(
+                f"indexes must be readable, got {brief(error)}. `onegen verify` says what is damaged."
+            ) from error
+
+
+@contextlib.contextmanager
+def open_tables(dataset: Dataset) -> Iterator[Tables]:
+    """Give the tables of what is committed. Raises ConfigError where there is no dataset, or an index is not there."""
+    dataset.require_card()
+    manifests = {column: list(dataset.manifests(column)) for column in dataset.columns()}
+    manifests = {column: found for column, found in manifests.items() if found}
+    if IMAGE not in manifests:
+        raise ConfigError(
+            f"{dataset.store.url} must have a committed shard of images, and has none yet. Run `onegen build` first."
+        )
+    with tempfile.TemporaryDirectory(prefix="onegen-") as scratch:
+        connection = duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY_LIMIT})
+        try:
+            connection.execute(f"SET temp_directory = {_text(scratch)}")
+            paths = {column: _paths(dataset, found, scratch) for column, found in manifests.items()}
+            _make_views(connection, manifests, paths)
+            _lock(connection, [path for found in paths.values() for path in found], scratch)
+            yield Tables(connection, manifests)
+        finally:
+            connection.close()
+
+
+def _paths(dataset: Dataset, manifests: Sequence[Manifest], scratch: str) -> list[str]:
+    """Return the local paths of the indexes that manifests name; those of another store are copied to `scratch`."""
+    paths = []
+    for manifest in manifests:
+        with _naming(dataset, manifest):
+            name = f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}"
+            if isinstance(dataset.store, LocalStore):
+                dataset.store.size(name)
+                paths.append(os.path.join(dataset.store.root, name))
+                continue
+            copy = Path(scratch) / f"{len(paths):06d}-{manifest.column}.parquet"
+            copy.write_bytes(dataset.store.read(name))
+            paths.append(str(copy))
+    return paths
+
+
+def _naming(dataset: Dataset, manifest: Manifest) -> contextlib.AbstractContextManager[None]:
+    return readable(f"the index of {dataset.store.url}/{manifest_name(manifest.column, manifest.shard)}")
+
+
+def _make_views(
+    connection: duckdb.DuckDBPyConnection,
+    manifests: Mapping[str, Sequence[Manifest]],
+    paths: Mapping[str, Sequence[str]],
+) -> None:
+    try:
+        for column, files in paths.items():
+            # One file speaks for all, unless the column is being made anew by other settings.
+            by_name = len({manifest.fingerprint for manifest in manifests[column]}) > 1
+            listed = ", ".join(_text(path) for path in files)
+            source = f"read_parquet([{listed}], union_by_name = {str(by_name).lower()})"
+            connection.execute(f"CREATE VIEW {quoted(column)} AS SELECT * FROM {source}")
+        connection.register("_given", _messages(manifests))
+        connection.execute("CREATE TABLE _messages AS SELECT * FROM _given")
+        connection.register("_given", _manifest_table(manifests))
+        connection.execute("CREATE TABLE manifests AS SELECT * FROM _given")
+        connection.unregister("_given")
+        connection.execute(f"CREATE VIEW failures AS {_failures(list(paths))}")
+        connection.execute(f"CREATE VIEW samples AS {_samples(connection, list(paths))}")
+    except duckdb.Error as error:
+        raise ConfigError(
+            f"indexes must be readable, got {brief(error)}. `onegen verify` says what is damaged."
+        ) from error
+
+
+def _samples(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> str:
+    """Return the statement of `samples`: a row for each item of the plan, and each column's fields under its name."""
+    others = [column for column in columns if column != IMAGE]
+    picked = ["i.shard", "i.position", "i.key", "i.kind", "i.status", "i.reason", _struct(connection, "i", IMAGE)]
+    joins = [f"{quoted(IMAGE)} AS i"]
+    for number, column in enumerate(others):
+        picked.append(_struct(connection, f"c{number}", column))
+        joins.append(f"{quoted(column)} AS c{number} USING (shard, position)")
+    picked[:2] = ["shard", "position"] if others else picked[:2]
+    return f"SELECT {', '.join(picked)} FROM {' LEFT JOIN '.join(joins)}"
+
+
+def _struct(connection: duckdb.DuckDBPyConnection, alias: str, column: str) -> str:
+    described = connection.execute(f"DESCRIBE {quoted(column)}").fetchall()
+    names = ["status", "reason", *(name for name, *_ in described if name not in BASE)]
+    fields = ", ".join(f"{quoted(name)} := {alias}.{quoted(name)}" for name in names)
+    return f"struct_pack({fields}) AS {quoted(column)}"
+
+
+def _failures(columns: Sequence[str]) -> str:
+    """Return the statement of `failures`: the rows that failed decide, their messages stand beside them."""
+    each = [
+        f'SELECT {_text(column)} AS "column", shard, position, key, reason FROM {quoted(column)} '
+        f"WHERE status = 'failed'"
+        for column in columns
+        if column != SELECT
+    ]
+    return (
+        f'SELECT "column", shard, position, m.item, key, reason, m.attempts, m.message '
+        f'FROM ({" UNION ALL ".join(each)}) LEFT JOIN _messages AS m USING ("column", shard, position)'
+    )
+
+
+def _messages(manifests: Mapping[str, Sequence[Manifest]]) -> pa.Table:
+    rows = [
+        {"column": column, "shard": manifest.shard, **failure.model_dump()}
+        for column, found in manifests.items()
+        for manifest in found
+        for failure in manifest.run.failures
+    ]
+    return pa.Table.from_pylist(rows, schema=_MESSAGES)
+
+
+def _manifest_table(manifests: Mapping[str, Sequence[Manifest]]) -> pa.Table:
+    rows = [
+        {
+            "column": column,
+            "shard": manifest.shard,
+            "producer": manifest.producer.label(),
+            "fingerprint": manifest.fingerprint,
+            "digest": manifest.digest,
+            "bytes": sum(record.size for record in manifest.files.values()),
+            "started": manifest.run.started,
+            "host": manifest.run.host,
+            "seconds": manifest.run.seconds,
+            **manifest.counts.model_dump(),
+        }
+        for column, found in manifests.items()
+        for manifest in found
+    ]
+    return pa.Table.from_pylist(rows, schema=_MANIFESTS)
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], scratch: str) -> None:
+    """Let the connection read these files and nothing else, for good."""
+    listed = ", ".join(_text(path) for path in paths)
+    connection.execute(f"SET allowed_paths = [{listed}]")
+    connection.execute(f"SET allowed_directories = [{_text(scratch + os.sep)}]")
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL takes it, whatever stands in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
