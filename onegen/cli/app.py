@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from onegen import __version__
-from onegen.cli import build, data, models
+from onegen.cli import build, data, handing, models
 from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
@@ -128,6 +128,7 @@ for _verb in (
     data.show,
     sample,
     constraints,
+    handing.export,
 ):
     app.command(cls=Verb)(guarded(_verb))
 
