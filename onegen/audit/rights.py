@@ -1,4 +1,4 @@
-"""What may be done with a dataset, as tables in Markdown: licences of its images, and of the models that annotated it."""
+"""What may be done with a dataset, as Markdown tables: licences of its images, and of models that annotated it."""
 
 from collections.abc import Mapping
 

@@ -129,6 +129,7 @@ for _verb in (
     sample,
     constraints,
     handing.export,
+    handing.subset,
 ):
     app.command(cls=Verb)(guarded(_verb))
 

@@ -65,3 +65,28 @@ def _keys(path: Path | None) -> Set[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--leave-out must be a text file of keys, got {path}: {error}.") from error
     return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def subset(
+    dataset: DatasetArgument,
+    out: OutArgument,
+    where: Annotated[
+        str,
+        typer.Option(
+            metavar="SQL",
+            help="duckdb boolean over columns, as in recipes: 'scores.sharpness > 50 AND nsfw < 0.5'.",
+            show_default=False,
+        ),
+    ],
+    leave_out: LeaveOutOption = None,
+) -> None:
+    """Make a dataset of the samples over which an expression is true: a copy, with its order, rights and recipe.
+
+    Only samples that select kept are asked; null is false. Part bytes are copied as they are. The same recipe builds
+    on: what it made is current in the subset, and only new columns are computed.
+    """
+    from onegen.audit.subset import subset as make
+
+    with reading(dataset) as opened:
+        made = make(opened, out, where, _keys(leave_out))
+    typer.echo(f"{out}: {made.kept:,} samples in {made.shards:,} shards; {made.left:,} items left out")

@@ -1,4 +1,4 @@
-"""A local file or folder under its name whole or not at all, for what is no dataset: tables, photos, exports, weights."""
+"""A local file or folder under its name whole or not at all, for what is no dataset: tables, photos, exports."""
 
 import contextlib
 import os

@@ -43,3 +43,6 @@ def export(samples: Samples, out: Path, to: Format, wishes: Wishes) -> Handed:
                 f"{samples.dataset.store.url} must have a sample to hand on, got none. See `onegen status`."
             )
     return handed
+
+
+__all__ = ["FORMATS", "Format", "Handed", "Samples", "Wishes", "export", "find_format"]

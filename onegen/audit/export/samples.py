@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from onegen.audit.readable import readable
 from onegen.errors import ConfigError
 from onegen.sample import IMAGE, SELECT
 from onegen.shards.canonical import sha256
 from onegen.shards.column import ColumnReader
-from onegen.shards.dataset import Card, Dataset, file_of, folder
-from onegen.shards.index import BASE, Row
+from onegen.shards.dataset import Card, Dataset
+from onegen.shards.index import Row
 from onegen.shards.manifest import Producer
+from onegen.shards.scope import fields_of
 from onegen.shards.tar import Member
 from onegen.shards.views import OTHERS, part_name, split_name, values_of
 
@@ -70,7 +70,6 @@ class Picture:
         """Return the bytes of a file of a column, as they are stored."""
         reader, row = self.rows[column]
         stored = part_name(self.index, name)
-        member = next(part for part in row.parts if part.name == stored)
         return part_of(reader, row, next(part for part in row.parts if part.name == stored))
 
     def image(self) -> bytes:
@@ -138,11 +137,9 @@ class Samples:
 
     def fields(self, column: str) -> Mapping[str, pa.DataType]:
         """Return the fields that a column says of one image, with their types, as its first shard has them."""
-        manifest = self.dataset.require_manifest(column, self.shards[0])
-        name = f"{folder(column)}/{file_of(manifest, '.parquet')}"
-        with readable(name), self.dataset.store.open(name) as file:
-            schema = pq.read_schema(file)
-        return {field.name: field.type for field in schema if field.name not in BASE and field.name != OTHERS}
+        with readable(f"the index of {column}"):
+            fields = fields_of(self.dataset, self.dataset.require_manifest(column, self.shards[0]))
+        return {name: kind for name, kind in fields.items() if name != OTHERS}
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield every sample, in plan order; raises ConfigError for a damaged shard."""
