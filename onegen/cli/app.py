@@ -130,6 +130,7 @@ for _verb in (
     constraints,
     handing.export,
     handing.subset,
+    handing.compare,
 ):
     app.command(cls=Verb)(guarded(_verb))
 

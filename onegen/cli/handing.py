@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from onegen.cli.data import DatasetArgument, reading
+from onegen.cli.data import PICTURES, DatasetArgument, reading, save_picture
 from onegen.errors import ConfigError
 
 OutArgument = Annotated[
@@ -90,3 +90,62 @@ def subset(
     with reading(dataset) as opened:
         made = make(opened, out, where, _keys(leave_out))
     typer.echo(f"{out}: {made.kept:,} samples in {made.shards:,} shards; {made.left:,} items left out")
+
+
+def compare(
+    dataset: DatasetArgument,
+    others: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="COLUMN OTHER | DATASET",
+            help="Two columns of a modality, or another dataset or version.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="PNG", help="Where to draw the images on which two columns agree least.")
+    ] = Path("worst.png"),
+) -> None:
+    """Say how far two columns of a dataset agree, or what differs between two datasets.
+
+    Two columns: mean and quantiles of the measure of their modality, in [0, 1] with 1 for the same, and the worst on a
+    contact sheet. Two datasets: keys added, gone and changed in each column, and producers that differ.
+    """
+    if len(others) > 2:
+        raise ConfigError(f"compare takes two columns, or one other dataset, got {len(others)} names.")
+    if len(others) == 1:
+        _compare_datasets(dataset, others[0])
+        return
+    if out.suffix.lower() not in PICTURES or out.is_dir():
+        raise ConfigError(f"--out must be a file that ends in {', '.join(PICTURES)}, got {out}.")
+    from onegen.audit.compare import compare_columns, worst_sheet
+    from onegen.audit.export import Samples
+
+    one, other = others
+    with reading(dataset) as opened:
+        samples = Samples.of(opened)
+        agreement = compare_columns(samples, one, other)
+        measure = agreement.measure
+        typer.echo(f"{one} and {other}: {measure.name} {measure.what}")
+        typer.echo(f"{len(agreement.scores):,} images of {samples.told()}")
+        for name, number in agreement.quantiles():
+            typer.echo(f"  {name:6} {number:.4f}")
+        for column, count in sorted(agreement.unanswered.items()):
+            typer.echo(f"  no answer of {column}: {count:,}")
+        if not agreement.worst:
+            return
+        sheet = worst_sheet(samples, agreement, one, other)
+    save_picture(sheet, out)
+    typer.echo(str(out))
+
+
+def _compare_datasets(one: str, other: str) -> None:
+    from onegen.audit.compare import compare_datasets
+
+    with reading(one) as first, reading(other) as second:
+        differences = compare_datasets(first, second)
+    for entry in differences:
+        changed = "".join(f", {what} {number:,}" for what, number in entry.changed.items())
+        typer.echo(f"{entry.column}: same {entry.same:,}, added {entry.added:,}, gone {entry.gone:,}{changed}")
+        if entry.producers[0] != entry.producers[1]:
+            typer.echo(f"  made by {entry.producers[0]} -> {entry.producers[1]}")

@@ -1,4 +1,4 @@
-"""Croissant: JSON-LD that says what a dataset is, beside Parquet files it describes. `mlcroissant` validates and reads it.
+"""Croissant: JSON-LD that says what a dataset is, beside the Parquet files it describes. `mlcroissant` reads it.
 
 https://docs.mlcommons.org/croissant/docs/croissant-spec.html
 """
@@ -71,8 +71,8 @@ def _described(samples: Samples, out: Path, tables: Tables) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": card.name,
-        "description": f"{tables.handed.samples} samples of {card.name}, {samples.told()}. Made by onegen. Each row has "
-        f"the licence, attribution and source of its image.",
+        "description": f"{tables.handed.samples} samples of {card.name}, {samples.told()}. Made by onegen. Each row "
+        f"has the licence, attribution and source of its image.",
         "license": licences_of(tables.licences),
         # Unknown while a dataset is being built.
         "version": _version(card.digest),

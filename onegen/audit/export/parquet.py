@@ -1,6 +1,7 @@
-"""Samples as Parquet: images and maps as bytes in the rows, values in typed columns. HF `datasets` and Croissant read it.
+"""Samples as Parquet: images and maps as bytes in the rows, values in typed columns.
 
-The schema's metadata says which columns are pictures, in the way `datasets` does: nobody needs to be told features.
+HF `datasets` and Croissant read it. The schema's metadata says which columns are pictures, in the way `datasets` does:
+nobody needs to be told features.
 """
 
 import contextlib
@@ -166,7 +167,7 @@ class Tables:
 
 
 def write_tables(samples: Samples, out: Path, validation: float) -> Tables:
-    """Write `data/SPLIT-SHARD.parquet` into a folder, one shard after the other; splits without a sample have no file."""
+    """Write `data/SPLIT-SHARD.parquet` into a folder, one shard after the other, for splits that have a sample."""
     layout, tables = Layout.of(samples), Tables()
     schema = layout.schema()
     (out / "data").mkdir()
