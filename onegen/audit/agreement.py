@@ -85,11 +85,11 @@ def boxes(picture: Picture, one: str, other: str) -> float | None:
 
 def people(picture: Picture, one: str, other: str) -> float | None:
     """Return the mean similarity of keypoints (OKS, COCO) of people matched at best; those unmatched count 0."""
-    groups = [picture.values(column).get("people") for column in (one, other)]
-    if groups[0] is None or groups[1] is None:
+    first, second = (picture.values(column).get("people") for column in (one, other))
+    if first is None or second is None:
         return None
-    similar = np.array([[_oks(person, twin) for twin in groups[1]] for person in groups[0]], np.float64)
-    most = max(len(groups[0]), len(groups[1]))
+    similar = np.array([[_oks(person, twin) for twin in second] for person in first], np.float64)
+    most = max(len(first), len(second))
     if not most:
         return 1.0
     if not similar.size:
@@ -99,8 +99,8 @@ def people(picture: Picture, one: str, other: str) -> float | None:
 
 def captions(picture: Picture, one: str, other: str) -> float | None:
     """Return the F1 of the words two captions share, each as often as it comes (as in ROUGE-1)."""
-    texts = [picture.values(column).get("caption") for column in (one, other)]
-    if not texts[0] or not texts[1]:
+    texts = [str(picture.values(column).get("caption") or "") for column in (one, other)]
+    if not all(texts):
         return None
     words = [Counter(text.lower().replace(",", " ").replace(".", " ").split()) for text in texts]
     shared = sum((words[0] & words[1]).values())

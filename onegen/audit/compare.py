@@ -8,7 +8,6 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -89,8 +88,8 @@ def _parts(samples: Samples, one: str, other: str) -> list[set[str]]:
 
 def worst_sheet(samples: Samples, agreement: Agreement, one: str, other: str) -> Image.Image:
     """Return the images of least agreement with what both columns say, worst first, and where maps differ."""
-    scores = {place: score for score, *place_ in agreement.worst for place in [tuple(place_)]}
-    rows: dict[tuple[Any, ...], list[Tile]] = {}
+    scores = {(shard, key, index): score for score, shard, key, index in agreement.worst}
+    rows: dict[tuple[int, str, int], list[Tile]] = {}
     for shard in sorted({place[0] for place in scores}):
         # Read again: the tars are open while their shard is gone through.
         for sample in samples.shard(shard):

@@ -27,7 +27,9 @@ def asks_of(name: str, licence: str) -> str:
     """Return what a model's licence asks of whoever hands annotations on."""
     if name in PUBLISHED and PUBLISHED[name].note:
         return PUBLISHED[name].note
-    return "no commercial use" if forbids_commercial(licence) else "attribution"
+    if forbids_commercial(licence):
+        return "no commercial use"
+    return "nothing" if licence.upper().startswith(("CC0", "UNLICENSE", "PUBLIC")) else "its notice with the model"
 
 
 def rights_table(licences: Mapping[str, int]) -> list[str]:

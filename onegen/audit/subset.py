@@ -14,6 +14,7 @@ from pathlib import Path
 
 from onegen.audit.export.samples import part_of
 from onegen.audit.readable import readable
+from onegen.audit.readme import write_readme
 from onegen.errors import ConfigError
 from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.canonical import canonical, sha256
@@ -140,6 +141,7 @@ class _Copier:
         )
         ended = {"plan": plan, "columns": columns, "digest": self._out.digest(columns), "limit": None}
         self._out.store.write(CARD, self._card.model_copy(update=ended).to_json())
+        write_readme(self._out)
 
     def _plan(self, places: Places) -> list[PlannedItem]:
         plans = {shard: read_plan(self._dataset.store, shard) for shard in dict(places)}

@@ -150,12 +150,22 @@ def _records(
 
 
 def _masks(samples: Samples, picture: Picture, column: str) -> np.ndarray | None:
-    """Return the map of entities that was made from a column, uint8 (H,W), None where there is none."""
-    for other, (reader, _) in picture.rows.items():
-        if MASKS in picture.parts(other) and column in reader.manifest.inputs:
-            with readable(f"{other} of {picture.key}"), Image.open(io.BytesIO(picture.part(other, MASKS))) as image:
-                return np.asarray(image)
+    """Return the map of a column's entities, uint8 (H,W): of the column made from it, or the only one that a source
+    brought beside the only entities. None where there is none."""
+    having = [other for other in picture.rows if MASKS in picture.parts(other)]
+    made = [other for other in having if column in picture.rows[other][0].manifest.inputs]
+    brought = having if len(having) == 1 and not _made_from_entities(samples, picture, having[0]) else []
+    for other in made or brought:
+        with readable(f"{other} of {picture.key}"), Image.open(io.BytesIO(picture.part(other, MASKS))) as image:
+            return np.asarray(image)
     return None
+
+
+def _made_from_entities(samples: Samples, picture: Picture, masks: str) -> bool:
+    """Say whether masks are of the entities of some column, or there are entities of several that they may be of."""
+    entities = [name for name in samples.columns if "entities" in samples.fields(name)]
+    inputs = picture.rows[masks][0].manifest.inputs
+    return len(entities) > 1 or any(name in inputs for name in entities)
 
 
 def _points(person: Mapping[str, Any]) -> dict[str, Any]:

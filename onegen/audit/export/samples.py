@@ -7,6 +7,7 @@ Only samples that `select` kept are handed on. Whoever must leave a sample out (
 import contextlib
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import pyarrow as pa
@@ -137,9 +138,16 @@ class Samples:
 
     def fields(self, column: str) -> Mapping[str, pa.DataType]:
         """Return the fields that a column says of one image, with their types, as its first shard has them."""
-        with readable(f"the index of {column}"):
-            fields = fields_of(self.dataset, self.dataset.require_manifest(column, self.shards[0]))
-        return {name: kind for name, kind in fields.items() if name != OTHERS}
+        return self._fields[column]
+
+    @cached_property
+    def _fields(self) -> Mapping[str, Mapping[str, pa.DataType]]:
+        fields = {}
+        for column in self.columns:
+            with readable(f"the index of {column}"):
+                own = fields_of(self.dataset, self.dataset.require_manifest(column, self.shards[0]))
+            fields[column] = {name: kind for name, kind in own.items() if name != OTHERS}
+        return fields
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield every sample, in plan order; raises ConfigError for a damaged shard."""
