@@ -3,6 +3,7 @@
 PYTHONPATH=. python -m pytest tests/audit/export/test_readers.py
 """
 
+import hashlib
 import io
 import json
 import struct
@@ -148,8 +149,6 @@ def test_webdataset_reads_the_tars_which_are_ours(handed, rows, tmp_path):
     export(samples(handed), tmp_path / "all", FORMATS["webdataset"], Wishes())
     # Nothing left out and one split: the dataset's own tars.
     ours = {name: digest for name, digest in packed(handed).items() if name.endswith(".tar")}
-    import hashlib
-
     made = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (tmp_path / "all" / "train").glob("*.tar")}
     assert made == ours
     out = exported(handed, tmp_path, "webdataset")
@@ -196,12 +195,24 @@ def test_wids(handed, rows, tmp_path):
 
 def test_energon(handed, rows, tmp_path):
     energon = pytest.importorskip("megatron.energon")
+
+    @energon.stateless
+    def cook(sample):
+        (image,) = (sample[name] for name in ("jpg", "png") if name in sample)
+        return {**energon.basic_sample_keys(sample), "image": image}
+
+    class Encoder(energon.DefaultTaskEncoder):
+        cookers = (energon.Cooker(cook),)
+        decoder = None
+
     out = exported(handed, tmp_path, "webdataset")
     workers = energon.WorkerConfig(rank=0, world_size=1, num_workers=0)
-    loader = energon.get_savable_loader(
-        energon.get_val_dataset(str(out), split_part="train", worker_config=workers, batch_size=1)
-    )
-    assert len(list(loader)) == sum(split_of(key, SHARE) == "train" for key in rows)
+    for split, name in (("train", "train"), ("validation", "val")):
+        read = energon.get_val_dataset(
+            str(out), split_part=name, worker_config=workers, batch_size=None, task_encoder=Encoder()
+        )
+        found = {sample["__key__"].rpartition("/")[2]: sample["image"] for sample in energon.get_loader(read)}
+        assert found == {key: row["image"] for key, row in rows.items() if split_of(key, SHARE) == split}
 
 
 def test_fiftyone_names_files_that_are_there_and_boxes_that_are_ours(handed, rows, tmp_path):
