@@ -163,5 +163,5 @@ def _reading(card: Card) -> list[str]:
         "## Takedown",
         "",
         "Who wants a picture out writes to whoever gave you this dataset, and names its key (the name of its files",
-        "before the first dot). `onegen export --leave-out KEYS` and `onegen subset --leave-out KEYS` hand on the rest.",
+        "before the first dot). `onegen export` and `onegen subset` hand on the rest: `--leave-out KEYS`.",
     ]

@@ -39,9 +39,17 @@ def export(
 ) -> None:
     """Write a dataset in a format that others read, with the licence, attribution and source of every image.
 
-    coco: images, and COCO JSON of boxes, masks, keypoints and captions. huggingface: Parquet that `datasets` loads.
-    croissant: Parquet and the JSON-LD that describes it. webdataset: the packed tars with indexes for Megatron-Energon
-    and wids. fiftyone: a dataset for its app. The same dataset always gives the same bytes, and is never changed.
+    coco: images, and COCO JSON of boxes, masks as RLE, keypoints and captions, a file a column.
+
+    huggingface: Parquet that `datasets` loads without being told features, with a card.
+
+    croissant: the same Parquet, and JSON-LD that describes it.
+
+    webdataset: the packed tars, with indexes for Megatron-Energon and wids.
+
+    fiftyone: a dataset to look at in its app.
+
+    The same dataset always gives the same bytes, and is never changed. Read it back with the command that is printed.
     """
     from onegen.audit.export import Samples, Wishes, find_format
     from onegen.audit.export import export as write
@@ -143,6 +151,8 @@ def _compare_datasets(one: str, other: str) -> None:
     from onegen.audit.compare import compare_datasets
 
     with reading(one) as first, reading(other) as second:
+        if other in first.columns() and second.card() is None:
+            raise ConfigError(f"compare takes two columns, got {other!r} alone. Name the one to compare it with.")
         differences = compare_datasets(first, second)
     for entry in differences:
         changed = "".join(f", {what} {number:,}" for what, number in entry.changed.items())

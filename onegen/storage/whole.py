@@ -48,6 +48,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
         try:
             yield part
             os.rename(part, path)
+        except OSError as error:
+            cause = error.strerror or error
+            raise ConfigError(f"OUT must be a folder with room for all of it, got {path}: {cause}.") from error
         finally:
             # Renamed, it is not there any more.
             shutil.rmtree(part, ignore_errors=True)

@@ -59,7 +59,7 @@ def test_it_is_sound_and_says_what_was_left_out(handed, made):
     left = 12 - status.card.plan.items
     assert status.card.plan.omissions() == [f"{left} files passed over, because not in the subset ({WHERE})"]
     assert show(dataset(made)).size[0] > 100
-    assert [shard for shard in dataset(made).shards(IMAGE)] == list(range(status.card.plan.shards))
+    assert dataset(made).shards(IMAGE) == list(range(status.card.plan.shards))
 
 
 def test_its_recipe_finds_all_of_it_current_and_adds_a_column(handed, made, tmp_path):

@@ -53,6 +53,8 @@ def _sample(picture: Picture, out: Path, wishes: Wishes) -> dict[str, Any]:
         "attribution": facts.get("attribution"),
         "uri": facts.get("uri"),
         "original_caption": facts.get("caption"),
+        "instruction": facts.get("instruction"),
+        "subject": facts.get("subject"),
     }
     for column in picture.columns:
         for part in picture.parts(column):
