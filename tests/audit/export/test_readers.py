@@ -30,14 +30,7 @@ def pixels(data):
 
 
 @pytest.fixture(scope="module")
-def pictures(handed):
-    """The images of the dataset by key."""
-    found = samples(handed)
-    return {sample.key: sample.pictures[0] for sample in found}
-
-
-@pytest.fixture(scope="module")
-def rows(handed, pictures):
+def rows(handed):
     """What the dataset holds of every key, read once."""
     found = {}
     for sample in samples(handed):
