@@ -152,7 +152,12 @@ def strays(out: Path) -> list[str]:
     """Return files that no manifest, plan or card accounts for."""
     found = dataset(out)
     card = found.require_card()
-    expected = {"dataset.json", ".lease", *(f"plan/{shard:06d}.parquet" for shard in range(card.plan.shards))}
+    expected = {
+        "dataset.json",
+        "README.md",
+        ".lease",
+        *(f"plan/{shard:06d}.parquet" for shard in range(card.plan.shards)),
+    }
     for column in (*found.columns(), PACKED):
         for manifest in found.manifests(column):
             expected |= {f"{folder(column)}/{name}" for name in manifest.files}

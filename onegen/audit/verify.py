@@ -15,19 +15,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import pyarrow.parquet as pq
-
 from onegen.audit.readable import DAMAGE, brief
 from onegen.audit.shard_checks import Shard, manifest_problems, shard_problems
 from onegen.config.registry import available
 from onegen.errors import ConfigError
 from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.canonical import canonical, sha256
-from onegen.shards.dataset import CARD, Card, Dataset, file_of, folder, manifest_name
+from onegen.shards.dataset import CARD, Card, Dataset, folder, manifest_name
 from onegen.shards.field_types import type_from_json
-from onegen.shards.index import BASE
 from onegen.shards.manifest import Counts, Manifest
 from onegen.shards.plan import plan_digest, plan_name, read_plan
+from onegen.shards.scope import scope_of
 from onegen.shards.where import Scope, columns_in
 
 PINNED = "`onegen verify --repair` makes it again if the source is as it was; else build into a new OUT."
@@ -279,14 +277,7 @@ def _shards_on_disk(dataset: Dataset) -> int:
 
 def _scope(dataset: Dataset) -> Scope:
     """Return the columns a rule may name, with the fields that their first committed index has."""
-    scope: dict[str, Any] = {}
-    for column in dataset.columns():
-        manifest = next(dataset.manifests(column), None)
-        if manifest is not None and column != SELECT:
-            with dataset.store.open(f"{folder(column)}/{file_of(manifest, '.parquet')}") as file:
-                schema = pq.read_schema(file)
-            scope[column] = {field.name: field.type for field in schema if field.name not in BASE}
-    return scope
+    return scope_of(dataset, [column for column in dataset.columns() if column != SELECT])
 
 
 def _card_problems(card: Card) -> Iterator[Finding]:

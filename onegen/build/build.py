@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from onegen.audit.readme import write_readme
 from onegen.build.card import OpenCard, describe, reopen_as_it_is
 from onegen.build.foresight import foresee
 from onegen.build.jobs import Permissions
@@ -273,6 +274,7 @@ def _finish(work: Work, card: OpenCard, listener: Listener) -> Summary:
         listener.note(f"not made or made from something older: {', '.join(unfinished)}. Run the build without --only.")
     digest = None if unfinished else dataset.digest(columns)
     card.close({c: ColumnSummary(counts=counts[c], producer=producers[c]) for c in producers}, digest)
+    write_readme(dataset)
     limit = recipe.limits.failure_rate
     over = tuple(column for column, rows in counts.items() if rows.rows and rows.failed > limit * rows.rows)
     return Summary(digest, counts, dataset.counts(PACKED) if recipe.pack is not None else None, over)

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from onegen import __version__
-from onegen.cli import audit, build, data, models
+from onegen.cli import audit, build, data, handing, models
 from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
@@ -135,6 +135,9 @@ for _verb in (
     audit.query,
     sample,
     constraints,
+    handing.export,
+    handing.subset,
+    handing.compare,
 ):
     app.command(cls=Verb)(guarded(_verb))
 

@@ -11,6 +11,8 @@ from onegen.cli.exit_codes import ExitCode
 from onegen.errors import ConfigError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from onegen.shards.dataset import Dataset
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -151,9 +153,14 @@ def show(
         raise ConfigError(f"--out must be a file that ends in {', '.join(PICTURES)}, got {out}. Write --out sheet.png.")
     with reading(dataset) as opened:
         sheet = draw(opened, keys or ())
+    save_picture(sheet, out)
+    typer.echo(str(out))
+
+
+def save_picture(sheet: "Image", out: Path) -> None:
+    """Write a picture; raises ConfigError where that cannot be."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(out)
     except OSError as error:
         raise ConfigError(f"--out must be a file that can be written, got {out}: {error}.") from error
-    typer.echo(str(out))

@@ -69,3 +69,25 @@ def unpack_counts(text: str) -> list[int]:
             number -= 1 << shift  # the highest bit is the sign
         counts.append(number + counts[-2] if len(counts) > 2 else number)
     return counts
+
+
+def mask_runs(mask: np.ndarray) -> dict[str, Any]:
+    """Return a mask bool (H,W) as runs {size, counts}, the counts packed into text: what `runs_mask` reads."""
+    pixels = np.concatenate([[False], mask.T.ravel()])
+    edges = np.flatnonzero(pixels[1:] != pixels[:-1])
+    counts = np.diff(np.concatenate([[0], edges, [mask.size]]))
+    return {"size": [int(side) for side in mask.shape], "counts": pack_counts(counts.tolist())}
+
+
+def pack_counts(counts: Sequence[int]) -> str:
+    """Return the numbers of runs packed into text, as `unpack_counts` reads them."""
+    text: list[str] = []
+    for place, count in enumerate(counts):
+        number = count - counts[place - 2] if place > 2 else count
+        more = True
+        while more:
+            digit, number = number & 31, number >> _BITS
+            # Done where what is left is the sign that the highest of the five bits says.
+            more = number != (-1 if digit & 16 else 0)
+            text.append(chr(_FIRST + digit + (32 if more else 0)))
+    return "".join(text)

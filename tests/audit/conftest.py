@@ -1,10 +1,17 @@
-"""The dataset that tests of audit and query look at."""
+"""The datasets that tests of the audit look at; none of them may change one."""
 
 from pathlib import Path
 
 import pytest
 
+from tests.handed import build
 from tests.tiny import make_recipe, run, write_photos
+
+
+@pytest.fixture(scope="session")
+def handed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a built dataset of twelve photos in three shards."""
+    return build(tmp_path_factory.mktemp("handed"))
 
 
 @pytest.fixture(scope="session")
