@@ -12,17 +12,16 @@ import numpy as np
 
 SHA256 = "5c48e0813e812e3c373fa5c8ed07a8f0a483be30272b4427b0559c8048e67c13"
 """Of the published file, 85,209 bytes."""
-COCO_NAMES = tuple(
-    (
-        "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
-        "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
-        "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, "
-        "skateboard, surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, "
-        "sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining "
-        "table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, "
-        "refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush"
-    ).split(", ")
+_NAMES = (
+    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
+    "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
+    "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
+    "surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, "
+    "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, "
+    "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, "
+    "scissors, teddy bear, hair drier, toothbrush"
 )
+COCO_NAMES = tuple(_NAMES.split(", "))
 """The 80 things of COCO, in its order."""
 OTHER_NAMES = {"mouse": "computer mouse", "remote": "tv remote", "keyboard": "computer keyboard"}
 """COCO's names that the benchmark makes unmistakable."""
@@ -90,7 +89,9 @@ def _counting(name: str, count: int) -> Record:
 def _attribution(names: Sequence[str], colours: Sequence[str]) -> Record:
     pairs = list(zip(names, colours, strict=True))
     described = " and ".join(f"{_with_article(colour)} {name}" for name, colour in pairs)
-    return _record("color_attr", [_entry(name) | {"color": colour} for name, colour in pairs], f"a photo of {described}")
+    return _record(
+        "color_attr", [_entry(name) | {"color": colour} for name, colour in pairs], f"a photo of {described}"
+    )
 
 
 def _record(tag: str, include: list[Record], prompt: str) -> Record:
