@@ -16,7 +16,7 @@ from pydantic import Field
 from onegen.errors import ConfigError, SampleError
 from onegen.eval.metrics.cameras import THRESHOLDS, centre_errors, chance, rotation_accuracy, sequence_scale, umeyama
 from onegen.eval.painter import Painter
-from onegen.eval.posed_objects import FOCAL, PosedObject, read_objects
+from onegen.eval.posed_objects import FOCAL, PosedObject, objects_lacking, read_objects
 from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
 from onegen.eval.sampling import Sampling
 from onegen.geometry.cameras import Camera
@@ -63,6 +63,10 @@ class CameraPose(Protocol):
         """Return the file of cameras."""
         path = folder / output
         return path if path.is_file() else None
+
+    def lacks(self) -> str:
+        """Return how many objects there are, where GSO30 has another number."""
+        return objects_lacking(read_objects(self.require_data(), self.views))
 
     def draw(self, unit: Unit, painter: Painter) -> Iterator[tuple[str, Output]]:
         """Yield the cameras that the model's rays say."""

@@ -76,11 +76,11 @@ class MonocularDepth(Protocol):
             return [files.path]
         return [files.path / name for row in _listed(self) for name in self._truth_names(row)]
 
-    def approximations(self) -> list[str]:
-        """Return that the sets may be cut short."""
+    def lacks(self) -> str:
+        """Return how many photos there are, where the set has another number."""
         wanted = 654 if self.dataset == "nyuv2" else 771
         count = len(_listed(self))
-        return [] if count == wanted else [f"{count} photos, and {_NAMES[self.dataset]} has {wanted}"]
+        return "" if count == wanted else f"{count} photos, and {_NAMES[self.dataset]} has {wanted}"
 
     def find(self, folder: Path, output: str) -> Path | None:
         """Return the prediction: numbers, or a grey picture; of a dataset, its card where it has the photo."""

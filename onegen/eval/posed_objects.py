@@ -17,6 +17,7 @@ from onegen.geometry.cameras import Camera, change_axes
 RENDERS = Path("render_mvs_25/model")
 FOCAL = 1.09375
 """35 mm on a 32 mm sensor: focal length over the side, a field of view of 49.1 degrees."""
+NUM_OBJECTS = 30
 SIDE = 256
 """Pixels at which pictures are compared."""
 
@@ -68,6 +69,11 @@ def read_objects(root: Path, least_views: int) -> list[PosedObject]:
     if not objects:
         raise ConfigError(f"--data must hold OBJECT/{RENDERS}/000.png and 000.npy, got {root} without any.")
     return objects
+
+
+def objects_lacking(objects: Sequence[PosedObject]) -> str:
+    """Return how many objects there are, empty for the 30 of GSO30."""
+    return "" if len(objects) == NUM_OBJECTS else f"{len(objects)} objects, and GSO30 has {NUM_OBJECTS}"
 
 
 def over_white(path: Path) -> Image.Image:

@@ -115,6 +115,10 @@ class Protocol(Config):
         """Return in what the scores are not the benchmark's own."""
         return []
 
+    def lacks(self) -> str:
+        """Return in what the data is not the whole benchmark; empty where it is, and ours may stand by the paper's."""
+        return ""
+
     def load(self) -> None:
         """Load what scoring needs, once a worker."""
 

@@ -57,6 +57,7 @@ class Result(Record):
     data_digest: str = Field(description="SHA-256 over the benchmark's data")
     units: int = Field(description="of the benchmark")
     items: int = Field(description="rows that were scored")
+    lacks: str = Field(description="in what the data is not the whole benchmark; empty where it is")
     left_out: int = Field(description="rows that are missing or failed; not 0 with --partial alone")
     metrics: list[Metric] = Field(description="the summary")
     skipped: dict[str, str] = Field(description="metrics that could not be computed, and what they need")
@@ -64,6 +65,7 @@ class Result(Record):
     approximations: list[str] = Field(description="in what this is not the benchmark's own scoring")
     unknown: list[str] = Field(description="what the paper does not say")
     folder: str = Field(description="of the pictures")
+    data: str = Field(description="where the benchmark's data lay, or empty")
     generation: Generation | None = Field(None, description="how they were drawn, where we drew them")
 
 

@@ -152,13 +152,15 @@ def fold(
         data_digest=digest,
         units=num_units,
         items=len(ok),
+        lacks=protocol.lacks(),
         left_out=len(bad),
         metrics=protocol.summarise(ok),
         skipped=protocol.skipped(),
         metric_models=protocol.metric_models(),
         approximations=protocol.approximations(),
         unknown=list(protocol.unknown),
-        folder=str(folder),
+        folder=str(folder.resolve()),
+        data="" if protocol.data is None else str(protocol.data.resolve()),
         generation=read_generation(folder.parent),
     )
 
