@@ -89,6 +89,10 @@ class MonocularDepth(Protocol):
             return folder / "dataset.json" if has else None
         return find_file(folder / output, (".npy", *PICTURES))
 
+    def is_only_pictures(self, folder: Path) -> bool:
+        """Say that a dataset holds more."""
+        return not is_dataset(folder)
+
     def draw(self, unit: Unit, painter: Painter) -> Iterator[tuple[str, Output]]:
         """Yield the depth map that the model draws, near = bright, of the photo's own size."""
         (row,) = (row for row in _listed(self) if _output(row[0]) == unit.outputs[0])

@@ -11,7 +11,9 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { fo
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .5rem 0; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } td.note { text-align: left; white-space: normal; }
+th:first-child, td:first-child { text-align: left; }
+td.note { text-align: left; white-space: normal; min-width: 14rem; }
+th { white-space: normal; max-width: 8rem; vertical-align: bottom; }
 tr.paper td { font-weight: 600; } tr.ours td { background: #4a90d922; }
 td.note, p.note, figcaption, dt { color: #777; font-size: .85rem; }
 .items { display: flex; flex-wrap: wrap; gap: 1rem; }
@@ -36,13 +38,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ShownTable:
-    """A table: of the paper with ours below, or of what the paper has not."""
+    """A table: of the paper with ours below, or of what the paper has not; `digits` behind the point, by column."""
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[Row]
     note: str
     is_paper: bool
+    digits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +96,27 @@ def write_page(page: Page) -> str:
 
 def _table(table: ShownTable) -> str:
     has_notes = any(row.note for row in table.rows)
-    head = "".join(f"<th>{escape(column)}</th>" for column in ("", *table.columns))
-    rows = "\n".join(_row(row, has_notes) for row in table.rows)
+    head = "".join(f"<th>{escape(column).replace('.', '.<wbr>')}</th>" for column in ("", *table.columns))
+    digits = table.digits or (None,) * len(table.columns)
+    rows = "\n".join(_row(row, digits, has_notes) for row in table.rows)
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
     body = f"<table><thead><tr>{head}{'<th></th>' if has_notes else ''}</tr></thead><tbody>{rows}</tbody></table>"
     none = "" if not table.is_paper or any(row.is_ours for row in table.rows) else "<p class=note>None of ours yet.</p>"
     return f"<h3>{escape(table.title)}</h3><div class=scroll>{body}</div>{note}{none}"
 
 
-def _row(row: Row, has_notes: bool) -> str:
+def _row(row: Row, digits: Sequence[int | None], has_notes: bool) -> str:
     kind = "ours" if row.is_ours else "paper" if row.is_paper else ""
-    cells = "".join(f"<td>{figure(value)}</td>" for value in row.values)
+    cells = "".join(f"<td>{figure(*cell)}</td>" for cell in zip(row.values, digits, strict=True))
     note = f"<td class=note>{escape(row.note)}</td>" if has_notes else ""
     return f"<tr{f' class={kind}' if kind else ''}><td>{escape(row.name)}</td>{cells}{note}</tr>"
 
 
-def figure(value: float | None) -> str:
-    """Return a number as tables print it: three digits behind the point below 10, two above."""
+def figure(value: float | None, digits: int | None) -> str:
+    """Return a number with so many digits behind the point; None: three below 10, two above."""
     if value is None:
         return "–"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+    return f"{value:.{(3 if abs(value) < 10 else 2) if digits is None else digits}f}"
 
 
 def _items(items: Sequence[ItemPicture]) -> list[str]:

@@ -130,6 +130,10 @@ class Protocol(Config):
         """Return the file of a unit in a folder: under its name, or as a picture of another format."""
         return find_file(folder / output, PICTURES)
 
+    def is_only_pictures(self, folder: Path) -> bool:
+        """Say whether a folder holds nothing but files of units, so that any other is a mistake."""
+        return True
+
     def score(self, unit: Unit, folder: Path) -> list[Row]:
         """Return the scores of a unit, a row an item, without `unit` and `status`.
 

@@ -8,14 +8,15 @@ OURS = "OneDiffusion (paper)"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A published table: its number and title, its columns, and rows of figures in their order; None where it has none.
+    """A published table: its number and title, its columns, how many digits each prints behind the point, and rows.
 
-    `context` are rows of other papers on the same set.
+    None stands where a row has no figure.
     """
 
     number: str
     title: str
     columns: tuple[str, ...]
+    digits: tuple[int, ...]
     rows: Mapping[str, tuple[float | None, ...]]
     note: str = ""
 
@@ -25,6 +26,7 @@ TABLES: tuple[Table, ...] = (
         "1",
         "Text to image: GenEval",
         ("overall", "single", "two", "counting", "colours", "position", "attribution"),
+        (2, 2, 2, 2, 2, 2, 2),
         {
             "LUMINA-Next": (0.46, *[None] * 6),
             "PixArt-Σ": (0.54, *[None] * 6),
@@ -44,6 +46,7 @@ TABLES: tuple[Table, ...] = (
         "2",
         "Novel views: PSNR on Google Scanned Objects",
         ("1", "2 unknown", "2 known", "3 unknown", "3 known"),
+        (2, 2, 2, 2, 2),
         {
             "Zero123": (18.51, None, None, None, None),
             "Zero123-XL": (18.93, None, None, None, None),
@@ -56,6 +59,7 @@ TABLES: tuple[Table, ...] = (
         "3",
         "Identity: Unsplash-50",
         ("ID", "CLIP-T"),
+        (3, 2),
         {
             "PhotoMaker": (0.193, 27.38),
             "InstantID": (0.648, 26.41),
@@ -68,6 +72,7 @@ TABLES: tuple[Table, ...] = (
         "4",
         "Monocular depth",
         ("NYUv2 AbsRel", "NYUv2 δ1", "DIODE AbsRel", "DIODE δ1"),
+        (1, 1, 1, 1),
         {
             "DiverseDepth": (11.7, 87.5, 37.6, 63.1),
             "MiDaS": (11.1, 88.5, 33.2, 71.5),
@@ -85,6 +90,7 @@ TABLES: tuple[Table, ...] = (
         "5",
         "Camera pose: Google Scanned Objects",
         ("centre accuracy at 0.3",),
+        (2,),
         {"RayDiffusion": (0.20,), OURS: (0.32,)},
         "six cameras guessed on a sphere reach 0.097",
     ),
@@ -92,6 +98,7 @@ TABLES: tuple[Table, ...] = (
         "6",
         "Editing: PIE-Bench",
         ("PSNR", "LPIPS x1e3", "CLIP whole", "CLIP edited"),
+        (2, 2, 2, 2),
         {
             "Prompt-to-Prompt": (17.87, 208.80, 25.01, 22.44),
             "Null-text": (27.03, 60.67, 24.75, 21.86),
@@ -108,6 +115,7 @@ TABLES: tuple[Table, ...] = (
         "7",
         "Subjects: DreamBench",
         ("DINO", "CLIP-I", "CLIP-T"),
+        (3, 3, 3),
         {
             "oracle (real photos)": (0.774, 0.885, None),
             "Textual Inversion": (0.569, 0.780, 0.255),

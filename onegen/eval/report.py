@@ -71,7 +71,7 @@ def _shown(table: Table, reads: Sequence[Read]) -> ShownTable:
     for name, values in ours.items():
         figures = tuple(values.get(column) for column in table.columns)
         rows.append(Row(name, figures, is_ours=True, note="; ".join(sorted(notes[name]))))
-    return ShownTable(f"Table {table.number}. {table.title}", table.columns, rows, table.note, is_paper=True)
+    return ShownTable(f"Table {table.number}. {table.title}", table.columns, rows, table.note, True, table.digits)
 
 
 def _own_tables(reads: Sequence[Read]) -> Iterator[ShownTable]:
@@ -136,10 +136,19 @@ def _items(read: Read, out: Path) -> Iterator[ItemPicture]:
     field = protocol.ranked_by
     known = [row for row in rows if row.get(field) is not None]
     ranked = sorted(known, key=lambda row: (_order(protocol, row[field]), row["item"]))
-    places = {"worst": ranked[:_SHOWN], "best": [row for row in ranked[::-1] if row not in ranked[:_SHOWN]][:_SHOWN]}
+    worst = _of_different_units(ranked)
+    places = {"worst": worst, "best": _of_different_units([row for row in ranked[::-1] if row not in worst])}
     for place, chosen in places.items():
         for row in chosen:
             yield _drawn(read, protocol, row, place, out)
+
+
+def _of_different_units(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the first rows, no two of one unit."""
+    firsts: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        firsts.setdefault(row["unit"], row)
+    return list(firsts.values())[:_SHOWN]
 
 
 def _order(protocol: Protocol, value: float) -> float:

@@ -179,6 +179,8 @@ def check_folder(protocol: Protocol, units: Sequence[Unit], folder: Path) -> Non
             f"pictures of {protocol.name} must be complete, and {len(missing)} of {len(wanted)} are missing in "
             f"{folder}: {', '.join(missing[:_SHOWN])}. Draw them, or say --partial."
         )
+    if not protocol.is_only_pictures(folder):
+        return
     known = {path for _, _, path in wanted}
     extra = sorted(
         path.relative_to(folder).as_posix()

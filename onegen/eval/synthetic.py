@@ -68,7 +68,7 @@ def orbiting_cameras(count: int, seed: int) -> list[Camera]:
     return cameras
 
 
-def render(shape: str, camera: Camera, side: int = _RENDERED) -> np.ndarray:
+def render(shape: str, camera: Camera, side: int) -> np.ndarray:
     """Return a chequered cube or ball of half a unit as the camera sees it, RGBA uint8, the ground transparent."""
     grid = (np.arange(side) + 0.5) / side - 0.5
     x, y = np.meshgrid(grid, grid)
@@ -102,11 +102,11 @@ def _to_ball(origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
     return distance
 
 
-def write_objects(data: Path, views: int = NUM_VIEWS) -> None:
-    """Write the cube and the ball from all around, in EscherNet's layout."""
+def write_objects(data: Path, side: int = _RENDERED) -> None:
+    """Write the cube and the ball from all around, in EscherNet's layout, `side` pixels wide."""
     for number, shape in enumerate(_OBJECTS):
-        cameras = orbiting_cameras(views, seed=number)
-        write_object(data, shape, [render(shape, camera) for camera in cameras], cameras)
+        cameras = orbiting_cameras(NUM_VIEWS, seed=number)
+        write_object(data, shape, [render(shape, camera, side) for camera in cameras], cameras)
 
 
 def write_nyuv2(data: Path, photos: Path) -> None:
