@@ -5,6 +5,7 @@ The trunk is looked for where it is said to be, else where torch.hub keeps what 
 
 import functools
 import importlib.util
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,7 +63,9 @@ def _network(trunk: Trunk, path: Path) -> Any:
     import lpips
     import torch
 
-    network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks torchvision in the words of an older version
+        network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         layers = {name.removeprefix("features."): value for name, value in weights.items() if "features." in name}

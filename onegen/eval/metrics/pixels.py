@@ -30,18 +30,20 @@ def ssim(picture: np.ndarray, truth: np.ndarray) -> float:
 def gaussian_ssim(picture: np.ndarray, truth: np.ndarray) -> float:
     """Return SSIM of two float (H,W,3) pictures in [0, 1] as torchmetrics computes it: Gaussian windows of 11 pixels.
 
-    The five pixels at the border are the middle of no window and do not count.
+    Every pixel is the middle of a window; beyond the border the picture is mirrored, its outermost pixels once.
     """
     from skimage.metrics import structural_similarity
 
-    return float(
-        structural_similarity(
-            picture,
-            truth,
-            channel_axis=2,
-            data_range=1.0,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
+    reach = 5
+    around = ((reach, reach), (reach, reach), (0, 0))
+    _, similarity = structural_similarity(
+        np.pad(picture, around, mode="reflect"),
+        np.pad(truth, around, mode="reflect"),
+        channel_axis=2,
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
     )
+    return float(similarity[reach:-reach, reach:-reach].mean())

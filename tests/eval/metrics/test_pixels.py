@@ -17,3 +17,11 @@ def test_equal_pictures_have_ssim_one_and_noise_has_little():
     assert ssim(noise, TRUTH) < 0.1
     assert gaussian_ssim(TRUTH / 255, TRUTH / 255) == pytest.approx(1.0)
     assert gaussian_ssim(noise / 255, TRUTH / 255) < 0.1
+
+
+def test_gaussian_windows_are_those_of_torchmetrics():
+    # computed once with torchmetrics 1.9.0, in float32
+    rng = np.random.default_rng(0)
+    truth = rng.random((128, 128, 3))
+    picture = np.clip(truth + rng.normal(size=truth.shape) * 0.1, 0, 1)
+    assert gaussian_ssim(picture, truth) == pytest.approx(0.9453228, abs=2e-6)
