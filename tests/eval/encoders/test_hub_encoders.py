@@ -87,7 +87,7 @@ def test_geneval_runs_on_its_own_detector_and_clip(tmp_path, clip):
         PICTURE.save(path)
         (row,) = protocol.score(unit, tmp_path)
         assert row["correct"] in (True, False)
-    assert [weight["name"] for weight in protocol.metric_models()][0] == "detector"
+    assert protocol.metric_models()[0]["name"] == "detector"
 
 
 @pytest.mark.parametrize("trunk", ["alex", "squeeze"])
