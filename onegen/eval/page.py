@@ -79,8 +79,8 @@ def write_page(page: Page) -> str:
         f"<title>Evaluation</title><style>{_STYLE}</style>",
         "<h1>Evaluation</h1>",
         "<p>The paper's tables come first, with our rows shaded; a figure stands there only where the metric is the "
-        "paper's own. Substitutes and further metrics have tables of their own below. What each figure rests on is at "
-        "the end.</p>",
+        "paper's own and the data are all of the benchmark's. Substitutes and further metrics have tables of their "
+        "own. What each figure rests on is at the end.</p>",
         "<h2>The paper's tables</h2>",
         *map(_table, paper),
         "<h2>Substitutes and further metrics</h2>" if own else "",

@@ -75,18 +75,24 @@ def _shown(table: Table, reads: Sequence[Read]) -> ShownTable:
 
 
 def _own_tables(reads: Sequence[Read]) -> Iterator[ShownTable]:
-    """Yield a table a protocol of what is not in the paper: substitutes, and further metrics of the benchmarks."""
+    """Yield a table a protocol of what is not in the paper: substitutes, and further metrics; a column each of ours."""
     for label in dict.fromkeys(read.result.label for read in reads):
         of_label = [read.result for read in reads if read.result.label == label]
-        names = list(dict.fromkeys(m.name for result in of_label for m in result.metrics if not _is_papers(result, m)))
-        rows = [_own_row(result, names) for result in of_label]
-        if any(value is not None for row in rows for value in row.values):
-            yield ShownTable(f"{label}: not in the paper's tables", tuple(names), rows, "", is_paper=False)
+        own = {m.name: m for result in of_label for m in result.metrics if not _is_papers(result, m)}
+        rows = [Row(name, tuple(_value(r, name) for r in of_label), note=metric.note) for name, metric in own.items()]
+        rows = [row for row in rows if any(value is not None for value in row.values)]
+        caveats = (f"{result.name}: {'; '.join(_caveats(result))}." for result in of_label if _caveats(result))
+        if rows:
+            names = tuple(result.name for result in of_label)
+            yield ShownTable(f"{label}: not in the paper's tables", names, rows, " ".join(caveats), is_paper=False)
 
 
-def _own_row(result: Result, names: Sequence[str]) -> Row:
-    values = {metric.name: metric.value * metric.scale for metric in result.metrics if metric.value is not None}
-    return Row(result.name, tuple(map(values.get, names)), is_ours=True, note="; ".join(_caveats(result)))
+def _value(result: Result, name: str) -> float | None:
+    """Return a metric of a result in the unit of its table."""
+    for metric in result.metrics:
+        if metric.name == name and metric.value is not None:
+            return metric.value * metric.scale
+    return None
 
 
 def _is_papers(result: Result, metric: Any) -> bool:

@@ -16,6 +16,7 @@ from onegen.eval.crew import Crew, Part, parse_part
 from onegen.eval.nvs import NovelViews
 from onegen.eval.records import ITEMS, PIECES, RESULT, read_result
 from onegen.eval.score import Incomplete, fold, read_rows, score
+from tests.eval.dying import Dying
 
 
 @pytest.fixture
@@ -122,6 +123,15 @@ def test_permuting_items_changes_no_mean(protocol, folder, tmp_path):
 def test_workers_of_the_builds_executor_score_alike(protocol, folder, tmp_path):
     here = score(protocol, folder, tmp_path / "here", "x")
     assert score(protocol, folder, tmp_path / "there", "x", Crew(workers=1)) == here
+
+
+@pytest.mark.slow
+def test_a_unit_that_ends_its_worker_costs_no_other(objects, true_cameras, tmp_path):
+    protocol = Dying(data=objects)
+    with pytest.raises(ConfigError, match=r"1 of 7 could not be scored: cube: crash"):
+        score(protocol, true_cameras, tmp_path, "x", Crew(workers=1))
+    result = score(protocol, true_cameras, tmp_path, "x", is_partial=True)
+    assert (result.items, result.left_out) == (6, 1)
 
 
 def test_a_scorer_never_looks_at_the_model(objects, true_views, tmp_path):

@@ -79,7 +79,7 @@ def crop(pixels: np.ndarray, thing: Thing) -> Image.Image:
     shown = pixels
     if thing.mask is not None:
         shown = np.where(thing.mask[:, :, np.newaxis], pixels, np.uint8(_GROUND))
-    x0, y0, x1, y1 = (int(value) for value in thing.box)
+    x0, y0, x1, y1 = (round(value) for value in thing.box)
     return Image.fromarray(np.ascontiguousarray(shown)).crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
 
 
