@@ -75,6 +75,7 @@ def test_mask2former_gives_boxes_of_masks_under_the_benchmarks_names(tmp_path):
         assert 0 < thing.score <= 1
 
 
+@pytest.mark.slow
 def test_geneval_runs_on_its_own_detector_and_clip(tmp_path, clip):
     mask2former(tmp_path / "detector")
     options = {"detector": "mask2former", "detector_model": str(tmp_path / "detector"), "colours": "clip"}
@@ -90,7 +91,7 @@ def test_geneval_runs_on_its_own_detector_and_clip(tmp_path, clip):
     assert protocol.metric_models()[0]["name"] == "detector"
 
 
-@pytest.mark.parametrize("trunk", ["alex", "squeeze"])
+@pytest.mark.parametrize("trunk", [pytest.param("alex", marks=pytest.mark.slow), "squeeze"])
 def test_lpips_takes_torchvisions_trunk(trunk, tmp_path):
     pytest.importorskip("lpips")
     path = tmp_path / FILES[trunk]
