@@ -3,6 +3,7 @@
 A protocol is imported when it is asked for, torch when a picture is drawn.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,8 +217,11 @@ def _crew(work: _Work) -> Any:
 
 
 def _progress(what: str) -> Callable[[int, int], None]:
+    is_live = sys.stderr.isatty()
+
     def say(done: int, of: int) -> None:
-        typer.echo(f"\r{what} {done} of {of} pieces", nl=done == of, err=True)
+        if is_live or done == of:
+            typer.echo(f"{chr(13) if is_live else ''}{what} {done} of {of} pieces", nl=done == of, err=True)
 
     return say
 
