@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from onegen import __version__
 from onegen.cli import audit, build, data, handing, models
+from onegen.cli import eval as evaluation
 from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
@@ -23,6 +24,7 @@ from onegen.cli.sample import sample
 from onegen.cli.train import train
 from onegen.cli.tune import tune
 from onegen.errors import ConfigError, LeaseHeld, Stopped, Unavailable
+from onegen.eval.table import PROTOCOLS
 
 EXTRAS = {
     **dict.fromkeys(
@@ -32,6 +34,7 @@ EXTRAS = {
     **dict.fromkeys(("ai_edge_litert", "dlib", "h5py", "onnx"), "annotators"),
     "ray": "ray",
     "webdataset": "demo",
+    "skimage": "eval",
 }
 """Packages that an extra brings, by the extra."""
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -147,6 +150,15 @@ models_app = typer.Typer(
 models_app.callback()(guarded(models.models))
 models_app.command(cls=Verb)(guarded(models.fetch))
 app.add_typer(models_app, name="models")
+
+eval_app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The paper's tables, from any model's pictures.")
+for _name in PROTOCOLS:
+    _protocol = typer.Typer(cls=Verbs, invoke_without_command=True)
+    _protocol.callback()(guarded(evaluation.run_verb(_name)))
+    _protocol.command(name="score", cls=Verb)(guarded(evaluation.score_verb(_name)))
+    eval_app.add_typer(_protocol, name=_name)
+eval_app.command(cls=Verb)(guarded(evaluation.report))
+app.add_typer(eval_app, name="eval")
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Numbers out of arrays: pure functions, no model, no file."""

@@ -1,0 +1,63 @@
+"""How near two conditions of one kind are: edges, maps, boxes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from onegen.pixels.boxes import box_of, iou
+
+_NEAR = np.ones((3, 3), np.uint8)
+_OVERLAP = 0.5
+_FACTOR = 8
+
+
+def edge_f1(edges: np.ndarray, wanted: np.ndarray) -> float | None:
+    """Return F1 of edges (H,W) bool, where one within a pixel of the other counts; None where neither has any."""
+    if not edges.any() and not wanted.any():
+        return None
+    precision = _share(edges, cv2.dilate(wanted.astype(np.uint8), _NEAR) > 0)
+    recall = _share(wanted, cv2.dilate(edges.astype(np.uint8), _NEAR) > 0)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _share(pixels: np.ndarray, among: np.ndarray) -> float:
+    return float(among[pixels].mean()) if pixels.any() else 0.0
+
+
+def mean_difference(map_: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the mean absolute difference of two maps."""
+    return float(np.abs(map_.astype(np.float64) - wanted).mean())
+
+
+def spearman(map_: np.ndarray, wanted: np.ndarray) -> float | None:
+    """Return the rank correlation of two maps (H,W); ties have their mean rank; None where one is constant."""
+    ranks, wanted_ranks = _ranks(map_.ravel()), _ranks(wanted.ravel())
+    if np.ptp(ranks) == 0 or np.ptp(wanted_ranks) == 0:
+        return None
+    return float(np.corrcoef(ranks, wanted_ranks)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: np.ndarray = (ends - (counts - 1) / 2.0)[inverse]
+    return ranks
+
+
+def box_recall(objects: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the share of wanted boxes that an object of their label overlaps by half or more; None of none."""
+    if not wanted:
+        return None
+    right = 0
+    for thing in wanted:
+        boxes = np.array([box_of(o) for o in objects if o["label"] == thing["label"]]).reshape(-1, 4)
+        right += bool((iou(np.array([box_of(thing)]), boxes) >= _OVERLAP).any())
+    return right / len(wanted)
+
+
+def reduced(pixels: np.ndarray) -> np.ndarray:
+    """Return a picture (H,W,3) an eighth of its size a side, each pixel the mean of those below."""
+    height, width = (max(1, side // _FACTOR) for side in pixels.shape[:2])
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
