@@ -105,7 +105,8 @@ def _set_rows(image: _Read, reads: Mapping[str, _Read | None], lost: Mapping[int
         rows.append(
             [_placed(tiles[0], index - start, (f"{index}", *_said(image[0], index, lost))) for index, tiles in group]
         )
-        labels = dict.fromkeys(tile.label for _, tiles in group for tile in tiles[1:] if tile.picture is not None)
+        drawn = [tile for _, tiles in group for tile in tiles[1:] if tile.picture is not None]
+        labels = dict.fromkeys(tile.label for tile in drawn if tile.lines != _DRAWN_NOTE)
         for label in labels:
             of_label = [(i, tile) for i, tiles in group for tile in tiles if tile.label == label]
             rows.append([_placed(tile, index - start, (label,)) for index, tile in of_label])

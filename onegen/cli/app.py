@@ -19,6 +19,7 @@ from onegen.cli import build, data, models
 from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
+from onegen.cli.group import group
 from onegen.cli.sample import sample
 from onegen.errors import ConfigError, LeaseHeld, Stopped, Unavailable
 
@@ -26,7 +27,7 @@ EXTRAS = {
     **dict.fromkeys(
         ("torch", "diffusers", "transformers", "safetensors", "tokenizers", "accelerate", "matplotlib"), "torch"
     ),
-    **dict.fromkeys(("ai_edge_litert", "dlib", "h5py", "onnx"), "annotators"),
+    **dict.fromkeys(("ai_edge_litert", "dlib", "h5py", "onnx", "scipy"), "annotators"),
     "ray": "ray",
     "webdataset": "demo",
 }
@@ -128,6 +129,7 @@ for _verb in (
     data.show,
     sample,
     constraints,
+    group,
 ):
     app.command(cls=Verb)(guarded(_verb))
 

@@ -163,9 +163,8 @@ def _index_fields(column: str, fields: Mapping[str, pa.DataType]) -> dict[str, S
 def _stored(column: str, provides: Provides) -> dict[str, pa.DataType]:
     """Return all fields a column may have, over all kinds of samples."""
     of_kinds = [stored_fields(column, provides.fields, kind) for kind in ("pair", "identity", "scene")]
-    fields = {name: type_ for of_kind in of_kinds for name, type_ in of_kind.items()}
     # Where the kinds differ, a scene's say the most of each further image.
-    return fields
+    return {name: type_ for of_kind in of_kinds for name, type_ in of_kind.items()}
 
 
 def _key(columns: Mapping[str, Provides]) -> Schema:
