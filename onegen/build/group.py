@@ -84,7 +84,8 @@ def group(
             f"annotator faces to its recipe and build again, or name the column with --column."
         )
     left_out: Counter[str] = Counter()
-    faces, makers = [], set()
+    faces: list[_Face] = []
+    makers: set[str] = set()
     for shard in dataset.shards(column):
         makers.add(dataset.require_manifest(column, shard).producer.name)
         faces += _faces(dataset, column, shard, min_face, left_out)

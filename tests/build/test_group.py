@@ -98,7 +98,7 @@ def fill(store, vectors) -> None:
 
 @pytest.mark.parametrize(
     ("column", "message"),
-    [("depth", "must have the column 'depth'.*Add the annotator faces"), ("image", "--distance must be given")],
+    [("depth", "must have the column 'depth'.*Add the annotator faces"), ("image", "must hold faces, got item, uri")],
 )
 def test_what_cannot_be_grouped_is_refused(tmp_path, column, message):
     with memory_store("faces") as store:
