@@ -221,7 +221,7 @@ class Captures:
         if self.caption_key is not None and self.caption_key not in texts:
             return {}
         chosen = texts.get(self.caption_key) if self.caption_key else next(iter(texts.values()), None)
-        return {"caption": chosen.strip()} if chosen and chosen.strip() else {}
+        return {"caption": chosen} if chosen and chosen.strip() else {}
 
 
 def _document(file: PlannedFile, data: bytes) -> Mapping[str, Any]:
