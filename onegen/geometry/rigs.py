@@ -45,7 +45,11 @@ class Rig:
     def __post_init__(self) -> None:
         if self.views < 1:
             raise ConfigError(f"views of a rig must be at least 1, got {self.views}.")
-        for name, (low, high) in (("azimuth", self.azimuth), ("elevation", self.elevation), ("distance", self.distance)):
+        for name, (low, high) in (
+            ("azimuth", self.azimuth),
+            ("elevation", self.elevation),
+            ("distance", self.distance),
+        ):
             if not (math.isfinite(low) and math.isfinite(high)) or (low > high and self.layout != "path"):
                 raise ConfigError(f"{name} of a rig must be a range from low to high, got {low} to {high}.")
         if not all(-90 <= angle <= 90 for angle in self.elevation):
@@ -135,7 +139,9 @@ def _hammersley(rig: Rig, rng: np.random.Generator) -> Places:
 
 
 def _path(rig: Rig, rng: np.random.Generator) -> Places:
-    azimuth, elevation, distance = (np.linspace(*ends, rig.views) for ends in (rig.azimuth, rig.elevation, rig.distance))
+    azimuth, elevation, distance = (
+        np.linspace(*ends, rig.views) for ends in (rig.azimuth, rig.elevation, rig.distance)
+    )
     return azimuth, elevation, distance
 
 

@@ -70,7 +70,9 @@ def _document(data: bytes) -> Mapping[str, Any]:
 def _look(document: Mapping[str, Any], max_elements: int) -> Header:
     required = set(document.get("extensionsRequired", ()))
     if required - DRAWN:
-        raise SampleError("unsupported_feature", f"file requires {', '.join(sorted(required - DRAWN))}, not drawn here.")
+        raise SampleError(
+            "unsupported_feature", f"file requires {', '.join(sorted(required - DRAWN))}, not drawn here."
+        )
     for accessor in document.get("accessors", ()):
         if "sparse" in accessor:
             raise SampleError("unsupported_feature", "accessors must be dense, got a sparse one.")
@@ -160,5 +162,7 @@ def _num_textures(document: Mapping[str, Any]) -> int:
         if primitive.get("mode", _TRIANGLES) in (_TRIANGLES, _STRIP) and "material" in primitive
     }
     # specular-glossiness is converted, which leaves other maps than the file names
-    plain = [materials[n] for n in used if "KHR_materials_pbrSpecularGlossiness" not in materials[n].get("extensions", ())]
+    plain = [
+        materials[n] for n in used if "KHR_materials_pbrSpecularGlossiness" not in materials[n].get("extensions", ())
+    ]
     return sum(len(_texture_infos(material).keys() - _NOT_DRAWN) for material in plain)

@@ -28,7 +28,7 @@ class Lighting:
 
 
 LIGHTING: Mapping[str, Lighting] = {
-    "studio": Lighting(0.6, (Sun((0.6, -0.5, 0.9), 0.35), Sun((-0.7, 0.4, 0.4), 0.15), Sun((0.0, 0.8, -0.5), 0.08))),
+    "studio": Lighting(0.45, (Sun((0.6, -0.5, 0.9), 0.55), Sun((-0.7, 0.4, 0.4), 0.15), Sun((0.0, 0.8, -0.5), 0.08))),
     "even": Lighting(1.0),
 }
 """Presets: `studio` models the form (key, fill, and a weak one from below behind), `even` shows colours as they are."""

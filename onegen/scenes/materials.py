@@ -69,9 +69,10 @@ def _pbr(material: Any, maps: Maps) -> Material:
 
 
 def _simple(material: Any, maps: Maps) -> Material:
-    """Return an MTL's material: matte, its map alone where it has one. Files often darken a map by Kd; Blender does not.
+    """Return an MTL's material: matte, its map alone where it has one.
 
-    Kd is taken as linear, also as Blender does. A map with holes cuts them out.
+    Files often darken a map by Kd, and Blender does not follow them. Kd is taken as linear, also as Blender does. A map
+    with holes cuts them out.
     """
     picture = maps.array(getattr(material, "image", None))
     if picture is not None:

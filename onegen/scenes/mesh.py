@@ -37,7 +37,7 @@ class Mesh:
 
     `normals` (V,3) are zero where a face is flat. `uv` (V,2) has its origin at a map's upper left. `colours` (V,4) are
     linear, ones where a file has none. `face_material` (F,) indexes `materials`. `flags` say what a person should know
-    of the object (`untextured`, `animated`, `huge`); `ignored` are the file's extensions that no renderer of ours draws.
+    of the object (`untextured`, `animated`, `huge`); `ignored` are the file's features that embree does not draw.
     """
 
     positions: np.ndarray

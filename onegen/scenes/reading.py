@@ -158,7 +158,8 @@ def _piece(geometry: Any, matrix: np.ndarray, srgb_colours: bool) -> tuple[np.nd
 
 def _transform(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     x, y, z = vectors.astype(np.float64).T
-    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix], axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):  # `check` tells of numbers that are not finite
+        return np.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix], axis=1)
 
 
 def _colours(visual: Any, count: int, srgb: bool) -> np.ndarray:

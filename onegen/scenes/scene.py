@@ -1,8 +1,8 @@
 """The one form every renderer takes, a normalised mesh and its file, and what each gives back: views.
 
-    scene = read_scene(Path("chair.glb"))
-    for view in make_renderer("embree").render(scene, make_rig("ring").cameras(seed=0), RenderOptions()):
-        view.colour, view.depth, view.mask, view.record
+scene = read_scene(Path("chair.glb"))
+for view in make_renderer("embree").render(scene, make_rig("ring").cameras(seed=0), RenderOptions()):
+    view.colour, view.depth, view.mask, view.record
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,9 +79,7 @@ class Renderer(Protocol):
 BACKENDS = ("embree", "blender")
 
 
-def read_scene(
-    path: Path, up: UpAxis | None = None, fit: Fit = "sphere", max_faces: int = MAX_FACES
-) -> Scene:
+def read_scene(path: Path, up: UpAxis | None = None, fit: Fit = "sphere", max_faces: int = MAX_FACES) -> Scene:
     """Return the object in a file, normalised; `up` is the axis that is up in an OBJ or PLY, y if not said.
 
     Raises SampleError as `load_mesh` does.

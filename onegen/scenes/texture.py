@@ -54,9 +54,7 @@ def bilinear(texels: np.ndarray, uv: np.ndarray) -> np.ndarray:
     flat = texels.reshape(-1, 4)
     columns = left % width, (left + 1) % width
     rows = (top % height) * width, ((top + 1) % height) * width
-    upper, lower = (
-        flat[row + columns[0]] * (1 - right_share) + flat[row + columns[1]] * right_share for row in rows
-    )
+    upper, lower = (flat[row + columns[0]] * (1 - right_share) + flat[row + columns[1]] * right_share for row in rows)
     return upper * (1 - lower_share) + lower * lower_share
 
 

@@ -39,7 +39,9 @@ def test_the_default_lens_and_the_one_of_zero123():
 
 def test_a_ring_is_even_and_a_path_walks_from_end_to_end():
     ring = make_rig("ring", {"views": 4, "elevation": 0}).cameras()
-    np.testing.assert_allclose([c.center for c in ring], np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]]) * 1.7, atol=1e-12)
+    np.testing.assert_allclose(
+        [c.center for c in ring], np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]]) * 1.7, atol=1e-12
+    )
     path = make_rig("path", {"views": 3, "azimuth": (40, -40), "elevation": (0, 20)}).cameras()
     for camera, (azimuth, elevation) in zip(path, [(40, 0), (0, 10), (-40, 20)], strict=True):
         np.testing.assert_allclose(camera.camera_to_world, orbit(azimuth, elevation, 1.7).camera_to_world, atol=1e-12)
@@ -71,7 +73,9 @@ def test_gobjaverse_has_two_rings_and_the_poles():
 def test_straight_above_y_is_up():
     camera = look_at_origin(0, 90, 2.0)
     np.testing.assert_allclose(camera.camera_to_world[:3, 1], [0, -1, 0], atol=1e-12)
-    np.testing.assert_allclose(look_at_origin(30, 20, 1.5).camera_to_world, orbit(30, 20, 1.5).camera_to_world, atol=1e-12)
+    np.testing.assert_allclose(
+        look_at_origin(30, 20, 1.5).camera_to_world, orbit(30, 20, 1.5).camera_to_world, atol=1e-12
+    )
 
 
 def test_the_printed_rays_of_the_paper_come_out_of_a_rig():
