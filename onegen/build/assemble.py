@@ -153,7 +153,8 @@ def _set_job(job: ColumnJob, recipe: Recipe) -> ColumnJob:
 def _brought(recipe: Recipe, source: Source) -> dict[str, ColumnJob]:
     """Return how the columns of the source are made: those it provides, then those the recipe brings along."""
     jobs = {name: source_job(source, name, provides, recipe.kind) for name, provides in source.provides.items()}
-    jobs |= {column: brought_job(source, entry, recipe.kind) for column, entry in bring_of(source).items()}
+    for column, entry in bring_of(source).items():
+        jobs[column] = _set_job(brought_job(source, entry, recipe.kind), recipe)
     if isinstance(source, Brings):
         source.check_brought()
     return jobs

@@ -162,7 +162,7 @@ class SourceColumnFeed(Feed):
 
     def __init__(self, dataset: Dataset, shard: int, source: Source) -> None:
         super().__init__(dataset, shard)
-        self._source = source
+        self._source, self._kind = source, source.kind
         self._plan = read_plan(dataset.store, shard)
         self._placements: dict[int, list[Placement]] = {}
 
@@ -196,15 +196,21 @@ class SourceColumnFeed(Feed):
         entry = bring_of(self._source)[column]
         try:
             values = cast(Brings, self._source).brought(planned, entry, reader.is_file)
+            if self._kind in SETS:
+                # The source speaks of all the plan has; ingest may have left some out.
+                values = tuple(values[number] for number in _stored_numbers(image, len(values)))
             is_placed = reader.on_pixels and any(value is not None for value in values)
             placements = self._placed(image, position) if is_placed else [None] * len(values)
         except SampleError as error:
             return failed(row.key, error)
         items = []
-        for index, (value, place, placement) in enumerate(zip(values, entry.places, placements, strict=True)):
+        places = entry.places * len(values) if self._kind in SETS else entry.places
+        for index, (value, place, placement) in enumerate(zip(values, places, placements, strict=True)):
             brought = Brought(value, f"{place} of {planned.item}", placement) if value is not None else None
             items.append(dataclasses.replace(_item(image, index, None), brought=brought))
-        return dataclasses.replace(row, items=tuple(items))
+        if self._kind not in SETS:
+            return dataclasses.replace(row, items=tuple(items))
+        return dataclasses.replace(row, items=tuple(items), images=range(len(items)), num_images=len(items))
 
     def _placed(self, image: Row, position: int) -> Sequence[Placement]:
         """Return how each stored image of a row came from its original, read once; raises SampleError."""
@@ -217,7 +223,7 @@ class SourceColumnFeed(Feed):
                     placements.append(Placement(size, size))
                     continue
                 originals = originals or self._source.read(self._planned(self._plan, position)).images
-                original = originals[index]
+                original = originals[_stored_numbers(image, len(originals))[index]]
                 if isinstance(original, SampleError):
                     raise original
                 if member_digest(original) != digest:
@@ -283,6 +289,12 @@ class Batch:
         """Return a row as one column's annotator wants it; an Outcome stands for a row that cannot be read."""
         row = self._rows[position].result()
         return row if isinstance(row, Outcome) else self._feed.narrow(row, job, position)
+
+
+def _stored_numbers(image: Row, count: int) -> list[int]:
+    """Return which of the `count` images that the plan has of a row are stored, in order."""
+    absent = {entry["image"] for entry in dropped(image)}
+    return [number for number in range(count) if number not in absent]
 
 
 def _lost(number: int, error: SampleError) -> Lost:
