@@ -144,6 +144,10 @@ def _row(image: _Read, reads: Mapping[str, _Read | None], index: int, role: str)
         if read and read[0].status == "ok"
     }
     drawn = pictures(pixels, annotations)
+    if "segmentation" in annotations and "entities" not in annotations:
+        # Without entities there are no colours to draw masks in.
+        (indices,) = annotations["segmentation"].parts.values()
+        drawn["masks"] = np.where(np.asarray(indices) > 0, 255, 0).astype(np.uint8)
     for column, annotation in annotations.items():
         if not drawn.keys() & {column, _DRAWN_AS.get(column, column)}:
             drawn |= {name.removesuffix(".png"): _look(part) for name, part in annotation.parts.items()}

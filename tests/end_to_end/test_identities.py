@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from onegen.audit.failures import find_failures
+from onegen.audit.rules import rule_counts
 from onegen.audit.show import show
 from onegen.audit.verify import verify
 from onegen.config.recipe import Recipe
@@ -178,6 +179,11 @@ def test_rules_judge_single_images_and_few_left_take_the_subject(tmp_path):
     assert json.loads(samples(out)["ada"]["json"])["members"] == [
         digest for n, digest in enumerate(rows(out, "image")[0].values["members"]) if n not in dark["ada"]
     ]
+    told = {one.rule: (one.images_before, one.images_after, one.sets_after) for one in rule_counts(dataset(out))}
+    ok = sum(row.status == "ok" for row in rows(out, "select"))
+    assert [*told] == ["rule:light", "few_images"]
+    assert told["few_images"][2] == ok
+    assert told["rule:light"][0] == 14
     sound(out)
 
 
@@ -196,6 +202,8 @@ def test_what_repeats_within_a_subject_is_dropped_and_what_two_share_is_nobodys(
         [(n, "filtered", "shared") for n in range(4)],
     ]
     assert statuses(out, "select") == ["ok", "ok", "filtered few_images", "filtered few_images"]
+    told = [(one.rule, one.images_before, one.images_after, one.sets_after) for one in rule_counts(dataset(out))]
+    assert told == [("duplicate", 22, 21, 4), ("near_duplicate", 21, 20, 4), ("shared", 20, 10, 2)]
     sound(out)
 
 
