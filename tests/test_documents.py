@@ -32,9 +32,10 @@ import yaml
 from onegen.annotators.shared.torch_annotator import TorchAnnotator
 from onegen.cli.app import app
 from onegen.cli.exit_codes import ExitCode
+from onegen.config.collection import Collection, Member, shipped_collections, shipped_recipes
 from onegen.config.recipe import ImageConfig, LimitsConfig, PackConfig, Recipe, SelectConfig, StageConfig
 from onegen.config.registry import available, backends, find
-from onegen.config.shipped import recipe_path, shipped
+from onegen.config.shipped import recipe_path
 from onegen.weights.fetch import fetch, models_folder
 from tests.packaged import bring_models, photo
 
@@ -268,7 +269,8 @@ def test_recipes_in_the_documents_are_recipes():
     recipes = [block for block in every_block() if block.file.endswith(".yaml")]
     assert recipes
     for block in recipes:
-        Recipe.model_validate(yaml.safe_load(block.text))
+        described = yaml.safe_load(block.text)
+        (Collection if "datasets" in described else Recipe).model_validate(described)
     for block in every_block():
         for line in block.text.splitlines() if block.language == "yaml" else ():
             if line.startswith("source:"):
@@ -409,11 +411,19 @@ def test_the_build_page_tells_of_every_option_of_a_source(name):
 
 
 def test_the_build_page_tells_of_every_recipe():
-    recipes = {path.stem for path in shipped().glob("*.yaml")}
+    recipes = set(shipped_recipes())
     assert set(table_rows(section("docs/build.md", "A recipe"))) - set(Recipe.model_fields) == recipes
 
 
-@pytest.mark.parametrize("model", [Recipe, ImageConfig, StageConfig, SelectConfig, PackConfig, LimitsConfig])
+def test_the_build_page_tells_of_every_collection():
+    assert set(table_rows(section("docs/build.md", "A collection"))) - set(Collection.model_fields) - set(
+        Member.model_fields
+    ) == set(shipped_collections())
+
+
+@pytest.mark.parametrize(
+    "model", [Recipe, ImageConfig, StageConfig, SelectConfig, PackConfig, LimitsConfig, Collection, Member]
+)
 def test_the_build_page_tells_of_every_key(model):
     page = (ROOT / "docs/build.md").read_text(encoding="utf-8")
     for key in model.model_fields:

@@ -21,6 +21,7 @@ from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
 from onegen.cli.group import group
 from onegen.cli.sample import sample
+from onegen.cli.tune import tune
 from onegen.errors import ConfigError, LeaseHeld, Stopped, Unavailable
 
 EXTRAS = {
@@ -123,6 +124,7 @@ for _verb in (
     build.build,
     build.retry,
     doctor,
+    tune,
     data.status,
     data.failures,
     data.verify,

@@ -75,6 +75,10 @@ def build(
         typer.Option(metavar="COLUMN", help="Delete a column that the recipe no longer makes. May be repeated."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Plan the first N items only; pinned with the plan.")] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of a collection, build this dataset alone. May be repeated."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the recipe with defaults, the plan and what is done; write nothing."),
@@ -83,22 +87,35 @@ def build(
     """Build a dataset from a recipe, or go on where an earlier build stopped.
 
     Run the same command again after Ctrl-C, a crash or a full disk: committed shards are not made twice. Add an
-    annotator to the recipe and run it again: only its column is computed.
+    annotator to the recipe and run it again: only its column is computed. RECIPE may be a collection, such as one_gen:
+    its datasets are built one after the other, each in a folder of OUT.
 
     \b
       onegen build pipelines/quickstart.yaml demo/dataset
       onegen build recipe.yaml out --executor ray --workers 8
       onegen build recipe.yaml out --dry-run
+      onegen build one_gen out --dataset pixelprose --dataset coyo
     """
     from onegen.build.work import Options
+    from onegen.config.collection import is_collection
     from onegen.config.recipe import load_recipe
     from onegen.config.shipped import recipe_path
 
-    loaded = load_recipe(recipe_path(recipe))
+    path = recipe_path(recipe)
     with reading(out) as opened:
         store = opened.store
     steps, again, unwanted = (tuple(names or ()) for names in (only, recompute, drop))
     options = Options(kind_of(executor, address), address, workers, steps, again, limit=limit, drop=unwanted)
+    if is_collection(path):
+        from onegen.cli.collection import build_collection, dry_run_collection
+
+        names = tuple(dataset or ())
+        if dry_run:
+            return dry_run_collection(path, store, options, names)
+        return build_collection(path, store, options, names, _run)
+    if dataset:
+        raise ConfigError(f"--dataset must be told of a collection, got {path}, which is one recipe. Leave it out.")
+    loaded = load_recipe(path)
     if dry_run:
         from onegen.build.dry_run import describe
 

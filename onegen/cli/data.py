@@ -44,11 +44,19 @@ def reading(url: str) -> Iterator["Dataset"]:
 
 
 def status(dataset: DatasetArgument) -> None:
-    """Show what a dataset holds and how its build goes, also while it runs or after it died."""
+    """Show what a dataset holds and how its build goes, also while it runs or after it died.
+
+    Of a collection: each dataset's part of training, and its samples beside its target.
+    """
     from onegen.audit.status import read_status
+    from onegen.cli.collection import print_collection
     from onegen.cli.tables import print_status
+    from onegen.shards.collection import read_collection
 
     with reading(dataset) as opened:
+        if (collection := read_collection(opened.store)) is not None:
+            print_collection(collection, opened.store)
+            return
         print_status(read_status(opened), dataset)
 
 
@@ -85,10 +93,24 @@ def verify(
     --repair makes again what the rest still proves: a plan from the source, if that is as it was, and dataset.json.
     Columns and shards are made again by `onegen build`.
     """
-    from onegen.audit.verify import verify as find_defects
-
     if recipe is not None and not repair:
         raise ConfigError("--recipe must stand with --repair, got it alone. Add --repair.")
+    from onegen.cli.collection import verify_collection
+    from onegen.shards.collection import read_collection
+
+    with reading(dataset) as opened:
+        collection = read_collection(opened.store)
+    if collection is not None:
+        if recipe is not None:
+            raise ConfigError(f"--recipe must be told of one dataset, got the collection {dataset}. Name DATASET/NAME.")
+        return verify_collection(collection, opened.store, lambda url: _verify(url, full, repair, None))
+    return _verify(dataset, full, repair, recipe)
+
+
+def _verify(dataset: str, full: bool, repair: bool, recipe: str | None) -> ExitCode:
+    """Check one dataset and print what is wrong with it, repaired first where that is wanted."""
+    from onegen.audit.verify import verify as find_defects
+
     defects = 0
     with reading(dataset) as opened:
         if repair:

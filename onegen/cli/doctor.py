@@ -16,7 +16,7 @@ def doctor(
     """Say what a recipe needs and what of it this machine, or each node of a cluster, has; exit 1 where it lacks any.
 
     Looks at packages, source, weights of every annotator, steps, OUT, and room and GPUs for each step's workers, names
-    all that is missing with the way out, and changes nothing.
+    all that is missing with the way out, and changes nothing. Of a collection it asks dataset by dataset.
 
     \b
       onegen doctor pipelines/quickstart.yaml demo/dataset
@@ -25,17 +25,23 @@ def doctor(
     from onegen.build.doctor import examine
     from onegen.build.work import Options
     from onegen.cli.tables import print_check
-    from onegen.config.recipe import load_recipe
+    from onegen.config.collection import is_collection, recipes_in
     from onegen.config.shipped import recipe_path
+    from onegen.shards.collection import dataset_of
 
-    loaded = load_recipe(recipe_path(recipe))
+    path = recipe_path(recipe)
+    options = Options(kind_of(executor, address), address)
+    missing = 0
     with reading(out) as opened:
-        checks = examine(loaded, opened.store, Options(kind_of(executor, address), address))
-        # Printed as they come: a cluster may take a minute to answer.
-        missing = 0
-        for check in checks:
-            print_check(check)
-            missing += not check.is_well
+        for name, loaded in recipes_in(path).items():
+            store = opened.store
+            if is_collection(path):
+                typer.echo(f"{name}:")
+                store = dataset_of(store, name).store
+            # Printed as they come: a cluster may take a minute to answer.
+            for check in examine(loaded, store, options):
+                print_check(check)
+                missing += not check.is_well
     if missing:
         typer.echo(f"{missing} thing(s) missing")
         return ExitCode.FAILURES

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from onegen.build.select import SELECT_PROVIDES
+from onegen.config.collection import Collection
 from onegen.config.recipe import Recipe
 from onegen.config.registry import available, find
 from onegen.sample import IMAGE, PACKED, SELECT, STATUSES, Provides
@@ -85,6 +86,9 @@ def schemas() -> dict[str, Schema]:
     }
     return {
         "recipe.json": _of_record(Recipe, "recipe", "Recipe of a dataset"),
+        "collection.json": _of_record(
+            Collection, "collection", "Collection of datasets, as YAML and as collection.json"
+        ),
         "dataset.json": _of_record(Card, "dataset", "dataset.json: identity card of a dataset"),
         "manifest.json": _of_record(Manifest, "manifest", "Manifest: the commit of one shard of one column"),
         "plan.json": _plan(),

@@ -17,6 +17,7 @@ from onegen.audit.rules import RuleCount
 from onegen.audit.status import DatasetStatus
 from onegen.build.build import Summary
 from onegen.build.doctor import Check
+from onegen.build.tune import Advice, Trial
 from onegen.cli.lines import command, duration, make_console, print_line
 from onegen.config.recipe import Recipe
 from onegen.sample import PACKED, STATUSES
@@ -180,6 +181,44 @@ def print_check(check: Check) -> None:
     """Print what the doctor found of one thing."""
     state = ("ok      ", "green") if check.is_well else ("missing ", "red")
     print_line(make_console(), Text.assemble(state, (f"{check.subject}: ", "bold"), check.found))
+
+
+def print_advice(advice: Sequence[Advice]) -> None:
+    """Print what each step costs and what to give it, and the lines of a recipe that do."""
+    console = make_console()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("step", overflow="fold")
+    for name in ("batch", "cores", "rows/s", "busy", "memory", "GPU share", "workers here", "hours here", "GPU-hours"):
+        table.add_column(name, justify="right")
+    for step in advice:
+        for trial in step.trials:
+            table.add_row(*_trial_cells(step, trial), style=None if trial == step.best else "dim")
+    console.print(table)
+    print_line(console, "rows/s, busy and memory are of one worker; dim lines were tried and are not proposed")
+    gpus, cores, hours = (sum(getattr(step, name) for step in advice) for name in ("gpu_hours", "core_hours", "hours"))
+    told = f"{gpus:,.2f} GPU-hours, " if gpus else ""
+    rows = max((step.rows for step in advice), default=0)
+    print_line(console, f"for all {rows:,} items: {told}{cores:,.2f} core-hours; {hours:,.2f} hours on this machine")
+    print_line(console, "in the recipe:")
+    for step in advice:
+        if step.best.setting.batch_size:
+            share = f", num_gpus: {step.num_gpus:.3g}" if step.num_gpus else ""
+            size, threads = step.best.setting.batch_size, step.best.setting.num_cpus
+            print_line(console, f"  - {{name: {step.step}, batch_size: {size}, num_cpus: {threads:g}{share}, ...}}")
+
+
+def _trial_cells(step: Advice, trial: Trial) -> list[str]:
+    """Return the cells of a trial; what is proposed has the costs too."""
+    size, busy = trial.setting.batch_size or "", f"{trial.busy_share:.0%}" if trial.busy_share else ""
+    gpu = f" + {trial.peak_gpu / 1e9:.1f} GPU" if trial.peak_gpu else ""
+    halved = " (too much)" if trial.is_halved else ""
+    memory = f"{trial.peak_rss / 1e9:.1f}{gpu} GB{halved}"
+    cells = [step.step, f"{size}", f"{trial.setting.num_cpus:g}", f"{trial.rate:,.1f}", busy, memory]
+    if trial != step.best:
+        return [*cells, "", "", "", ""]
+    share = f"{step.num_gpus:.3g}" if step.num_gpus else ""
+    hours = f"{step.gpu_hours:,.2f}" if step.num_gpus else ""
+    return [*cells, share, f"{step.workers:,}", f"{step.hours:,.2f}", hours]
 
 
 def _counts_table(*before: str, after: Sequence[str] = ()) -> Table:

@@ -1,10 +1,11 @@
-"""What `onegen models fetch` brings: by package, annotator, repository, or all that a recipe needs."""
+"""What `onegen models fetch` brings: by package, annotator, repository, or all that a recipe or collection needs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onegen.config.recipe import Recipe, load_recipe, make_annotator
+from onegen.config.collection import recipes_in
+from onegen.config.recipe import Recipe, make_annotator
 from onegen.config.shipped import recipe_path, shipped
 from onegen.errors import MissingWeights
 from onegen.sample import Annotator
@@ -20,7 +21,8 @@ def fetch_named(names: Sequence[str], report: Report) -> None:
         fetch((), report)
     for name in names:
         if _is_recipe(name):
-            fetch_recipe(load_recipe(recipe_path(name)), report)
+            for recipe in recipes_in(recipe_path(name)).values():
+                fetch_recipe(recipe, report)
         elif "/" in name and not name.startswith("@"):
             _bring(HubModel(name), report)
         else:

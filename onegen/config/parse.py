@@ -1,6 +1,7 @@
 """Plain data to typed objects; a mistake is named with its place, and an unknown key with the nearest valid one."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -48,6 +49,23 @@ class _Loader(yaml.SafeLoader):
 def parse_yaml(text: str) -> Any:
     """Return plain data from YAML; raises ConfigError for a key given twice, yaml.YAMLError for what is no YAML."""
     return yaml.load(text, _Loader)
+
+
+def read_mapping(path: str | Path, what: str, keys: str) -> dict[str, Any]:
+    """Return the mapping in a YAML file; raises ConfigError that says `what` it is and which `keys` it has."""
+    try:
+        data = parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{what} must be a file, got {path}, which does not exist. The examples are in pipelines/."
+        ) from None
+    except ConfigError as error:
+        raise ConfigError(f"{what} {path}: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{what} {path} must be readable YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{what} {path} must be a YAML mapping with {keys}, got {type(data).__name__}.")
+    return data
 
 
 _RULES: Mapping[str, str] = {

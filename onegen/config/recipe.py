@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from onegen.config.bring import BRING
-from onegen.config.parse import Config, parse, parse_yaml
+from onegen.config.parse import Config, parse, read_mapping
 from onegen.config.registry import available, find
 from onegen.errors import ConfigError, nearest
 from onegen.sample import IMAGE, PACKED, SELECT, Annotator, Kind
@@ -239,20 +238,7 @@ class Recipe(Config):
 
 def load_recipe(path: str | Path) -> Recipe:
     """Return the recipe in a YAML file; raises ConfigError naming file, key and the nearest valid key."""
-    try:
-        data = parse_yaml(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"recipe must be a file, got {path}, which does not exist. The examples are in pipelines/."
-        ) from None
-    except ConfigError as error:
-        raise ConfigError(f"recipe {path}: {error}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"recipe {path} must be readable YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"recipe {path} must be a YAML mapping with name, source and stages, got {type(data).__name__}."
-        )
+    data = read_mapping(path, "recipe", "name, source and stages")
     return parse(Recipe, data, str(path))
 
 

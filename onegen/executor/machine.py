@@ -24,15 +24,26 @@ def count_gpus() -> int:
     return present
 
 
+def gpu_bytes() -> int:
+    """Return the memory of the smallest NVIDIA GPU in bytes; 0 where none is known."""
+    lines = _ask_nvidia("--query-gpu=memory.total", "--format=csv,noheader,nounits")
+    return min((int(line) for line in lines if line.strip().isdigit()), default=0) * 2**20
+
+
 def _count_nvidia() -> int:
+    return sum(line.startswith("GPU ") for line in _ask_nvidia("-L"))
+
+
+def _ask_nvidia(*words: str) -> list[str]:
+    """Return what NVIDIA's driver answers, by lines; none without one."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return 0
+        return []
     try:
-        listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+        told = subprocess.run([program, *words], capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+        return []
+    return told.stdout.splitlines()
 
 
 def _count_amd() -> int:

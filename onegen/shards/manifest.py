@@ -130,7 +130,7 @@ def _plain(name: str) -> str:
     return name
 
 
-def explain_record(kind: type[Record], error: ValidationError) -> str:
+def explain_record(kind: type[BaseModel], error: ValidationError) -> str:
     """Return in one line what is wrong with a record that does not validate."""
     return explain(kind, error.errors()[0])
 

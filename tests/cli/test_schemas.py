@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from referencing import Registry, Resource
 
 from onegen.cli.schemas import main, out_of_date, schemas
-from onegen.config.shipped import shipped
+from onegen.config.collection import shipped_collections, shipped_recipes
 from onegen.storage import open_store
 from onegen.storage.store import Store
 from tests.fabricated import build_here
@@ -159,10 +159,10 @@ def test_key_files_fit(store):
 
 
 def test_recipes_that_ship_fit():
-    found = sorted(shipped().glob("**/*.yaml"))
-    assert found
-    for path in found:
-        check("recipe.json", yaml.safe_load(path.read_text(encoding="utf-8")))
+    for schema, found in (("recipe.json", shipped_recipes()), ("collection.json", shipped_collections())):
+        assert found
+        for path in found.values():
+            check(schema, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from onegen.config.collection import shipped_recipes
 from onegen.config.parse import Config, parse
 from onegen.config.recipe import RESERVED, ImageConfig, Recipe, load_recipe, make_annotator, make_source
-from onegen.config.shipped import recipe_path, shipped
+from onegen.config.shipped import recipe_path
 from onegen.errors import ConfigError
 
 SMALL = {"name": "street", "source": {"folder": "photos"}}
@@ -87,7 +88,7 @@ def test_what_is_printed_can_be_built(tmp_path):
 
 def test_recipes_that_ship_are_valid():
     # Those of the paper want weights of a hub: tests/end_to_end/test_paper_recipes.py.
-    names = {path.stem for path in shipped().glob("*.yaml") if not path.stem.endswith("_paper")}
+    names = {name for name in shipped_recipes() if not name.endswith("_paper")}
     assert {"quickstart", "text_to_image", "editing", "subject_driven"} <= names
     for name in names:
         recipe = load_recipe(recipe_path(name))

@@ -10,19 +10,22 @@ import cv2
 import pytest
 import yaml
 
+from onegen.config.collection import load_collection, shipped_recipes
 from onegen.config.recipe import Recipe, load_recipe
 from onegen.config.registry import find
-from onegen.config.shipped import recipe_path, shipped
+from onegen.config.shipped import recipe_path
+from onegen.demo import rooms
 from onegen.shards.dataset import Dataset
 from onegen.storage.local import LocalStore
 from tests import hub as hubs
 from tests.checkpoints import CHECKPOINTS, checkpoint, further
 from tests.cli.test_app import invoke
+from tests.one_gen import write_pairs, write_sources
 from tests.packaged import photo
 from tests.tiny import run, write_photos
 
 pytestmark = pytest.mark.torch
-PAPER = sorted(path.stem for path in shipped().glob("*_paper.yaml"))
+PAPER = sorted(name for name in shipped_recipes() if name.endswith("_paper"))
 
 
 @pytest.fixture
@@ -61,17 +64,28 @@ def _both(folder):
     return folder
 
 
-def test_there_are_some():
-    assert PAPER == ["image_to_image_paper", "text_to_image_paper"]
+def test_each_has_an_embedded_counterpart():
+    assert {name.removesuffix("_paper") for name in PAPER} == set(shipped_recipes()) - {*PAPER, "quickstart", "solids"}
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_dry_run_shows_the_whole_plan(hub, name, tmp_path, monkeypatch):
-    (tmp_path / "demo/photos").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     write_photos(tmp_path / "demo/photos", 2)
+    write_pairs(tmp_path / "demo/photos")
+    assert rooms.main([str(tmp_path / "demo/hypersim"), "--count", "1"]) == 0
     shown = invoke("build", name, tmp_path / "out", "--dry-run")
     assert shown.exit_code == 0, shown.output
+    assert "nothing is done yet" in shown.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_of_one_gen_shows_every_dataset(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_sources(tmp_path / "data")
+    shown = invoke("build", "one_gen", tmp_path / "out", "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.count("nothing is done yet") == len(load_collection(recipe_path("one_gen")).datasets)
     assert "allenai/Molmo2-8B" in shown.stdout
     assert not (tmp_path / "out").exists()
 
@@ -104,5 +118,5 @@ def test_the_paper_s_image_to_image_builds_from_pictures_to_shards(pictures, hub
 def test_paper_recipes_differ_from_the_others_in_annotators_alone():
     for name in PAPER:
         own, other = load_recipe(recipe_path(name)), load_recipe(recipe_path(name.removesuffix("_paper")))
-        for part in ("source", "samples_per_shard", "image", "select", "kind"):
+        for part in ("source", "samples_per_shard", "image", "select", "kind", "where"):
             assert getattr(own, part) == getattr(other, part), f"{part} of {name}"

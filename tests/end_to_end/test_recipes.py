@@ -1,4 +1,4 @@
-"""Every recipe that ships runs as it stands, from what `python -m onegen.demo.photos demo/photos --pairs` leaves.
+"""Every recipe that ships runs as it stands, from what the demo leaves (see docs/build.md).
 
 PYTHONPATH=. python -m pytest tests/end_to_end/test_recipes.py -m slow
 """
@@ -10,13 +10,14 @@ import pytest
 
 from onegen.audit.show import show
 from onegen.audit.verify import verify
+from onegen.config.collection import shipped_collections, shipped_recipes
 from onegen.config.recipe import load_recipe
 from onegen.config.shipped import shipped
-from onegen.demo import photos
+from onegen.demo import photos, rooms, scenes
 from tests.packaged import bring_models
 from tests.tiny import dataset, run
 
-RECIPES = sorted(path.stem for path in shipped().glob("*.yaml"))
+RECIPES = sorted(shipped_recipes())
 RUNNABLE = [name for name in RECIPES if not name.endswith("_paper")]
 """Those of the paper want weights of a hub: test_paper_recipes.py."""
 FEW = 5
@@ -29,6 +30,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bring_models()
     root = tmp_path_factory.mktemp("home")
     assert photos.main([str(root / "demo" / "photos"), "--pairs"]) == 0
+    assert rooms.main([str(root / "demo" / "hypersim")]) == 0
+    assert scenes.main([str(root / "demo" / "solids"), "--count", "8"]) == 0
     return root
 
 
@@ -54,7 +57,7 @@ def test_those_that_ship_are_those_the_documents_list() -> None:
 
 
 def test_recipes_that_documents_name_are_there() -> None:
-    assert set(re.findall(r"`pipelines/(\w+)\.yaml`", documents())) <= set(RECIPES)
+    assert set(re.findall(r"`pipelines/(\w+)\.yaml`", documents())) <= {*RECIPES, *shipped_collections()}
 
 
 def documents() -> str:
