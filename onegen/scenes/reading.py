@@ -110,7 +110,9 @@ def _join(scene: "trimesh.Scene", srgb_colours: bool, max_faces: int) -> Mesh:
 
     from onegen.scenes.materials import Maps, convert
 
-    maps, materials, numbers = Maps(), [], {}
+    maps = Maps()
+    materials: list[Material] = []
+    numbers: dict[Any, int] = {}
     pieces: list[tuple[np.ndarray, ...]] = []
     num_vertices = num_faces = 0
     for node in sorted(scene.graph.nodes_geometry):
