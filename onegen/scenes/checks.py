@@ -1,4 +1,4 @@
-"""Whether a view or a capture is worth keeping: cropped, blank or flat; blurred, dark or burnt; walked around or not."""
+"""Whether a view or a capture is worth keeping: cropped or blank; blurred, dark or burnt; walked around or not."""
 
 import math
 from collections.abc import Sequence

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--lighting", default="studio", choices=sorted(LIGHTING))
     parser.add_argument("--backend", default="embree", choices=BACKENDS)
+    parser.add_argument("--program", default="blender", help="blender, or a python with bpy")
     parser.add_argument("--up", choices=("y", "z"), help="axis that is up in an OBJ or PLY")
     parser.add_argument("--fit", default="sphere", choices=("sphere", "cube"))
     given = parser.parse_args(arguments)
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = RenderOptions(given.size, given.size, given.samples, given.lighting)
         cameras = make_rig(given.rig, {"views": given.views}).cameras(given.seed)
         scene = read_scene(given.object, given.up, given.fit)
-        renderer = make_renderer(given.backend)
+        renderer = make_renderer(given.backend, **({"program": given.program} if given.backend == "blender" else {}))
         try:
             views = list(renderer.render(scene, cameras, options))
         finally:
