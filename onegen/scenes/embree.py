@@ -80,10 +80,10 @@ def _draw(subject: Subject, window: Window, samples: int, lighting: Lighting) ->
 def _edges(hits: Hits, window: Window) -> np.ndarray:
     """Return which pixels (n,) have a neighbour of another surface: none, another material, a step or a crease."""
     height, width = window.shape
-    owner, depth = np.full(height * width, -1, np.int32), np.full(height * width, np.inf, np.float32)
-    normal = np.zeros((height * width, 3), np.float32)
-    owner[hits.pixels], depth[hits.pixels], normal[hits.pixels] = hits.owner, hits.distance, unit(hits.geometric)
-    owner, depth, normal = (image.reshape(height, width, *image.shape[1:]) for image in (owner, depth, normal))
+    owner, depth = np.full((height, width), -1, np.int32), np.full((height, width), np.inf, np.float32)
+    normal = np.zeros((height, width, 3), np.float32)
+    owner.flat[hits.pixels], depth.flat[hits.pixels] = hits.owner, hits.distance
+    normal.reshape(-1, 3)[hits.pixels] = unit(hits.geometric)
     edges = np.zeros((height, width), bool)
     for before, after in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         nearer = np.minimum(depth[before], depth[after])

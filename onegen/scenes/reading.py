@@ -110,7 +110,9 @@ def _join(scene: "trimesh.Scene", srgb_colours: bool, max_faces: int) -> Mesh:
 
     from onegen.scenes.materials import Maps, convert
 
-    maps, materials, numbers = Maps(), [], {}
+    maps = Maps()
+    materials: list[Material] = []
+    numbers: dict[Any, int] = {}
     pieces: list[tuple[np.ndarray, ...]] = []
     num_vertices = num_faces = 0
     for node in sorted(scene.graph.nodes_geometry):
@@ -147,7 +149,9 @@ def _piece(geometry: Any, matrix: np.ndarray, srgb_colours: bool) -> tuple[np.nd
         given = np.asarray(geometry.vertex_normals)
         cofactors = np.stack([np.cross(matrix[1, :3], matrix[2, :3]), np.cross(matrix[2, :3], matrix[0, :3])])
         turned = _transform(given, np.vstack([cofactors, np.cross(matrix[0, :3], matrix[1, :3])]))
-        normals = np.nan_to_num(turned, posinf=0.0, neginf=0.0).astype(np.float32)
+        length = np.sqrt((turned * turned).sum(axis=1, keepdims=True))  # a node's scale is in it too
+        with np.errstate(invalid="ignore", divide="ignore"):
+            normals = np.nan_to_num(turned / length, posinf=0.0, neginf=0.0).astype(np.float32)
     uv = np.zeros((count, 2), np.float32)
     given_uv = getattr(geometry.visual, "uv", None)
     if given_uv is not None and np.shape(given_uv) == (count, 2):

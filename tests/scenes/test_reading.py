@@ -330,6 +330,18 @@ def test_a_file_without_normals_is_flat_and_one_with_them_smooth():
     np.testing.assert_allclose(smooth.normals, smooth.positions, atol=0.02)
 
 
+def test_normals_keep_their_length_and_turn_with_their_node():
+    squeeze = np.diag([0.01, 0.01, -0.02, 1.0])
+    scene = trimesh.Scene()
+    scene.add_geometry(objects.sphere(2), transform=squeeze)
+    mesh = load_mesh(scene.export(file_type="glb", include_normals=True), ".glb")
+    np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1, atol=1e-4)
+    # of an ellipsoid: along the gradient of its equation, outwards on both ends of the mirrored axis
+    gradient = mesh.positions / np.float32([1e-4, 1e-4, 4e-4])
+    gradient /= np.linalg.norm(gradient, axis=1, keepdims=True)
+    assert (np.abs((gradient * mesh.normals).sum(axis=1)) > 0.99).all()
+
+
 def test_many_textures_are_decoded_once_each():
     texture = objects.checker()
     one, other = objects.quad(texture), objects.quad(texture)
