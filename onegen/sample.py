@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from onegen.errors import SampleError
+
 Kind = Literal["image", "pair", "identity", "scene"]
 Status = Literal["ok", "skipped", "filtered", "failed"]
 STATUSES: tuple[Status, ...] = ("ok", "skipped", "filtered", "failed")
@@ -43,24 +45,31 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One image as a source read it: its original bytes, what stands beside it, and the panel of the file it is."""
+    """One image as a source read it: its original bytes, what stands beside it, and the panel of the file it is.
+
+    `uri` names the file of an image of a set; `camera` says where a view of a scene was seen from, as
+    `onegen.geometry.cameras.to_record` has it.
+    """
 
     data: bytes
     caption: str | None = None
     licence: str | None = None
     attribution: str | None = None
     panel: Panel | None = None
+    uri: str | None = None
+    camera: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceItem:
-    """What a source read for one plan item: its images in order, and what a pair of them is about.
+    """What a source read for one plan item: its images in order, and what they are about.
 
-    An edit has the `instruction` that leads from source to target; a subject pair the name of the `subject` that both
-    show. The target comes first.
+    An edit has the `instruction` that leads from source to target; a subject pair and an identity the name of the
+    `subject` that all show. The target comes first. Of a set (an identity, a scene) a SampleError stands for an image
+    that cannot be read, so that the others are kept.
     """
 
-    images: tuple[SourceImage, ...]
+    images: "tuple[SourceImage | SampleError, ...]"
     instruction: str | None = None
     subject: str | None = None
 

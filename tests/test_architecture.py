@@ -18,7 +18,7 @@ FLOORS = [
     {"__main__", "cli"},
     {"build", "trainer", "eval"},
     {"annotators", "sources", "executor", "sampler", "loader", "audit"},
-    {"model", "shards", "demo"},
+    {"model", "shards", "demo", "scenes"},
     {"weights", "config", "tasks", "pixels", "storage", "geometry", "flow"},
     {"sample", "errors"},
 ]

@@ -18,6 +18,7 @@ from onegen.shards.dataset import CARD, Dataset, manifest_name
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest
 from onegen.shards.plan import plan_name, read_plan
+from onegen.shards.views import SETS
 
 EXAMPLES = 3
 """Failures that a summary tells, so that a reader need not ask what happened."""
@@ -25,7 +26,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed row: its item and key, the column that failed, the reason code, the message and number of attempts.
+    """A failed row, or an image that a set goes on without: item and key, column, reason, message, number of attempts.
 
     `key` is None where the bytes were never read, `message` is empty where none was kept.
     """
@@ -55,6 +56,7 @@ def find_failures(dataset: Dataset, stage: str | None = None, reason: str = "*")
             matching = [row for row in failed_rows(dataset, manifest) if fnmatch.fnmatchcase(row.reason or "", reason)]
             if matching:
                 yield from _failures(dataset, manifest, matching)
+            yield from (one for one in _of_images(dataset, manifest) if fnmatch.fnmatchcase(one.reason, reason))
 
 
 def first_failures(dataset: Dataset) -> tuple[Failure, ...]:
@@ -88,6 +90,19 @@ def _failures(dataset: Dataset, manifest: Manifest, rows: Sequence[Row]) -> Iter
             record.message if record else "",
             record.attempts if record else 1,
         )
+
+
+def _of_images(dataset: Dataset, manifest: Manifest) -> Iterator[Failure]:
+    """Yield the images that failed of sets that went on without them."""
+    if manifest.kind not in SETS or not manifest.run.failures:
+        return
+    with readable(f"the index of {manifest_name(manifest.column, manifest.shard)}"):
+        rows = dataset.rows(manifest)
+    for record in manifest.run.failures:
+        row = rows[record.position]
+        if row.status != "failed":
+            place = (manifest.column, manifest.shard, record.position)
+            yield Failure(record.item, row.key, *place, record.reason, record.message, record.attempts)
 
 
 def _columns_of(stage: str, columns: Sequence[str], recipe: Mapping[str, Any]) -> list[str]:

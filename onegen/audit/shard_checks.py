@@ -24,6 +24,7 @@ from onegen.shards.index import digest as digest_of
 from onegen.shards.key import SEED_RULE, sample_key
 from onegen.shards.manifest import FileRecord, Manifest, fingerprint, inputs_digest
 from onegen.shards.tar import Member
+from onegen.shards.views import OTHERS, failed_reasons
 
 Problem = tuple[str, str]
 """The path of a file, and what is wrong with it."""
@@ -169,13 +170,17 @@ def _image_problems(manifest: Manifest, rows: Sequence[Row], shard: Shard) -> It
             yield f"items must be those of the plan, got {row.values['item']} at position {row.position}, not {item}"
             break
     for row in rows:
-        if row.key is not None and row.key != _key_of(row, manifest.kind):
+        # A scene that is not stored has a key and no cameras.
+        is_known = row.key is not None and (manifest.kind != "scene" or row.status == "ok")
+        if is_known and row.key != _key_of(row, manifest.kind):
             yield f"keys must follow from members and words, got {row.key} at position {row.position}"
 
 
 def _key_of(row: Row, kind: Kind) -> str:
     values = row.values
-    return sample_key(kind, values["members"] or [""], values.get("instruction"), values.get("subject"))
+    own = [values.get("camera"), *((other or {}).get("camera") for other in values.get(OTHERS) or ())]
+    cameras = [camera for camera in own if camera is not None]
+    return sample_key(kind, values["members"] or [""], values.get("instruction"), values.get("subject"), cameras)
 
 
 def _label_problems(dataset: Dataset, manifest: Manifest) -> Iterator[str]:
@@ -198,8 +203,10 @@ def _label_problems(dataset: Dataset, manifest: Manifest) -> Iterator[str]:
 def _failure_problems(manifest: Manifest, rows: Sequence[Row], shard: Shard) -> Iterator[str]:
     """Yield messages of failures that are not those of the rows."""
     failed = {row.position: row.reason for row in rows if row.status == "failed"}
+    of_images = {row.position: failed_reasons(row) for row in rows if row.status != "failed"}
     for failure in manifest.run.failures:
-        if failed.get(failure.position) != failure.reason:
+        is_of_image = failure.reason in of_images.get(failure.position, ())
+        if failed.get(failure.position) != failure.reason and not is_of_image:
             yield (
                 f"failures must be those of the rows, got {failure.reason!r} at position {failure.position}, "
                 f"not {failed.get(failure.position)!r}"

@@ -17,14 +17,16 @@ from onegen.sample import IMAGE, SELECT, Annotation, Kind
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset, manifest_name
 from onegen.shards.index import Row
-from onegen.shards.views import split_name, values_of
+from onegen.shards.views import SETS, dropped, split_name, values_of
 from onegen.tasks.conditions import pictures
 
 FIRST = 12
+SIDE_BY_SIDE = 8
+"""Images of a set that stand in one row."""
 CAPTION_WORDS = 40
 _DRAWN_AS = {"segmentation": "masks", "entities": "boxes"}
 ROLES: Mapping[Kind, tuple[str, ...]] = {"image": ("",), "pair": ("target", "source")}
-"""What the images of a sample are to it."""
+"""What the images of a sample are to it, where it always has as many."""
 _DRAWN_NOTE = ("drawn, not stored",)
 _Read = tuple[Row, dict[str, bytes]]  # a row of a column and its parts
 
@@ -84,7 +86,46 @@ def _tiles(dataset: Dataset, columns: Sequence[str], shard: int, position: int) 
     image = _read(dataset, IMAGE, shard, position)
     assert image is not None
     reads = {column: _read(dataset, column, shard, position) for column in columns}
-    return [_row(image, reads, index, role) for index, role in enumerate(ROLES[dataset.require_card().kind])]
+    kind = dataset.require_card().kind
+    if kind in SETS:
+        lost = _read(dataset, SELECT, shard, position) if SELECT in dataset.columns() else None
+        return _set_rows(image, reads, {e["image"]: e["reason"] for e in dropped(lost[0])} if lost else {})
+    return [_row(image, reads, index, role) for index, role in enumerate(ROLES[kind])]
+
+
+def _set_rows(image: _Read, reads: Mapping[str, _Read | None], lost: Mapping[int, str]) -> list[list[Tile]]:
+    """Return the images of a set side by side, so many a row, and below each what can be drawn of it.
+
+    `lost` says why `select` left images out. Values and captions stand below the first of each row of images.
+    """
+    per_image = [_row(image, reads, index, "") for index in range(len(image[0].parts))]
+    rows: list[list[Tile]] = []
+    for start in range(0, len(per_image), SIDE_BY_SIDE):
+        group = list(enumerate(per_image))[start : start + SIDE_BY_SIDE]
+        rows.append(
+            [_placed(tiles[0], index - start, (f"{index}", *_said(image[0], index, lost))) for index, tiles in group]
+        )
+        drawn = [tile for _, tiles in group for tile in tiles[1:] if tile.picture is not None]
+        labels = dict.fromkeys(tile.label for tile in drawn if tile.lines != _DRAWN_NOTE)
+        for label in labels:
+            of_label = [(i, tile) for i, tiles in group for tile in tiles if tile.label == label]
+            rows.append([_placed(tile, index - start, (label,)) for index, tile in of_label])
+        for label in ("caption", "values"):
+            of_label = [(i, tile) for i, tiles in group for tile in tiles if tile.label == label]
+            if any(tile.lines != ("none",) for _, tile in of_label):
+                rows.append([_placed(tile, index - start, tile.lines) for index, tile in of_label])
+    return rows
+
+
+def _placed(tile: Tile, place: int, lines: tuple[str, ...]) -> Tile:
+    return Tile(tile.picture, f"image {place + 1}" if place else "image", lines)
+
+
+def _said(row: Row, index: int, lost: Mapping[int, str]) -> tuple[str, ...]:
+    """Return what stands below an image of a set: its file, the subject or sample, and why it is left out."""
+    about = values_of(row, index)
+    left_out = f"left out: {lost[index]}" if index in lost else None
+    return tuple(filter(None, (str(about.get("uri") or row.values["item"]), row.key or "", left_out)))
 
 
 def _row(image: _Read, reads: Mapping[str, _Read | None], index: int, role: str) -> list[Tile]:
@@ -103,6 +144,10 @@ def _row(image: _Read, reads: Mapping[str, _Read | None], index: int, role: str)
         if read and read[0].status == "ok"
     }
     drawn = pictures(pixels, annotations)
+    if "segmentation" in annotations and "entities" not in annotations:
+        # Without entities there are no colours to draw masks in.
+        (indices,) = annotations["segmentation"].parts.values()
+        drawn["masks"] = np.where(np.asarray(indices) > 0, 255, 0).astype(np.uint8)
     for column, annotation in annotations.items():
         if not drawn.keys() & {column, _DRAWN_AS.get(column, column)}:
             drawn |= {name.removesuffix(".png"): _look(part) for name, part in annotation.parts.items()}

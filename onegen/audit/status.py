@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onegen.audit.failures import Failure, failed_rows, first_failures
+from onegen.audit.rules import RuleCount, rule_counts
 from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.dataset import Card, Dataset
 from onegen.shards.manifest import Counts
@@ -35,7 +36,7 @@ class ColumnStatus:
 class DatasetStatus:
     """A dataset as committed: card, columns and packed view, digest, who builds it now, the last log line.
 
-    `failures` are the first few failed rows.
+    `failures` are the first few failed rows; `rules` is what the rules of select did to sets.
     """
 
     card: Card
@@ -44,6 +45,7 @@ class DatasetStatus:
     driver: str | None
     last: dict[str, Any] | None
     failures: tuple[Failure, ...] = ()
+    rules: tuple[RuleCount, ...] = ()
 
 
 def read_status(dataset: Dataset) -> DatasetStatus:
@@ -52,7 +54,7 @@ def read_status(dataset: Dataset) -> DatasetStatus:
     names = [*(name for name in (IMAGE, SELECT) if name in dataset.columns()), *dataset.columns(), PACKED]
     columns = tuple(_column(dataset, name) for name in dict.fromkeys(names) if dataset.shards(name))
     driver, last = holder(dataset.store), _last_line(dataset)
-    return DatasetStatus(card, columns, card.digest, driver, last, first_failures(dataset))
+    return DatasetStatus(card, columns, card.digest, driver, last, first_failures(dataset), rule_counts(dataset))
 
 
 def _column(dataset: Dataset, name: str) -> ColumnStatus:

@@ -27,7 +27,7 @@ from onegen.config.recipe import RESERVED, SOURCE, Recipe, StageConfig, make_ann
 from onegen.errors import ConfigError, nearest
 from onegen.sample import CAME_LATER, CHANGES_NO_RESULT, IMAGE, SELECT, Annotator, Kind, Provides, Resources
 from onegen.shards.manifest import Producer, Provenance
-from onegen.shards.views import check_names, image_fields
+from onegen.shards.views import SETS, check_names, image_fields
 from onegen.shards.where import columns_in
 from onegen.sources import Brings, Source, bring_of
 from onegen.storage.store import Store
@@ -142,10 +142,19 @@ def _name_columns(recipe: Recipe, source: Source) -> _Columns:
     return _Columns(by_stage, brought, {IMAGE: image, **provides, SELECT: SELECT_PROVIDES})
 
 
+def _set_job(job: ColumnJob, recipe: Recipe) -> ColumnJob:
+    """Return how a column of the recipe is made: of a set, images that are not ok may be left out."""
+    if recipe.kind not in SETS or recipe.incomplete == "fail":
+        return job
+    settings = {**job.provenance.settings, "incomplete": recipe.incomplete}
+    return dataclasses.replace(job, is_whole=False, provenance=dataclasses.replace(job.provenance, settings=settings))
+
+
 def _brought(recipe: Recipe, source: Source) -> dict[str, ColumnJob]:
     """Return how the columns of the source are made: those it provides, then those the recipe brings along."""
     jobs = {name: source_job(source, name, provides, recipe.kind) for name, provides in source.provides.items()}
-    jobs |= {column: brought_job(source, entry, recipe.kind) for column, entry in bring_of(source).items()}
+    for column, entry in bring_of(source).items():
+        jobs[column] = _set_job(brought_job(source, entry, recipe.kind), recipe)
     if isinstance(source, Brings):
         source.check_brought()
     return jobs
@@ -206,7 +215,7 @@ def _ingest_step(recipe: Recipe, store: Store, source: Source) -> StageStep:
         image.format,
     )
     feed = partial(ImageFeed, source=source, kind=recipe.kind)
-    columns = (column_job(IMAGE, ingest, recipe.kind),)
+    columns = (_set_job(column_job(IMAGE, ingest, recipe.kind), recipe),)
     return StageStep(StageJob(IMAGE, store, columns, image.batch_size, recipe.limits, feed), image.workers)
 
 
@@ -232,10 +241,11 @@ def _stage_step(
                 f"Add a stage with it before {stage.name!r}."
             )
     columns = tuple(
-        column_job(column, annotator, recipe.kind, gates, reachable, stage.where)
+        _set_job(column_job(column, annotator, recipe.kind, gates, reachable, stage.where), recipe)
         for column, annotator in annotators.items()
     )
-    feed = partial(StoredFeed, needs_pixels=any(annotator.needs_pixels for annotator in annotators.values()))
+    needs_pixels = any(annotator.needs_pixels for annotator in annotators.values())
+    feed = partial(StoredFeed, needs_pixels=needs_pixels, kind=recipe.kind)
     resources = _resources(stage, list(annotators.values()))
     threads = max(LEAST_THREADS, math.ceil(resources.num_cpus))
     job = StageJob(stage.name, store, columns, stage.batch_size, recipe.limits, feed, threads)
@@ -255,7 +265,8 @@ def _resources(stage: StageConfig, annotators: Sequence[Annotator]) -> Resources
 def _select_step(recipe: Recipe, columns: _Columns) -> SelectStep:
     fields = {name: fields for name, fields in columns.fields.items() if name != SELECT}
     named = {column for rule in recipe.select.keep.values() for column in columns_in(rule, fields)}
-    return SelectStep(recipe.select, recipe.kind, fields, tuple(sorted({IMAGE, *named})))
+    is_whole = recipe.kind in SETS and recipe.incomplete == "fail"
+    return SelectStep(recipe.select, recipe.kind, fields, tuple(sorted({IMAGE, *named})), is_whole=is_whole)
 
 
 def _around_select(recipe: Recipe, columns: _Columns, needed: set[str]) -> tuple[list[StageConfig], list[StageConfig]]:
@@ -293,6 +304,7 @@ def _pack_job(recipe: Recipe, store: Store, columns: _Columns) -> PackJob:
         recipe.where,
         tuple(sorted(columns_in(recipe.where, fields))) if recipe.where else (),
         render,
+        recipe.select.least_images(recipe.kind),
         {name: columns.provides[name] for name in needed_columns(render)},
     )
 

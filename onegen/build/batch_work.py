@@ -14,8 +14,8 @@ from onegen.build.column_shard import ColumnShard
 from onegen.build.feed import Batch, Feed, FeedRow
 from onegen.build.jobs import ColumnJob
 from onegen.build.lanes import Lanes, Later
-from onegen.build.outcome import Outcome
-from onegen.shards.views import joined_parts, joined_values, part_name
+from onegen.build.outcome import Lost, Outcome
+from onegen.shards.views import DROPPED, joined_parts, joined_values, part_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,50 @@ def _outcome(job: ColumnJob, row: FeedRow | Outcome, answers: Sequence[Any]) -> 
     """Return the outcome of a row, given what was answered of its images."""
     if isinstance(row, Outcome):
         return row
-    return _joined(row, [finish(job, item, answer) for item, answer in zip(row.items, answers, strict=True)])
+    outcomes = [finish(job, item, answer) for item, answer in zip(row.items, answers, strict=True)]
+    return _joined(row, outcomes) if row.images is None else _joined_set(job, row, outcomes)
+
+
+def _joined_set(job: ColumnJob, row: FeedRow, outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of a set, given that of each of its images: those that are not ok are left out and named."""
+    images = row.images or ()
+    lost = [*row.lost, *(_lost(n, len(images), o) for n, o in zip(images, outcomes, strict=True) if o.status != "ok")]
+    lost.sort(key=lambda one: one.image)
+    kept = [index for index, outcome in enumerate(outcomes) if outcome.status == "ok"]
+    own = [one for one in lost if one.status != "skipped"]
+    if not kept or (job.is_whole and own):
+        one = own[0] if own else Lost(0, "filtered", "no_image")
+        return Outcome(one.status, one.reason, one.message, row.values, key=row.key)
+    key, values = row.named(kept) if row.named is not None else (row.key, row.values)
+    # Ingest stores what is left, one after another; later columns answer by the number of the stored image.
+    places = range(len(kept)) if row.named is not None else [images[index] for index in kept]
+    count = len(kept) if row.named is not None else row.num_images
+    said: list[Mapping[str, Any] | None] = [None] * count
+    parts: list[Mapping[str, bytes]] = [{}] * count
+    for place, index in zip(places, kept, strict=True):
+        said[place], parts[place] = _own(row, index, outcomes[index]), outcomes[index].parts
+    stated = {**joined_values(said), **values, DROPPED: [one.record() for one in lost] or None}
+    kind = job.provenance.kind
+    digests = {
+        part_name(place, name, kind): digest
+        for place, index in zip(places, kept, strict=True)
+        for name, digest in _known_digests(row, index, outcomes[index]).items()
+    }
+    return Outcome("ok", values=stated, parts=joined_parts(parts, kind), key=key, digests=digests, lost=own)
+
+
+def _lost(number: int, count: int, outcome: Outcome) -> Lost:
+    at = f"image {number + 1} of {count}: " if count > 1 else ""
+    return Lost(number, outcome.status, outcome.reason or "unknown", f"{at}{outcome.message}")
+
+
+def _own(row: FeedRow, index: int, outcome: Outcome) -> Mapping[str, Any]:
+    """Return what is stored of one image of a set: of one that ingest stores also where it came from."""
+    source = row.items[index].source
+    if source is None:
+        return outcome.values
+    camera = {"camera": source.camera} if source.camera is not None else {}
+    return {**outcome.values, "uri": source.uri, **camera}
 
 
 def _joined(row: FeedRow, outcomes: Sequence[Outcome]) -> Outcome:
@@ -97,14 +140,17 @@ def _joined(row: FeedRow, outcomes: Sequence[Outcome]) -> Outcome:
             return dataclasses.replace(outcome, key=row.key, message=f"{at}{outcome.message}", values=row.values)
     values = {**joined_values([outcome.values for outcome in outcomes]), **row.values}
     parts = joined_parts([outcome.parts for outcome in outcomes])
-    return Outcome("ok", values=values, parts=parts, key=row.key, digests=_known_digests(row, outcomes))
-
-
-def _known_digests(row: FeedRow, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Return the SHA-256 of parts that are the source's own bytes: hashing those named the row."""
-    return {
-        part_name(index, name): row.digests[index]
-        for index, (item, outcome) in enumerate(zip(row.items, outcomes, strict=True))
-        for name, data in outcome.parts.items()
-        if item.source is not None and item.source.panel is None and data is item.source.data
+    digests = {
+        part_name(index, name): digest
+        for index, outcome in enumerate(outcomes)
+        for name, digest in _known_digests(row, index, outcome).items()
     }
+    return Outcome("ok", values=values, parts=parts, key=row.key, digests=digests)
+
+
+def _known_digests(row: FeedRow, index: int, outcome: Outcome) -> dict[str, str]:
+    """Return the SHA-256 of an image's parts that are the source's own bytes: hashing those named the row."""
+    source = row.items[index].source
+    if source is None or source.panel is not None:
+        return {}
+    return {name: row.digests[index] for name, data in outcome.parts.items() if data is source.data}

@@ -26,10 +26,10 @@ from onegen.executor.supervisor import Supervisor
 from onegen.sample import IMAGE, PACKED
 from onegen.shards.dataset import Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest, where_errors_of
-from onegen.shards.plan import compare_plan, make_plan
+from onegen.shards.plan import compare_plan, make_plan, read_plan
 from onegen.shards.run import Pace
 from onegen.shards.sweep import sweep
-from onegen.sources import passed_over
+from onegen.sources import OPTED_OUT, Withdraws, passed_over
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
 from onegen.weights.published import forbids_commercial
@@ -192,6 +192,7 @@ def _compare_source(work: Work, card: Card, listener: Listener) -> None:
             f"planned with --limit {card.limit}: the dataset ends after {card.plan.items:,} items of "
             f"{card.source_root}. Build into another OUT for all of them."
         )
+    _refuse_withdrawn(work, card)
     if not work.reads_source or not getattr(work.source, "is_listing_cheap", True):
         return
     try:
@@ -208,6 +209,29 @@ def _compare_source(work: Work, card: Card, listener: Listener) -> None:
             f"the plan is pinned and {card.source_root} was not planned again: {new:,} new, "
             f"{changes.changed:,} changed, {changes.gone:,} gone since. {_what_is_taken(work, changes.changed)}"
         )
+
+
+def _refuse_withdrawn(work: Work, card: Card) -> None:
+    """Raise ConfigError where images are stored of subjects who asked to be left out since the plan was made."""
+    source, dataset = work.source, work.dataset
+    if not isinstance(source, Withdraws) or IMAGE in work.permissions.permitted:
+        return
+    withdrawn = [item for manifest in dataset.manifests(IMAGE) for item in _withdrawn(source, dataset, manifest)]
+    if withdrawn:
+        raise ConfigError(
+            f"{dataset.store.url} must hold no image of who opted out, and holds those of {len(withdrawn)} planned "
+            f"item(s) whose subjects opted out since, first {withdrawn[0]}. Throw them away, and what was made from "
+            f"them, with --recompute image."
+        )
+
+
+def _withdrawn(source: Withdraws, dataset: Dataset, manifest: Manifest) -> list[str]:
+    items = [item.item for item in read_plan(dataset.store, manifest.shard)]
+    positions = [position for position, item in enumerate(items) if source.withdrawn(item)]
+    if not positions:
+        return []
+    rows = dataset.rows(manifest)
+    return [items[position] for position in positions if rows[position].reason != OPTED_OUT]
 
 
 def _what_is_taken(work: Work, num_changed: int) -> str:

@@ -26,6 +26,7 @@ def describe(
         source=recipe.source,
         source_root=source.root,
         started_in=os.getcwd(),
+        collected=recipe.collected,
         limit=limit,
         plan=plan,
         columns=dict(columns),

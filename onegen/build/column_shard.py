@@ -1,7 +1,7 @@
 """One shard of one column while it is made: rows copied, taken over, skipped or computed, and the manifest."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +17,7 @@ from onegen.shards.dataset import Dataset
 from onegen.shards.journal import Journal
 from onegen.shards.manifest import FailureRecord, Manifest
 from onegen.shards.run import Device, describe_run, peak_gpu
-from onegen.shards.views import stored_fields
+from onegen.shards.views import failed_reasons, stored_fields
 
 LEAST_ROWS = 2
 """Rows of a shard that must fail before a stage may be called broken."""
@@ -52,7 +52,9 @@ class ColumnShard:
             if position in planned and row.input_digest == self.plans[position].input_digest
         }
         self.to_compute = planned - set(self._taken_over)
-        self._old_failures = {f.position: f for f in manifest.run.failures} if manifest else {}
+        self._old_failures: dict[int, list[FailureRecord]] = defaultdict(list)
+        for failure in manifest.run.failures if manifest else ():
+            self._old_failures[failure.position].append(failure)
         self._failures: list[FailureRecord] = []
         self._unexpected: Counter[str] = Counter()
         kind = job.provenance.kind
@@ -95,12 +97,12 @@ class ColumnShard:
     def _positions_without_work(self) -> set[int]:
         """Return the rows that hold nothing a changed source could contradict."""
         rows = self._old.rows if self._old else ()
-        return {row.position for row in rows if row.status in ("failed", "skipped")}
+        return {row.position for row in rows if row.status == "skipped" or failed_reasons(row)}
 
     def _note(self, positions: Sequence[int]) -> None:
         """Note what was computed, so that it survives this process; failures are few, and tried again with it."""
         computed = [self._writer.row(p) for p in positions if self.plans[p].action == "compute"]
-        kept = [row for row in computed if row.status != "failed"]
+        kept = [row for row in computed if not failed_reasons(row)]
         if kept:
             self._journal.note(self._writer.flush(), kept)
 
@@ -112,8 +114,7 @@ class ColumnShard:
         self._writer.add(
             position, old.key, old.status, old.reason, plan.input_digest, old.values, self._old.parts(old), digests
         )
-        if position in self._old_failures:
-            self._failures.append(self._old_failures[position])
+        self._failures += self._old_failures[position]
 
     def _take_over(self, position: int) -> None:
         """Write a row that a worker before this one had computed when it died."""
@@ -136,6 +137,12 @@ class ColumnShard:
         )
         if outcome.status == "failed":
             self._note_failure(position, outcome)
+        item = self.inputs.plan[position].item
+        self._failures += [
+            FailureRecord(position=position, item=item, reason=lost.reason, message=lost.message, attempts=1)
+            for lost in outcome.lost
+            if lost.status == "failed"
+        ]
 
     def _note_failure(self, position: int, outcome: Outcome) -> None:
         item = self.inputs.plan[position].item

@@ -17,7 +17,7 @@ class ColumnJob:
     `gates` are the columns whose row must be ok, in order (image, select, then those the annotator requires; none for
     the image column itself); `provides` says what each of them stores; the `where` of the provenance skips rows,
     evaluated over `where_scope`. `part_names` maps the parts of a column that is called otherwise than its annotator
-    to the names they are stored under.
+    to the names they are stored under. `is_whole` says that an image that is not ok takes its whole sample.
     """
 
     annotator: Annotator
@@ -26,6 +26,7 @@ class ColumnJob:
     provides: Mapping[str, Provides] = field(default_factory=dict)
     where_scope: Mapping[str, Mapping[str, pa.DataType]] = field(default_factory=dict)
     part_names: Mapping[str, str] = field(default_factory=dict)
+    is_whole: bool = True
 
     @property
     def column(self) -> str:

@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,26 @@ MESSAGE_LIMIT = 2000
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """An image that a set goes on without: its number, what became of it, and why."""
+
+    image: int
+    status: Status
+    reason: str
+    message: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Return what the row says of it."""
+        return {"image": self.image, "status": self.status, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one row.
 
     `digests` holds the SHA-256 of those parts whose bytes were hashed already; `is_expected` says that a failure was
-    raised as SampleError. Whatever text an annotator or a library gives as reason and message, every manifest, terminal
-    and command line can hold what is kept of it.
+    raised as SampleError; `lost` are the images a set goes on without. Whatever text an annotator or a library gives as
+    reason and message, every manifest, terminal and command line can hold what is kept of it.
     """
 
     status: Status
@@ -32,6 +46,7 @@ class Outcome:
     digests: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 1
     is_expected: bool = True
+    lost: Sequence[Lost] = ()
 
     def __post_init__(self) -> None:
         if self.reason is not None:

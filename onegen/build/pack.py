@@ -25,7 +25,8 @@ from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
 from onegen.shards.manifest import Producer, Provenance
 from onegen.shards.run import describe_run
-from onegen.shards.views import OTHERS, stored_fields
+from onegen.shards.tar import Member
+from onegen.shards.views import FEW_IMAGES, OTHERS, SETS, kept_images, narrowed, part_name, split_name, stored_fields
 from onegen.shards.where import Answers, evaluate_rows
 from onegen.storage.store import Store
 from onegen.tasks.conditions import VERSION as DRAWING
@@ -50,6 +51,7 @@ class PackJob:
     where: str | None = None
     where_columns: tuple[str, ...] = ()
     render: tuple[str, ...] = ()
+    least_images: int = 1
     drawn_from: Mapping[str, Provides] = field(default_factory=dict)
 
     @property
@@ -63,7 +65,9 @@ class PackJob:
             "where": self.where,
             "render": list(self.render),
         }
-        drawing = {"drawing": DRAWING} if self.render else {}
+        drawing: dict[str, Any] = {"drawing": DRAWING} if self.render else {}
+        if self.kind in SETS:
+            drawing["least_images"] = self.least_images
         return Provenance(PACKED, self.kind, settings | drawing, _PRODUCER, self.where)
 
     @property
@@ -146,7 +150,8 @@ def _where(job: PackJob, readers: Mapping[str, ColumnReader]) -> Answers | None:
     if job.where is None:
         return None
     scope = {column: job.scope[column] for column in job.where_columns}
-    return evaluate_rows(job.where, {column: readers[column].rows for column in scope}, scope)
+    gates = [readers[column].rows for column in (SELECT, *job.require) if column != IMAGE]
+    return evaluate_rows(job.where, {column: readers[column].rows for column in scope}, scope, gates)
 
 
 def _add(
@@ -154,23 +159,54 @@ def _add(
 ) -> None:
     image = rows[IMAGE]
     status, reason = _verdict([(column, rows[column]) for column in (IMAGE, SELECT, *job.require)], is_wanted)
+    kept = list(range(len(image.parts)))
+    if status == "ok" and job.kind in SETS:
+        kept = kept_images(image, [rows[column] for column in (SELECT, *job.require) if column != IMAGE])
+        if len(kept) < job.least_images:
+            status, reason = "filtered", FEW_IMAGES
     if status != "ok":
         writer.add(image.position, image.key, status, reason, "", {}, {})
         return
     present = [column for column in job.columns if rows[column].status == "ok"]
-    values = {column: dict(rows[column].values) for column in present if job.scope[column]}
-    parts = {name: data for column in present for name, data in readers[column].parts(rows[column]).items()}
-    known = {member.name: member.sha256 for column in present for member in rows[column].parts}
+    packed, members = _packed(job, readers, rows, present, kept)
+    values = {column: dict(packed[column]) for column in present if job.scope[column]}
+    parts = {name: readers[column].part(member) for column, name, member in members}
+    known = {name: member.sha256 for _, name, member in members}
     wanted = dict.fromkeys([*job.columns, *job.drawn_from])
     missing = [_missing(column, rows[column]) for column in wanted if rows[column].status != "ok"]
     drawn: dict[str, bytes] = {}
     try:
-        drawn = draw(job.render, readers, rows, job.drawn_from) if job.render else {}
+        drawn = draw(job.render, readers, rows, job.drawn_from, kept, job.kind) if job.render else {}
     except SampleError as error:
         missing.append({"column": "render", "status": "failed", "reason": error.reason})
-    drawn["json"] = canonical(_about(job, readers, rows, present, missing))
+    drawn["json"] = canonical(_about(job, readers, rows, packed, missing))
     parts |= drawn
     writer.add(image.position, image.key, "ok", None, "", values, parts, known)
+
+
+def _packed(
+    job: PackJob,
+    readers: Mapping[str, ColumnReader],
+    rows: Mapping[str, Row],
+    present: Sequence[str],
+    kept: Sequence[int],
+) -> tuple[dict[str, Mapping[str, Any]], list[tuple[str, str, Member]]]:
+    """Return what is packed of the columns of a sample: values by column; and column, name and member of each part.
+
+    A set holds the images it kept, numbered anew and one after another.
+    """
+    if job.kind not in SETS:
+        members = [(column, member.name, member) for column in present for member in rows[column].parts]
+        return {column: rows[column].values for column in present}, members
+    places = {index: place for place, index in enumerate(kept)}
+    named = [
+        (column, part_name(places[index], name, job.kind), member)
+        for column in present
+        for member in rows[column].parts
+        for index, name in [split_name(member.name)]
+        if index in places
+    ]
+    return {column: narrowed(rows[column], kept) for column in present}, named
 
 
 def _verdict(needed: Sequence[tuple[str, Row]], is_wanted: bool) -> tuple[Status, str | None]:
@@ -186,11 +222,11 @@ def _about(
     job: PackJob,
     readers: Mapping[str, ColumnReader],
     rows: Mapping[str, Row],
-    present: Sequence[str],
+    packed: Mapping[str, Mapping[str, Any]],
     missing: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return what `key.json` says of a sample: origin, rights, annotations, who made them, and what is missing."""
-    facts = _known(rows[IMAGE].values)
+    facts = _known(packed[IMAGE])
     for picture in (facts, *facts.get(OTHERS, ())):
         # As hex digits: half of all hashes are over 2**63, which readers that want a signed number refuse.
         picture["phash"] = f"{picture['phash']:016x}"
@@ -198,8 +234,8 @@ def _about(
         "key": rows[IMAGE].key,
         "kind": job.kind,
         **facts,
-        "annotations": {c: _known(rows[c].values) for c in present if c not in (IMAGE, SELECT)},
-        "producers": {column: readers[column].manifest.producer.label() for column in present},
+        "annotations": {column: _known(own) for column, own in packed.items() if column not in (IMAGE, SELECT)},
+        "producers": {column: readers[column].manifest.producer.label() for column in packed},
     }
     if missing:
         # Left out otherwise: readers that take types from the first samples cannot give an empty list one.
@@ -215,5 +251,5 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a row, of each image; what is not known is left out."""
     known = {name: value for name, value in values.items() if value is not None}
     if OTHERS in known:
-        known[OTHERS] = [_known(other) for other in known[OTHERS]]
+        known[OTHERS] = [_known(other or {}) for other in known[OTHERS]]
     return known

@@ -17,6 +17,7 @@ from onegen.shards.dataset import Dataset, MissingColumn
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, Provenance, settings_difference
 from onegen.shards.plan import plan_digest
+from onegen.shards.views import failed_reasons
 
 Need = Literal["nothing", "absent", "retry", "refresh", "stale"]
 """Why a shard of a column needs work; stale work is thrown away, and the other kinds lose nothing."""
@@ -81,7 +82,7 @@ def unmatched_retry(dataset: Dataset, permissions: Permissions) -> str | None:
         for row in _failed_rows(dataset, dataset.manifests(column)):
             if retry.matches(row):
                 return None
-            reasons[row.reason or "unknown"] += 1
+            reasons.update(failed_reasons(row))
     if not permissions.retries:
         return None
     named = ", ".join(f"{reason} {number:,}" for reason, number in reasons.most_common())
@@ -127,10 +128,10 @@ def _need(dataset: Dataset, job: ColumnJob, shard: int, digests: Mapping[str, st
 
 
 def _failed_rows(dataset: Dataset, manifests: Iterable[Manifest]) -> Iterable[Row]:
-    """Yield failed rows; an index is read only where its manifest counts some."""
+    """Yield failed rows, and sets with failed images; an index is read only where its manifest knows of some."""
     for manifest in manifests:
-        if manifest.counts.failed:
-            yield from (row for row in dataset.rows(manifest) if row.status == "failed")
+        if manifest.counts.failed or manifest.run.failures:
+            yield from (row for row in dataset.rows(manifest) if failed_reasons(row))
 
 
 def _made_from(job: ColumnJob) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from onegen.build.jobs import ColumnJob
 from onegen.executor.contract import Retry
+from onegen.sample import IMAGE
 from onegen.shards.canonical import canonical
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
@@ -104,7 +105,8 @@ def _decide(
 
 def _where(job: ColumnJob, inputs: Inputs) -> Answers | None:
     where = job.provenance.where
-    return None if where is None else evaluate_rows(where, inputs.rows, job.where_scope)
+    gates = [inputs.rows[gate] for gate in job.gates if gate != IMAGE]
+    return None if where is None else evaluate_rows(where, inputs.rows, job.where_scope, gates)
 
 
 def _blocked(names: Sequence[str], gates: Sequence[Row], answer: bool | None) -> str | None:

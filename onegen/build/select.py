@@ -1,12 +1,13 @@
 """The select barrier: exact duplicates, near duplicates and quality rules over the whole dataset, out of core.
 
-It writes a status column per shard and never edits `image`. First in plan order wins. docs/design.md.
+It writes a status column per shard and never edits `image`. First in plan order wins; of a set (an identity, a scene)
+it judges image by image (`select_sets`). docs/design.md.
 """
 
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from onegen.build.jobs import Permissions
+from onegen.build.select_sets import DUPLICATE, SetVerdict, set_verdicts
 from onegen.build.steps import Commit, OnWorkers
 from onegen.config.recipe import SelectConfig
 from onegen.executor.contract import ShardResult, Task
@@ -25,6 +27,7 @@ from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, Producer, Provenance, Run
 from onegen.shards.run import describe_run
+from onegen.shards.views import DROPPED, FEW_IMAGES, SETS, stored_fields
 from onegen.shards.where import columns_in, evaluate_rows
 from onegen.storage.spill import BATCH_ROWS, Spill
 
@@ -68,11 +71,19 @@ class SelectStep:
     made_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     workers: int | None = None
     resources: Resources = field(default_factory=Resources)
+    is_whole: bool = False
+    """Whether a set that loses an image is left out; for pairs that goes without saying."""
 
     @property
     def provenance(self) -> Provenance:
         """What changes the verdicts."""
-        settings = {"name": SELECT, "version": _PRODUCER.version, "options": self.config.model_dump()}
+        options = self.config.model_dump()
+        if self.kind not in SETS:
+            # Datasets made before there were sets have no such option, and must not look changed.
+            del options["min_images"]
+        elif self.is_whole:
+            options["incomplete"] = "fail"
+        settings = {"name": SELECT, "version": _PRODUCER.version, "options": options}
         return Provenance(SELECT, self.kind, settings, _PRODUCER)
 
     @property
@@ -101,6 +112,9 @@ class SelectStep:
 
     def judge(self, dataset: Dataset, shards: Container[int]) -> Iterator[Manifest]:
         """Judge every row of the dataset and yield a manifest, ready to be committed, for each of these shards."""
+        if self.kind in SETS:
+            yield from self._judge_sets(dataset, shards)
+            return
         inputs = self.input_digests(dataset)
         errors: Counter[int] = Counter()
         with Spill() as spill:
@@ -119,6 +133,15 @@ class SelectStep:
                 if shard in shards:
                     run = partial(describe_run, started, where_errors=errors[shard])
                     yield _write(dataset, self, shard, of_shard, inputs, run)
+
+    def _judge_sets(self, dataset: Dataset, shards: Container[int]) -> Iterator[Manifest]:
+        """Judge every image of every set, and yield the manifests of these shards."""
+        inputs, started = self.input_digests(dataset), time.time()
+        least = self.config.least_images(self.kind)
+        for shard, verdicts, num_errors in set_verdicts(dataset, self.kind, self.config, self.scope, self.is_whole):
+            if shard in shards:
+                run = partial(describe_run, started, where_errors=num_errors)
+                yield _write_sets(dataset, self, shard, verdicts, least, inputs, run)
 
     def input_digests(self, dataset: Dataset) -> dict[str, str]:
         """Return the digest of all that select looks at: the whole dataset."""
@@ -234,12 +257,59 @@ def _write(
     inputs: Mapping[str, str],
     run: Callable[[int], Run],
 ) -> Manifest:
-    with ColumnWriter(dataset.store, SELECT, shard, SELECT_PROVIDES.fields, step.kind, _PRODUCER.label()) as writer:
-        for row in _rows(dataset, IMAGE, shard):
-            status, reason, values = _judge(row, verdicts.get(row.position))
+    judged = ((row, *_judge(row, verdicts.get(row.position))) for row in _rows(dataset, IMAGE, shard))
+    return _commit_rows(dataset, step, shard, judged, inputs, run)
+
+
+def _write_sets(
+    dataset: Dataset,
+    step: SelectStep,
+    shard: int,
+    verdicts: Mapping[int, SetVerdict],
+    least: int,
+    inputs: Mapping[str, str],
+    run: Callable[[int], Run],
+) -> Manifest:
+    judged = (
+        (row, *_judge_set(row, verdicts.get(row.position), least, step.is_whole))
+        for row in _rows(dataset, IMAGE, shard)
+    )
+    return _commit_rows(dataset, step, shard, judged, inputs, run)
+
+
+def _commit_rows(
+    dataset: Dataset,
+    step: SelectStep,
+    shard: int,
+    judged: Iterable[tuple[Row, Status, str | None, dict[str, Any]]],
+    inputs: Mapping[str, str],
+    run: Callable[[int], Run],
+) -> Manifest:
+    fields = stored_fields(SELECT, SELECT_PROVIDES.fields, step.kind)
+    with ColumnWriter(dataset.store, SELECT, shard, fields, step.kind, _PRODUCER.label()) as writer:
+        for row, status, reason, values in judged:
             writer.add(row.position, row.key, status, reason, "", values, {})
         files, counts, digest = writer.finish()
     return step.provenance.manifest(shard, files, counts, digest, inputs, run(counts.rows))
+
+
+def _judge_set(
+    row: Row, verdict: SetVerdict | None, least: int, is_whole: bool
+) -> tuple[Status, str | None, dict[str, Any]]:
+    """Return what becomes of a set: left out as a duplicate of another, for want of images, or without some."""
+    if row.status != "ok":
+        return "skipped", f"{IMAGE}:{row.status}", {}
+    lost = verdict.lost if verdict else {}
+    values: dict[str, Any] = {
+        DROPPED: [{"image": image, "status": "filtered", "reason": lost[image]} for image in sorted(lost)] or None
+    }
+    if verdict and verdict.duplicate_of:
+        return "filtered", DUPLICATE, {"duplicate_of": verdict.duplicate_of}
+    if lost and is_whole:
+        return "filtered", lost[min(lost)], values
+    if len(row.parts) - len(lost) < least:
+        return "filtered", FEW_IMAGES, values
+    return "ok", None, values
 
 
 def _judge(row: Row, verdict: Verdict | None) -> tuple[Status, str | None, dict[str, Any]]:

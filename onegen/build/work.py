@@ -12,8 +12,9 @@ from onegen.build.steps import Step, downstream, find_columns
 from onegen.config.recipe import SOURCE, Recipe, make_source
 from onegen.errors import ConfigError, nearest
 from onegen.executor.contract import Retry
-from onegen.sample import IMAGE, PACKED, SELECT
+from onegen.sample import IMAGE, PACKED, SELECT, Kind
 from onegen.shards.dataset import Dataset
+from onegen.shards.views import SETS
 from onegen.sources import Source
 from onegen.storage.store import Store
 
@@ -68,7 +69,7 @@ def prepare(recipe: Recipe, store: Store, options: Options) -> Work:
         pin_provided(source, recipe.source, card, options.recompute)
     steps = make_steps(recipe, source, store)
     _check_options(steps, dataset, options)
-    return Work(recipe, options, dataset, source, steps, _permissions(steps, options))
+    return Work(recipe, options, dataset, source, steps, _permissions(steps, options, recipe.kind))
 
 
 def check_committed(work: Work) -> None:
@@ -78,7 +79,7 @@ def check_committed(work: Work) -> None:
     refuse_changed_options(work.dataset, settings, work.permissions)
 
 
-def _permissions(steps: Sequence[Step], options: Options) -> Permissions:
+def _permissions(steps: Sequence[Step], options: Options, kind: Kind) -> Permissions:
     """Return what the options allow a build to throw away or try again."""
     permitted = {column for name in options.recompute for column in find_columns(steps, name)}
     follow = permitted | set(downstream(steps, permitted))
@@ -87,6 +88,9 @@ def _permissions(steps: Sequence[Step], options: Options) -> Permissions:
         every = {column for step in steps for column in step.columns} - {SELECT, PACKED}
         chosen = find_columns(steps, options.retry_stage) if options.retry_stage else every
         retries = dict.fromkeys(sorted(chosen), options.retry)
+        if kind in SETS:
+            # A set that gets an image back is another sample: what was made of the incomplete one is made again.
+            follow |= {after for column in chosen for after in downstream(steps, {column})}
     return Permissions(frozenset(permitted), frozenset(follow), retries)
 
 

@@ -20,6 +20,7 @@ from onegen.cli import eval as evaluation
 from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
+from onegen.cli.group import group
 from onegen.cli.sample import sample
 from onegen.cli.train import train
 from onegen.cli.tune import tune
@@ -31,7 +32,7 @@ EXTRAS = {
         ("torch", "diffusers", "transformers", "safetensors", "tokenizers", "accelerate", "matplotlib"), "torch"
     ),
     **dict.fromkeys(("peft", "tensorboard"), "train"),
-    **dict.fromkeys(("ai_edge_litert", "dlib", "h5py", "onnx"), "annotators"),
+    **dict.fromkeys(("ai_edge_litert", "dlib", "h5py", "onnx", "scipy"), "annotators"),
     "ray": "ray",
     "webdataset": "demo",
     "skimage": "eval",
@@ -141,6 +142,7 @@ for _verb in (
     handing.export,
     handing.subset,
     handing.compare,
+    group,
 ):
     app.command(cls=Verb)(guarded(_verb))
 

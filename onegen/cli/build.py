@@ -206,6 +206,7 @@ def _run(recipe: "Recipe", store: "Store", options: "Options") -> ExitCode:
 
     from onegen.audit.failures import first_failures
     from onegen.audit.readable import brief
+    from onegen.audit.rules import rule_counts
     from onegen.build.build import build as run_build
     from onegen.cli.lines import command
     from onegen.cli.progress import Progress
@@ -223,5 +224,5 @@ def _run(recipe: "Recipe", store: "Store", options: "Options") -> ExitCode:
         ) from error
     has_failures = any(counts.failed for counts in summary.counts.values())
     failures = first_failures(Dataset(store)) if has_failures else ()
-    print_summary(summary, store.url, recipe, progress.seconds, failures)
+    print_summary(summary, store.url, recipe, progress.seconds, failures, rule_counts(Dataset(store)))
     return ExitCode.FAILURES if summary.over_limit else ExitCode.DONE

@@ -52,7 +52,11 @@ NOTES: Mapping[str, str] = {
     "width": "pixels of the stored image (the first of several, of a pair the target)",
     "height": "pixels of the stored image (the first of several, of a pair the target)",
     "instruction": "of an edit: what leads from the source to the target",
-    "subject": "of a subject pair: what both images show",
+    "subject": "of a subject pair: what both images show; of an identity: whom or what all images show",
+    "camera": "of a view of a scene: 4x4 camera-to-world matrix row by row, OpenCV axes, and the focal lengths (x, y) "
+    "in shorter sides of the image",
+    "dropped_images": "of a set (identity, scene): images it goes on without, each with its number, status and reason; "
+    "numbered in the image column as in the plan, in others as in the image column; null where there is none",
     "others": "the same of each further image of the sample, in order (of a pair the source); not for kind image",
     "phash": "64-bit perceptual hash of the stored image",
     "caption": "what stood beside the image",
@@ -161,8 +165,10 @@ def _index_fields(column: str, fields: Mapping[str, pa.DataType]) -> dict[str, S
 
 
 def _stored(column: str, provides: Provides) -> dict[str, pa.DataType]:
-    """Return all fields a column may have: those of several images too, but for select, which judges samples."""
-    return dict(provides.fields) if column == SELECT else stored_fields(column, provides.fields, "pair")
+    """Return all fields a column may have, over all kinds of samples."""
+    of_kinds = [stored_fields(column, provides.fields, kind) for kind in ("pair", "identity", "scene")]
+    # Where the kinds differ, a scene's say the most of each further image.
+    return {name: type_ for of_kind in of_kinds for name, type_ in of_kind.items()}
 
 
 def _key(columns: Mapping[str, Provides]) -> Schema:

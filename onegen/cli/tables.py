@@ -15,6 +15,7 @@ from rich.text import Text
 from onegen.annotators.shared.hub_backends import HubBackend
 from onegen.audit.failures import Failure
 from onegen.audit.query import batches
+from onegen.audit.rules import RuleCount
 from onegen.audit.status import DatasetStatus
 from onegen.build.build import Summary
 from onegen.build.doctor import Check
@@ -32,10 +33,17 @@ STATE_STYLES: Mapping[State, str] = {"ready": "green", "missing": "", "damaged":
 NO_DIGEST = "none: something is absent, stale or under way"
 
 
-def print_summary(summary: Summary, url: str, recipe: Recipe, seconds: float, failures: Sequence[Failure] = ()) -> None:
+def print_summary(
+    summary: Summary,
+    url: str,
+    recipe: Recipe,
+    seconds: float,
+    failures: Sequence[Failure] = (),
+    rules: Sequence[RuleCount] = (),
+) -> None:
     """Print how a build ended and how long it took: rows by status per column, where the shards are, what failed.
 
-    `failures` are the first few failed rows.
+    `failures` are the first few failed rows, `rules` is what the rules of select did to sets.
     """
     console = make_console()
     table = _counts_table()
@@ -43,6 +51,7 @@ def print_summary(summary: Summary, url: str, recipe: Recipe, seconds: float, fa
     for column, counts in rows.items():
         table.add_row(Text(column), *_cells(counts))
     console.print(table)
+    _print_rules(console, rules)
     print_line(console, f"took {duration(seconds)}")
     print_line(console, f"digest {summary.digest or NO_DIGEST}")
     if summary.packed is not None:
@@ -76,6 +85,7 @@ def print_status(status: DatasetStatus, url: str) -> None:
         pace = _pace_cells(column.pace)
         table.add_row(Text(column.name), shards, *_cells(column.counts), *pace, Text(column.producer), Text(reasons))
     console.print(table)
+    _print_rules(console, status.rules)
     print_line(console, "rows/s and memory are of one worker; busy is its annotator's part of the time")
     for column in status.columns:
         if trouble := column.pace.trouble(column.name):
@@ -110,6 +120,13 @@ def print_failures(failures: Iterable[Failure], as_csv: bool) -> None:
         number += 1
         print_line(console, _told(failure))
     print_line(console, f"{number:,} failed row(s)")
+
+
+def _print_rules(console: Console, rules: Sequence[RuleCount]) -> None:
+    """Print how many images and sets each rule of select left."""
+    for one in rules:
+        images = f"{one.images_before:,} -> {one.images_after:,} images"
+        print_line(console, f"select {one.rule}: {images}, {one.sets_before:,} -> {one.sets_after:,} samples")
 
 
 def _print_failed(console: Console, failed: int, examples: Sequence[Failure], ways: str) -> None:

@@ -95,6 +95,10 @@ class StageConfig(Config):
         return value
 
 
+LEAST_IMAGES: Mapping[Kind, int] = {"identity": 4, "scene": 2}
+"""Images a set must have: four photos of a subject, as OneDiffusion asks, and two views of a scene."""
+
+
 class NearDuplicates(Config):
     """Perceptual hashes at most `distance` bits apart (of 64) are one picture."""
 
@@ -113,8 +117,16 @@ class SelectConfig(Config):
     keep: dict[str, str] = Field(
         {},
         examples=[{"sharp": "scores.sharpness > 10"}],
-        description="rule name to duckdb boolean; rows where it is not true are filtered as `rule:NAME`",
+        description="rule name to duckdb boolean; rows, or images of a set, where it is not true are filtered as "
+        "`rule:NAME`",
     )
+    min_images: int | None = Field(
+        None, ge=1, description="a set with fewer images left is filtered; null: 4 of an identity, 2 of a scene"
+    )
+
+    def least_images(self, kind: Kind) -> int:
+        """Return how many images a sample of a kind must have left."""
+        return self.min_images or LEAST_IMAGES.get(kind, 1)
 
 
 class PackConfig(Config):
@@ -153,13 +165,23 @@ class Recipe(Config):
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what the dataset is called", examples=["my-dataset"]
     )
-    kind: Kind = Field("image", description="what one sample is: image, or pair (target and source)")
+    kind: Kind = Field(
+        "image",
+        description="what one sample is: image, pair (target and source), identity (images of one subject), or scene "
+        "(views with cameras)",
+    )
     use: Literal["commercial", "research"] | None = Field(
         None, description="what the dataset is for; models whose licences forbid that are named by every build"
     )
     source: dict[str, Any] = Field(
         description="source name to its location, beside its options: {folder: ./photos}",
         examples=[{"folder": "./photos"}],
+    )
+    collected: str | None = Field(
+        None, description="how the subjects were collected and may be used; kind identity must say it"
+    )
+    incomplete: Literal["keep", "fail"] = Field(
+        "keep", description="a set (identity, scene) that loses an image: keep the others, or fail as a pair does"
     )
     samples_per_shard: int = Field(1000, ge=1, description="images per shard")
     image: ImageConfig = Field(ImageConfig(), description="what is accepted and how it is stored")
@@ -187,12 +209,29 @@ class Recipe(Config):
         taken = sorted(set(names) & set(RESERVED))
         if taken:
             raise ValueError(f"stage and annotator names must not be {', '.join(RESERVED)}, got {taken[0]!r}")
-        if self.kind not in ("image", "pair"):
-            raise ValueError(f"kind must be 'image' or 'pair' in this version, got {self.kind!r}")
-        if self.kind != "image" and self.select.near_duplicates is not None:
+        if self.kind in ("pair", "scene") and self.select.near_duplicates is not None:
             raise ValueError(
-                f"select.near_duplicates must be null for kind {self.kind!r}: two edits of one picture look alike "
-                f"and are different samples. Exact duplicates are dropped in any case"
+                f"select.near_duplicates must be null for kind {self.kind!r}: two edits of one picture, or two views "
+                f"of one place, look alike and differ. Exact duplicates are dropped in any case"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sets(self) -> "Recipe":
+        if self.kind not in LEAST_IMAGES and (self.select.min_images is not None or self.incomplete != "keep"):
+            raise ValueError(
+                f"select.min_images and incomplete must stand with kind identity or scene, got kind {self.kind!r}. "
+                f"Leave them out"
+            )
+        if self.kind == "identity" and not (self.collected or "").strip():
+            raise ValueError(
+                "collected must say how the subjects were collected and on what ground their pictures are used, for "
+                "kind 'identity'; the dataset's card repeats it"
+            )
+        if self.kind == "identity" and not (self.image.licence or "").strip():
+            raise ValueError(
+                "image.licence must name the licence of the source, for kind 'identity'; what a picture's own source "
+                "states goes before it"
             )
         return self
 

@@ -1,11 +1,13 @@
 """The demo photos: real pictures that pinned packages ship, each with a caption, its licence and whom to thank.
 
-    python -m onegen.demo.photos DIR [--pairs]
+    python -m onegen.demo.photos DIR [--pairs] [--people] [--objects]
 
 writes `NAME.jpg` or `.png`, `NAME.txt` (a short caption by hand) and `NAME.json` (licence, attribution, source) for
 each of them, and can be run again. Two are there on purpose: `cheetah1-copy` has the bytes of `cheetah1`, and `32bit`
 is `obama2` stored another way. The packages are downloaded and opened, never installed. With `--pairs` it also writes
-`edits.parquet` and `subjects.parquet`, pairs made from these photos (see `onegen.demo.pairs`).
+`edits.parquet` and `subjects.parquet`, pairs made from these photos (see `onegen.demo.pairs`); with `--people`, in the
+folder `people` beside DIR, subjects of several pictures (see `onegen.demo.people`); with `--objects`, in `objects`
+beside it, mesh files (see `onegen.demo.objects`).
 """
 
 import argparse
@@ -17,7 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onegen.demo.objects import write_objects
 from onegen.demo.pairs import write_pairs
+from onegen.demo.people import write_people
 from onegen.errors import ConfigError
 from onegen.storage.whole import whole
 from onegen.weights.folder import models_folder
@@ -308,16 +312,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="also edits and subject pairs of them: edits.parquet, subjects.parquet",
     )
+    parser.add_argument("--people", action="store_true", help="also subjects of several pictures, in people beside DIR")
+    parser.add_argument("--objects", action="store_true", help="also mesh files, in objects beside DIR")
     given = parser.parse_args(arguments)
     try:
         written = write_photos(given.folder)
         pairs = write_pairs(given.folder) if given.pairs else {}
+        beside = given.folder.absolute().parent / "people"
+        people = write_people(given.folder, beside) if given.people else {}
+        meshes = write_objects(_GRADIO, beside.parent / "objects") if given.objects else 0
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{given.folder}: {sum(map(len, PHOTOS.values()))} photos, {written} of them new")
     for name, count in pairs.items():
         print(f"{given.folder / name}: {count} pairs")
+    for subject, count in people.items():
+        print(f"{beside / subject}: {count} {'picture' if count == 1 else 'pictures'}")
+    if meshes:
+        print(f"{beside.parent / 'objects'}: {meshes} mesh files")
     return 0
 
 

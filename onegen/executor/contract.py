@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest
+from onegen.shards.views import failed_reasons
 from onegen.storage.store import Store
 
 
@@ -24,8 +25,8 @@ class Retry:
     reason: str = "*"
 
     def matches(self, row: Row) -> bool:
-        """Say whether a row failed for a matching reason."""
-        return row.status == "failed" and fnmatch.fnmatchcase(row.reason or "", self.reason)
+        """Say whether a row, or an image that its set goes on without, failed for a matching reason."""
+        return any(fnmatch.fnmatchcase(reason, self.reason) for reason in failed_reasons(row))
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,19 @@ class Camera:
         return self.camera_to_world[:3, 2]
 
 
+def to_record(camera: Camera) -> dict[str, list[float]]:
+    """Return a camera as plain data, as indexes and `key.json` hold it: its matrix row by row, its focal lengths."""
+    # Adding nought makes minus nought nought: a key must not tell them apart.
+    matrix = (camera.camera_to_world + 0.0).ravel().tolist()
+    return {"camera_to_world": matrix, "focal": [float(length) for length in camera.focal]}
+
+
+def from_record(record: Mapping[str, Sequence[float]]) -> Camera:
+    """Return the camera of what `to_record` gave."""
+    focal_x, focal_y = record["focal"]
+    return Camera(np.reshape(np.asarray(record["camera_to_world"], np.float64), (4, 4)), (focal_x, focal_y))
+
+
 def check_focal(focal: tuple[float, float]) -> None:
     """Raise ConfigError unless a focal length (x, y), in sides of the image, is finite and positive."""
     if not all(math.isfinite(length) and length > 0 for length in focal):

@@ -74,6 +74,7 @@ class Card(Record):
     recipe_digest: str = Field(description="SHA-256 of its canonical JSON")
     source: dict[str, Any] = Field(description="the source as the recipe describes it")
     source_root: str = Field(description="where the uris of the plan start from")
+    collected: str | None = Field(None, description="how the subjects were collected, in the recipe's words")
     started_in: str | None = Field(None, description="folder that relative paths of the recipe start from")
     limit: int | None = Field(None, description="--limit, pinned with the plan")
     plan: PlanSummary = Field(description="what the dataset is made from, fixed before work starts")

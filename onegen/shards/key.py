@@ -1,11 +1,12 @@
 """Keys: a sample is named by its content, and what is drawn for it is seeded by its key. docs/contract.md, rule 3.
 
-A single image is named by its original bytes; several of them by their kind, the images in their order, and the words
-that make another sample of the same images.
+A single image is named by its original bytes; several of them by their kind, the images in their order, and what makes
+another sample of the same images: words, or cameras.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from onegen.sample import Kind, SourceImage
 from onegen.shards.canonical import canonical
@@ -28,15 +29,22 @@ def member_digest(image: SourceImage) -> str:
     return digest.hexdigest()
 
 
-def sample_key(kind: Kind, members: Sequence[str], instruction: str | None = None, subject: str | None = None) -> str:
-    """Return the key of a sample: `members` are its images' digests in order; a pair has an instruction or a subject.
+def sample_key(
+    kind: Kind,
+    members: Sequence[str],
+    instruction: str | None = None,
+    subject: str | None = None,
+    cameras: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
+    """Return the key of a sample: `members` are its images' digests in order, `cameras` are those of a scene.
 
-    The key of kind image is the first 20 hex digits of its image's own digest.
+    A pair has an instruction or a subject, an identity a subject. The key of kind image is the first 20 hex digits of
+    its image's own digest.
     """
     if kind == "image":
         return members[0][:DIGITS]
-    # The fourth place is that of a scene's cameras.
-    return hashlib.sha256(canonical([kind, list(members), instruction or subject, None])).hexdigest()[:DIGITS]
+    content = [kind, list(members), instruction or subject, [dict(camera) for camera in cameras] if cameras else None]
+    return hashlib.sha256(canonical(content)).hexdigest()[:DIGITS]
 
 
 def seed_of(key: str, name: str, version: int) -> int:

@@ -17,8 +17,9 @@ import duckdb
 import pyarrow as pa
 
 from onegen.errors import ConfigError, nearest
+from onegen.sample import IMAGE
 from onegen.shards.index import Row
-from onegen.shards.views import OTHERS, values_of
+from onegen.shards.views import OTHERS, dropped, values_of
 
 _RANDOM = ("random", "setseed", "uuid", "uuidv4", "uuidv7", "gen_random_uuid")
 _DATE = ("today", "age", "ago", "current_date", "current_localtimestamp", "get_current_timestamp")
@@ -143,8 +144,8 @@ class Answers:
     errors: Set[int] = frozenset()
 
 
-def evaluate_rows(expression: str, rows: Mapping[str, Sequence[Row]], scope: Scope) -> Answers:
-    """Return, for each position, whether an expression holds; of a sample of several images it must hold for each.
+def evaluate_images(expression: str, rows: Mapping[str, Sequence[Row]], scope: Scope) -> list[list[bool | None]]:
+    """Return, for each position, whether an expression holds for each image of its sample; None for an error.
 
     `rows` has the columns of `scope`, in position order; a column that is not ok is null.
     """
@@ -159,7 +160,23 @@ def evaluate_rows(expression: str, rows: Mapping[str, Sequence[Row]], scope: Sco
         for column in columns
     }
     outcomes = iter(_outcomes(expression, values, scope))
-    by_position = [list(itertools.islice(outcomes, count)) for count in counts]
+    return [list(itertools.islice(outcomes, count)) for count in counts]
+
+
+def evaluate_rows(
+    expression: str, rows: Mapping[str, Sequence[Row]], scope: Scope, gates: Sequence[Sequence[Row]] = ()
+) -> Answers:
+    """Return, for each position, whether an expression holds; of a sample of several images it must hold for each.
+
+    `rows` is as for `evaluate_images`. Images that one of these or of the `gates` (rows of further columns) dropped
+    from their set do not count.
+    """
+    by_position = evaluate_images(expression, rows, scope)
+    for column in (*(rows[name] for name in scope if name != IMAGE), *gates):
+        for images, row in zip(by_position, column, strict=True):
+            for entry in dropped(row):
+                if entry["image"] < len(images):
+                    images[entry["image"]] = True
     errors = frozenset(position for position, images in enumerate(by_position) if None in images)
     return Answers([all(images) for images in by_position], errors)
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from onegen.shards.plan import PlannedItem
 
 
+OPTED_OUT = "opted_out"
+"""Reason of a SampleError for a subject that must not be used: its row is filtered, and not failed."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """The contract of a source: a frozen dataclass whose fields are its options, one of them named like the source.
@@ -73,6 +77,15 @@ class CountsPassedOver(Protocol):
 
         Asked after `listing` has been read to its end.
         """
+        ...
+
+
+@runtime_checkable
+class Withdraws(Protocol):
+    """What a source has beside its contract whose subjects may ask to be left out, also after the plan was made."""
+
+    def withdrawn(self, item: str) -> bool:
+        """Say whether an item, by its id, must no longer be used."""
         ...
 
 

@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the demo's photos where recipes look for them."""
     bring_models()
     root = tmp_path_factory.mktemp("home")
-    assert photos.main([str(root / "demo" / "photos"), "--pairs"]) == 0
+    assert photos.main([str(root / "demo" / "photos"), "--pairs", "--people", "--objects"]) == 0
     assert rooms.main([str(root / "demo" / "hypersim")]) == 0
     assert scenes.main([str(root / "demo" / "solids"), "--count", "8"]) == 0
     return root

@@ -310,7 +310,7 @@ def show_single(tmp_path: Path) -> Image.Image:
     [
         ({"kind": "image"}, r"kind must be that of the source, got 'image' with source 'couple'.*Write `kind: pair`"),
         ({"source": {"folder": "x"}}, r"kind must be that of the source, got 'pair' with source 'folder'"),
-        ({"kind": "scene"}, "kind must be 'image' or 'pair' in this version, got 'scene'"),
+        ({"kind": "scene"}, r"kind must be that of the source, got 'scene' with source 'couple'"),
         ({"select": {"near_duplicates": {"distance": 3}}}, "near_duplicates must be null for kind 'pair'"),
     ],
 )

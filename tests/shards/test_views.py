@@ -90,6 +90,8 @@ def test_a_rule_may_name_a_column_of_the_whole_sample_beside_one_of_each_image()
     "provides", [Provides(fields={OTHERS: pa.string()}), Provides((Part("img1.depth.png", "gray16"),))]
 )
 def test_names_that_several_images_need_are_refused(provides):
-    with pytest.raises(ConfigError, match=r"must not call a field 'others' nor a part 'img1.x', got"):
+    with pytest.raises(
+        ConfigError, match=r"must not call a field 'others' or 'dropped_images' nor a part 'img1.x', got"
+    ):
         check_names("mine", provides)
     check_names("mine", Provides((Part("imgs.png", "gray8"),), {"other": pa.string()}))

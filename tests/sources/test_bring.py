@@ -60,6 +60,8 @@ def source(request, tmp_path) -> Any:
 @pytest.mark.parametrize("name", available("sources"))
 def test_every_source_brings(name):
     kind = find("sources", name, {})
+    if kind.kind in ("identity", "scene"):
+        pytest.skip("sets bring no columns by name")
     assert "bring" in kind.annotation_options
     assert all(hasattr(kind, member) for member in ("entries", "check_brought", "brought"))
 

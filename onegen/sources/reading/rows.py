@@ -19,6 +19,8 @@ from onegen.sources.reading.tree import FileTree, unreadable
 BATCH = 16
 """Rows decoded at once: pictures of some megabytes each may stand in them."""
 _BUFFER = 1 << 20
+_VALUES = 2048
+"""Rows of one column decoded at once."""
 _ROW = re.compile(r"#\d{10}$")
 
 
@@ -169,6 +171,20 @@ def first_values(tree: FileTree, file: PlannedFile, column: str) -> list[Any]:
         return []
     reader.close()
     return values
+
+
+def row_values(tree: FileTree, file: PlannedFile, column: str) -> Iterator[Any]:
+    """Yield what every row of a Parquet file has in a column, in order; raises ConfigError where it is damaged."""
+    try:
+        with tree.fs.open(tree.path(file.uri), "rb") as handle:
+            parquet = pq.ParquetFile(handle, pre_buffer=False)
+            for batch in parquet.iter_batches(_VALUES, columns=stored_columns(column), use_threads=False):
+                yield from (column_value(row, column) for row in batch.to_pylist())
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise ConfigError(
+            f"{tree.path(file.uri)} must be a readable Parquet file, its column {column!r} is not: {error}. Fetch it "
+            f"again, or move it away."
+        ) from error
 
 
 def table_damage(tree: FileTree, file: PlannedFile) -> SampleError:

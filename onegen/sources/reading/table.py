@@ -73,7 +73,7 @@ class Table:
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
-        return self._tree.root
+        return self.tree.root
 
     def provides(self) -> Mapping[str, Provides]:
         """What is kept: the column `metadata` with `url` and the columns of `keep`, by the footers of all files.
@@ -94,7 +94,7 @@ class Table:
                 amiss.append(error)
                 continue
             for name, kind in stored.items():
-                types.add(name, kind, self._tree.path(file.uri))
+                types.add(name, kind, self.tree.path(file.uri))
         if len(amiss) == len(files):
             raise amiss[0]
         return provided(types.settled())
@@ -102,7 +102,7 @@ class Table:
     def _footer(self, file: PlannedFile) -> tuple[pa.Schema, int]:
         """Return schema and number of rows of a file, read once; raises ConfigError."""
         if file not in self._footers:
-            self._footers[file] = open_footer(self._tree, file)
+            self._footers[file] = open_footer(self.tree, file)
         return self._footers[file]
 
     @cached_property
@@ -145,7 +145,7 @@ class Table:
     def read(self, item: PlannedItem) -> "TableRow":
         """Return an item's row; raises SampleError source_gone, source_changed, source_unreadable or damaged_table."""
         if not is_row(item.item):
-            raise table_damage(self._tree, item.images[0])
+            raise table_damage(self.tree, item.images[0])
         return TableRow(self, item.images[0], self._rows.row(item.images[0]))
 
     def metadata(self, item: PlannedItem, provides: Mapping[str, Provides]) -> Mapping[str, Annotation | SampleError]:
@@ -178,7 +178,7 @@ class Table:
         Raises SampleError as `read` does, and as `fetch` does for the path of a file.
         """
         if columns not in self._brought_rows:
-            self._brought_rows[columns] = RowReader(self._tree, columns)
+            self._brought_rows[columns] = RowReader(self.tree, columns)
         value = column_value(self._brought_rows[columns].row(item.images[0]), column)
         if is_file and isinstance(value, Mapping):
             value = value.get("bytes") or value.get("path") or None
@@ -194,7 +194,7 @@ class Table:
         Raises SampleError outside_root, source_gone or source_unreadable, naming the option.
         """
         file, _ = split_row(row.uri)
-        fs, base = self._image_base or (self._tree.fs, posixpath.dirname(self._tree.path(file)))
+        fs, base = self._image_base or (self.tree.fs, posixpath.dirname(self.tree.path(file)))
         path = posixpath.normpath(posixpath.join(base or "/", uri))
         if "://" in uri or not path.startswith(f"{base}/"):
             raise SampleError(
@@ -222,7 +222,7 @@ class Table:
 
     def absence(self, row: PlannedFile, option: str) -> SampleError:
         """Return why a row has no picture: download_failed where img2dataset's columns say so, else no_OPTION."""
-        downloads = Downloads(self._tree)
+        downloads = Downloads(self.tree)
         if downloads.lists_downloads(PlannedFile(split_row(row.uri)[0], row.size, row.etag)):
             failure = downloads.failure(row, row.uri)
             if failure.reason == "download_failed":
@@ -236,7 +236,8 @@ class Table:
         )
 
     @property
-    def _tree(self) -> FileTree:
+    def tree(self) -> FileTree:
+        """The folder of the files."""
         return self._files.tree
 
     @property
@@ -248,15 +249,15 @@ class Table:
     @cached_property
     def _rows(self) -> RowReader:
         worded = (column for column in (*self.texts.values(), *self.phrases.values()) if column is not None)
-        return RowReader(self._tree, list(dict.fromkeys([*self.pictures.values(), *worded])))
+        return RowReader(self.tree, list(dict.fromkeys([*self.pictures.values(), *worded])))
 
     @cached_property
     def _kept_rows(self) -> RowReader:
-        return RowReader(self._tree, list(dict.fromkeys(self._kept.values())))
+        return RowReader(self.tree, list(dict.fromkeys(self._kept.values())))
 
     def _check(self, schema: pa.Schema, file: PlannedFile) -> None:
         """Raise ConfigError where a mapped column is not there or is of no use."""
-        place = self._tree.path(file.uri)
+        place = self.tree.path(file.uri)
         for option, column in self.pictures.items():
             urls = next((name for name in schema.names if name.lower() in _URLS), None)
             if column_type(schema, column) is None and urls is not None:
@@ -287,9 +288,9 @@ class Table:
             kind = column_type(schema, column)
             if kind is None or not is_text(kind):
                 continue
-            values = [value for value in first_values(self._tree, file, column) if value]
+            values = [value for value in first_values(self.tree, file, column) if value]
             if values and all("://" in value for value in values):
-                place = self._tree.path(file.uri)
+                place = self.tree.path(file.uri)
                 raise ConfigError(
                     f"{option} column must hold pictures or paths, got URLs such as {values[0][:200]} in {column!r} of "
                     f"{place}. {_download(place, column)}"
@@ -309,7 +310,7 @@ class Table:
         kind = column_type(schema, column)
         if kind is None:
             raise ConfigError(
-                f"{option} must name a column of {self._tree.path(file.uri)}, got {column!r}; it has "
+                f"{option} must name a column of {self.tree.path(file.uri)}, got {column!r}; it has "
                 f"{', '.join(schema.names)}; {nearest(column, column_names(schema))}"
             )
         return kind

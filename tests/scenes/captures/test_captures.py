@@ -1,0 +1,400 @@
+"""Every published layout, written here as its makers do, gives the cameras back that went in."""
+
+import gzip
+import json
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onegen.errors import SampleError
+from onegen.geometry.cameras import change_axes, to_colmap, to_pytorch3d
+from onegen.geometry.rays import camera_rays
+from onegen.geometry.rigs import RENDER_FOCAL, ZERO123_FOCAL, make_rig
+from onegen.scenes.captures.co3d import read_co3d, read_co3d_depth
+from onegen.scenes.captures.colmap import MODELS, read_colmap
+from onegen.scenes.captures.frames import Refusal
+from onegen.scenes.captures.nerfstudio import read_nerfstudio, write_nerfstudio
+from onegen.scenes.captures.renders import read_gobjaverse, read_gso30
+
+WIDTH, HEIGHT = 64, 48
+
+
+def rig(focal=1.2):
+    return make_rig("gso30", {"views": 4, "focal": focal}).cameras(seed=5)
+
+
+def save(path, width=WIDTH, height=HEIGHT):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (width, height), (200, 30, 10)).save(path)
+
+
+def agree(capture, names, cameras):
+    assert [frame.path.name for frame in capture.frames] == names
+    for frame, camera in zip(capture.frames, cameras, strict=True):
+        np.testing.assert_allclose(frame.camera.camera_to_world, camera.camera_to_world, atol=1e-6)
+        np.testing.assert_allclose(frame.camera.focal, camera.focal, atol=1e-6)
+    ours = camera_rays([frame.camera for frame in capture.frames], 6, 8)
+    np.testing.assert_allclose(ours, camera_rays(cameras, 6, 8), atol=1e-5)
+
+
+# nerfstudio
+
+
+def nerfstudio(folder, cameras, **changes):
+    names = [f"images/{9 - number}.png" for number in range(len(cameras))]  # not sorted: the file's order counts
+    for name in names:
+        save(folder / name)
+    path = write_nerfstudio(folder, dict(zip(names, cameras, strict=True)), WIDTH, HEIGHT)
+    document = json.loads(path.read_text())
+    for word, value in changes.items():
+        document[word] = value
+    path.write_text(json.dumps(document))
+    return document, path
+
+
+def test_nerfstudio_round_trips_in_the_files_order(tmp_path):
+    nerfstudio(tmp_path, rig())
+    agree(read_nerfstudio(tmp_path), ["9.png", "8.png", "7.png", "6.png"], rig())
+
+
+def test_dl3dv_has_its_pictures_in_a_smaller_set_and_its_intrinsics_in_full_size(tmp_path):
+    nerfstudio(tmp_path, rig())
+    (tmp_path / "images").rename(tmp_path / "images_4")
+    for path in (tmp_path / "images_4").iterdir():
+        save(path, WIDTH // 4, HEIGHT // 4)
+    agree(read_nerfstudio(tmp_path), ["9.png", "8.png", "7.png", "6.png"], rig())
+
+
+def test_a_synthetic_scene_has_the_angle_alone_and_no_ending(tmp_path):
+    save(tmp_path / "train" / "r_0.png", 100, 100)
+    pose = change_axes(rig()[0].camera_to_world, "opencv", "nerfstudio").tolist()
+    frames = [{"file_path": "./train/r_0", "transform_matrix": pose}]
+    document = {"camera_angle_x": 2 * np.arctan(0.5 / 1.2), "frames": frames}
+    (tmp_path / "transforms.json").write_text(json.dumps(document))
+    agree(read_nerfstudio(tmp_path), ["r_0.png"], rig()[:1])
+
+
+def test_distortion_is_kept_for_who_straightens_the_picture(tmp_path):
+    nerfstudio(tmp_path, rig(), k1=-0.2, k2=0.05, p1=0.001)
+    capture = read_nerfstudio(tmp_path)
+    lens = capture.frames[0].lens
+    assert lens.distortion[:4] == (-0.2, 0.05, 0.001, 0.0)
+    assert not lens.is_straight
+    assert capture.frames[0].camera.focal == lens.focal
+    assert capture.frames[0].camera.focal[0] != pytest.approx(1.2, abs=0.005)  # that of the straight picture
+
+
+def test_depth_and_masks_beside_frames_are_found(tmp_path):
+    document, path = nerfstudio(tmp_path, rig())
+    save(tmp_path / "depth" / "a.png")
+    document["frames"][0]["depth_file_path"] = "depth/a.png"
+    path.write_text(json.dumps(document))
+    assert read_nerfstudio(tmp_path).frames[0].depth == (tmp_path / "depth" / "a.png").resolve()
+
+
+def break_frame(document, **changes):
+    document["frames"][1].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"transform_matrix": np.full((4, 4), np.nan).tolist()}, "bad_pose"),
+        ({"transform_matrix": np.eye(3).tolist()}, "bad_pose"),
+        ({"transform_matrix": [[1, 2], [3]]}, "bad_pose"),
+        ({"transform_matrix": "no"}, "bad_pose"),
+        ({"transform_matrix": np.diag([2.0, 2, 2, 1]).tolist()}, "bad_pose"),
+        ({"file_path": "images/none.png"}, "missing_image"),
+        ({"file_path": "../../etc/passwd"}, "unsafe_path"),
+        ({"fl_x": float("nan")}, "no_intrinsics"),
+        ({"fl_x": None}, "no_intrinsics"),
+        ({"w": 0}, "no_intrinsics"),
+        ({"cx": -5}, "no_intrinsics"),
+        ({"camera_model": "EQUIRECTANGULAR"}, "unsupported_lens"),
+    ],
+)
+def test_one_bad_frame_of_a_transforms_json_has_a_reason_and_its_neighbours_stay(tmp_path, changes, reason):
+    document, path = nerfstudio(tmp_path, rig())
+    break_frame(document, **changes)
+    path.write_text(json.dumps(document))
+    capture = read_nerfstudio(tmp_path)
+    assert [refusal.reason for refusal in capture.refused] == [reason]
+    assert len(capture.frames) == 3
+
+
+def test_a_transforms_json_without_intrinsics_is_refused_as_a_whole(tmp_path):
+    document, path = nerfstudio(tmp_path, rig())
+    for frame in document["frames"]:
+        del frame["fl_x"], frame["fl_y"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(SampleError) as caught:
+        read_nerfstudio(tmp_path)
+    assert caught.value.reason == "no_intrinsics"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"frames": 5}', '{"frames": [5]}', "[" * 100_000])
+def test_a_transforms_json_that_is_none_is_said(tmp_path, text):
+    (tmp_path / "transforms.json").write_text(text)
+    with pytest.raises(SampleError) as caught:
+        read_nerfstudio(tmp_path)
+    assert caught.value.reason == "unreadable_cameras"
+
+
+def test_a_transforms_json_without_frames_is_said(tmp_path):
+    (tmp_path / "transforms.json").write_text('{"frames": []}')
+    with pytest.raises(SampleError) as caught:
+        read_nerfstudio(tmp_path)
+    assert caught.value.reason == "no_frames"
+
+
+# COLMAP
+
+NAMES = ["b c.png", "a.png", "d.png", "sub/c.png"]
+
+
+def colmap(folder, cameras, binary, model="PINHOLE", parameters=(1.2 * HEIGHT, 1.2 * HEIGHT, WIDTH / 2, HEIGHT / 2)):
+    solved = folder / "sparse" / "0"
+    solved.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        save(folder / "images" / name)
+    poses = [to_colmap(camera) for camera in cameras]
+    if binary:
+        head = struct.pack("<QiiQQ", 1, 7, list(MODELS).index(model), WIDTH, HEIGHT)
+        (solved / "cameras.bin").write_bytes(head + struct.pack(f"<{len(parameters)}d", *parameters))
+        rows = b"".join(
+            struct.pack("<i7di", 10 - number, *quaternion, *translation, 7)
+            + name.encode()
+            + b"\0"
+            + struct.pack("<Q", number)
+            + number * struct.pack("<ddq", 1.0, 2.0, -1)
+            for number, (name, (quaternion, translation)) in enumerate(zip(NAMES, poses, strict=True))
+        )
+        (solved / "images.bin").write_bytes(struct.pack("<Q", len(NAMES)) + rows)
+        return solved
+    numbers = " ".join(map(repr, map(float, parameters)))
+    (solved / "cameras.txt").write_text(f"# Camera list\n7 {model} {WIDTH} {HEIGHT} {numbers}\n")
+    lines = ["# Image list"]
+    for number, (name, (quaternion, translation)) in enumerate(zip(NAMES, poses, strict=True)):
+        pose = " ".join(repr(float(value)) for value in (*quaternion, *translation))
+        lines += [f"{10 - number} {pose} 7 {name}", "1.0 2.0 -1" if number % 2 else ""]
+    (solved / "images.txt").write_text("\n".join(lines) + "\n")
+    return solved
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_colmap_round_trips_by_name(tmp_path, binary):
+    solved = colmap(tmp_path, rig(), binary)
+    order = sorted(range(4), key=lambda number: NAMES[number])
+    names, cameras = [NAMES[number].rpartition("/")[2] for number in order], [rig()[number] for number in order]
+    agree(read_colmap(solved, tmp_path / "images"), names, cameras)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize(
+    ("model", "parameters", "kind", "distortion"),
+    [
+        ("SIMPLE_PINHOLE", (60, 32, 24), "brown", ()),
+        ("SIMPLE_RADIAL", (60, 32, 24, 0.1), "brown", (0.1, 0, 0, 0, 0, 0, 0, 0)),
+        ("RADIAL", (60, 32, 24, 0.1, 0.01), "brown", (0.1, 0.01, 0, 0, 0, 0, 0, 0)),
+        ("OPENCV", (60, 61, 32, 24, 0.1, 0.01, 0.001, 0.002), "brown", (0.1, 0.01, 0.001, 0.002, 0, 0, 0, 0)),
+        ("OPENCV_FISHEYE", (60, 61, 32, 24, 0.1, 0.01, 0.0, 0.0), "fisheye", (0.1, 0.01, 0, 0)),
+        ("FULL_OPENCV", (60, 61, 32, 24, *[0.01] * 8), "brown", (0.01,) * 8),
+        ("SIMPLE_RADIAL_FISHEYE", (60, 32, 24, 0.1), "fisheye", (0.1, 0, 0, 0)),
+    ],
+)
+def test_every_lens_of_colmap_is_read(tmp_path, binary, model, parameters, kind, distortion):
+    capture = read_colmap(colmap(tmp_path, rig(), binary, model, parameters), tmp_path / "images")
+    lens = capture.frames[0].lens
+    assert (lens.fx, lens.cx, lens.cy) == (60, 32, 24)
+    assert lens.model == kind
+    assert lens.distortion == pytest.approx(distortion)
+
+
+@pytest.mark.parametrize(("model", "parameters"), [("FOV", (60, 60, 32, 24, 0.1)), ("THIN_PRISM_FISHEYE", (60,) * 12)])
+def test_a_lens_that_cannot_be_made_straight_is_said(tmp_path, model, parameters):
+    with pytest.raises(SampleError) as caught:
+        read_colmap(colmap(tmp_path, rig(), True, model, parameters), tmp_path / "images")
+    assert caught.value.reason == "unsupported_lens"
+
+
+def test_unregistered_pictures_missing_ones_and_bad_poses_have_reasons(tmp_path):
+    solved = colmap(tmp_path, rig(), binary=False)
+    save(tmp_path / "images" / "later.png")
+    (tmp_path / "images" / "a.png").unlink()
+    text = (solved / "images.txt").read_text().splitlines()
+    words = text[1].split(" ", 2)
+    text[1] = f"{words[0]} nan {words[2]}"
+    (solved / "images.txt").write_text("\n".join(text) + "\n")
+    capture = read_colmap(solved, tmp_path / "images")
+    assert {refusal.name: refusal.reason for refusal in capture.refused} == {
+        "a.png": "missing_image",
+        "b c.png": "bad_pose",
+        "later.png": "unregistered",
+    }
+    assert [frame.path.name for frame in capture.frames] == ["d.png", "c.png"]
+
+
+@pytest.mark.parametrize("cut", [4, 60, 200])
+def test_a_model_cut_short_is_said(tmp_path, cut):
+    solved = colmap(tmp_path, rig(), binary=True)
+    data = (solved / "images.bin").read_bytes()
+    (solved / "images.bin").write_bytes(data[:cut])
+    with pytest.raises(SampleError) as caught:
+        read_colmap(solved, tmp_path / "images")
+    assert caught.value.reason == "unreadable_cameras"
+
+
+# CO3D
+
+
+def co3d(root, cameras, form="ndc_isotropic", score=1.2):
+    entries = []
+    for number, camera in enumerate(cameras):
+        name = f"apple/110_1/images/frame{number:06d}.png"
+        save(root / name)
+        rotation, translation = to_pytorch3d(camera)
+        half = np.array([HEIGHT / 2] * 2 if form == "ndc_isotropic" else [WIDTH / 2, HEIGHT / 2])
+        focal = np.array(camera.focal) * HEIGHT / half
+        view = {
+            "R": rotation.tolist(),
+            "T": translation.tolist(),
+            "focal_length": focal.tolist(),
+            "principal_point": [0.0, 0.0],
+            "intrinsics_format": form,
+        }
+        about = {"path": name, "size": [HEIGHT, WIDTH]}
+        entries.append({"sequence_name": "110_1", "frame_number": number, "image": about, "viewpoint": view})
+    sequences = [{"sequence_name": "110_1", "category": "apple", "viewpoint_quality_score": score}]
+    write_jgz(root, list(reversed(entries)), sequences)
+    return entries, sequences
+
+
+def write_jgz(root, entries, sequences):
+    for name, content in (("frame", entries), ("sequence", sequences)):
+        (root / "apple" / f"{name}_annotations.jgz").write_bytes(gzip.compress(json.dumps(content).encode()))
+
+
+@pytest.mark.parametrize("form", ["ndc_isotropic", "ndc_norm_image_bounds"])
+def test_co3d_round_trips_by_frame_number(tmp_path, form):
+    co3d(tmp_path, rig(), form)
+    capture = read_co3d(tmp_path, "apple")["110_1"]
+    agree(capture, [f"frame{number:06d}.png" for number in range(4)], rig())
+
+
+def test_a_principal_point_of_co3d_points_left_and_up(tmp_path):
+    entries, sequences = co3d(tmp_path, rig())
+    entries[0]["viewpoint"]["principal_point"] = [0.25, -0.5]
+    write_jgz(tmp_path, entries, sequences)
+    lens = read_co3d(tmp_path, "apple")["110_1"].frames[0].lens
+    assert (lens.cx, lens.cy) == (WIDTH / 2 - 0.25 * HEIGHT / 2, HEIGHT / 2 + 0.5 * HEIGHT / 2)
+
+
+def test_sequences_of_co3d_with_poor_viewpoints_are_refused_when_asked(tmp_path):
+    co3d(tmp_path, rig(), score=0.3)
+    found = read_co3d(tmp_path, "apple", min_quality=0.5)["110_1"]
+    assert isinstance(found, Refusal)
+    assert found.reason == "low_quality"
+
+
+def test_frames_of_co3d_without_viewpoint_or_intrinsics_are_refused(tmp_path):
+    entries, sequences = co3d(tmp_path, rig())
+    entries[0]["viewpoint"] = None
+    del entries[1]["viewpoint"]["focal_length"]
+    entries[2]["viewpoint"]["T"] = [0, float("nan"), 0]
+    write_jgz(tmp_path, entries, sequences)
+    capture = read_co3d(tmp_path, "apple")["110_1"]
+    assert [refusal.reason for refusal in capture.refused] == ["unregistered", "no_intrinsics", "bad_pose"]
+
+
+@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"{"), gzip.compress(b"{}"), gzip.compress(b"[5]")])
+def test_annotations_that_are_none_are_said(tmp_path, data):
+    co3d(tmp_path, rig())
+    (tmp_path / "apple" / "frame_annotations.jgz").write_bytes(data)
+    with pytest.raises(SampleError) as caught:
+        read_co3d(tmp_path, "apple")
+    assert caught.value.reason == "unreadable_cameras"
+
+
+def test_depth_of_co3d_is_half_floats_in_sixteen_bits(tmp_path):
+    depth = np.array([[0.0, 1.5], [2.25, np.inf]], np.float16)
+    Image.fromarray(depth.view(np.uint16)).save(tmp_path / "d.png")
+    np.testing.assert_array_equal(read_co3d_depth(tmp_path / "d.png", 2.0), [[0, 3.0], [4.5, 0]])
+
+
+# renders
+
+
+def gobjaverse(folder, cameras):
+    for number, camera in enumerate(cameras):
+        name = f"{number:05d}"
+        save(folder / name / f"{name}.png", 64, 64)
+        x, y, z, origin = camera.camera_to_world[:3].T.round(9).tolist()
+        (folder / name / f"{name}.json").write_text(json.dumps({"origin": origin, "x": x, "y": y, "z": z}))
+
+
+def test_gobjaverse_round_trips(tmp_path):
+    cameras = rig(RENDER_FOCAL)
+    gobjaverse(tmp_path, cameras)
+    agree(read_gobjaverse(tmp_path), [f"{number:05d}.png" for number in range(4)], cameras)
+
+
+def test_a_view_of_gobjaverse_that_looks_away_is_of_another_convention(tmp_path):
+    gobjaverse(tmp_path, rig())
+    path = tmp_path / "00002" / "00002.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "y": [-v for v in document["y"]], "z": [-v for v in document["z"]]}))
+    assert [refusal.reason for refusal in read_gobjaverse(tmp_path).refused] == ["bad_pose"]
+
+
+def gso30(folder, cameras):
+    for number, camera in enumerate(cameras):
+        save(folder / f"{number:03d}.png", 64, 64)
+        world_to_camera = np.linalg.inv(change_axes(camera.camera_to_world, "opencv", "opengl"))
+        np.save(folder / f"{number:03d}.npy", world_to_camera[:3])
+
+
+def test_gso30_round_trips(tmp_path):
+    cameras = rig(ZERO123_FOCAL)
+    gso30(tmp_path, cameras)
+    agree(read_gso30(tmp_path), [f"{number:03d}.png" for number in range(4)], cameras)
+
+
+def test_a_matrix_of_gso30_looks_along_minus_z_with_y_up(tmp_path):
+    # x_camera = R x_world + t: a camera at z = 2 that looks down at the origin, its up along the world's y
+    save(tmp_path / "000.png", 64, 64)
+    np.save(tmp_path / "000.npy", np.hstack([np.eye(3), [[0], [0], [-2.0]]]))
+    (frame,) = read_gso30(tmp_path).frames
+    np.testing.assert_allclose(frame.camera.center, [0, 0, 2])
+    np.testing.assert_allclose(frame.camera.forward, [0, 0, -1])
+    np.testing.assert_allclose(frame.camera.camera_to_world[:3, 1], [0, -1, 0])
+
+
+def test_matrices_of_gso30_that_are_none_have_reasons(tmp_path):
+    gso30(tmp_path, rig())
+    np.save(tmp_path / "000.npy", np.full((3, 4), np.nan))
+    (tmp_path / "001.npy").unlink()
+    (tmp_path / "002.npy").write_bytes(b"no array")
+    np.save(tmp_path / "009.npy", np.eye(4)[:3])
+    np.save(tmp_path / "008.npy", np.array([object()]), allow_pickle=True)
+    save(tmp_path / "008.png")
+    np.save(tmp_path / "007.npy", np.zeros((3, 4)))
+    save(tmp_path / "007.png")
+    capture = read_gso30(tmp_path)
+    assert {refusal.name: refusal.reason for refusal in capture.refused} == {
+        "000": "bad_pose",
+        "001": "unregistered",
+        "002": "bad_pose",
+        "007": "bad_pose",
+        "008": "bad_pose",
+        "009": "missing_image",
+    }
+    assert [frame.path.name for frame in capture.frames] == ["003.png"]
+
+
+def test_a_folder_without_views_is_said(tmp_path):
+    for read in (read_gso30, read_gobjaverse):
+        with pytest.raises(SampleError) as caught:
+            read(tmp_path)
+        assert caught.value.reason == "no_frames"
