@@ -24,7 +24,8 @@ from benchmarks.measure import Timing, interleave, time_here
 from benchmarks.table import Row, Table, version
 from onegen.geometry.rigs import make_rig
 from onegen.scenes.embree import EmbreeRenderer
-from onegen.scenes.scene import RenderOptions, Scene, make_renderer, read_scene
+from onegen.scenes.renderers import make_renderer
+from onegen.scenes.scene import RenderOptions, Scene, read_scene
 
 BAR = 2.0
 MEMORY_BAR = 1.1
