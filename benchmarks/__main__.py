@@ -29,6 +29,7 @@ NAMES = {
     "loader": "training samples read and decoded, beside webdataset, litData and mosaicml-streaming",
     "agreement": "how often a score of agreement falls when annotations are exchanged",
     "memory": "peak RSS at ten times the images",
+    "render": "textured views per CPU-second, and memory after many objects (needs the extra scenes)",
     "startup": "onegen --help",
     "network": "the model beside a per-token reference (needs torch)",
 }

@@ -1,4 +1,4 @@
-"""The figures of a report, as Plotly describes them: plain mappings of traces and layout. Nothing is imported to draw."""
+"""The figures of a report, as Plotly describes them: plain mappings of traces and layout; nothing is drawn here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

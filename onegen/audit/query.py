@@ -74,7 +74,7 @@ def batches(answer: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 
 
 def save(answer: pa.RecordBatchReader, out: Path) -> int:
-    """Write an answer as CSV or Parquet, by the ending of `out`; return how many rows. Nested values of CSV are text."""
+    """Write an answer as CSV or Parquet, by the ending of `out`; return the rows. Nested values of CSV are text."""
     num_rows = 0
     with (
         pq.ParquetWriter(out, answer.schema) if out.suffix == ".parquet" else _csv_writer(out, answer.schema) as writer

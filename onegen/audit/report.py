@@ -72,7 +72,8 @@ class _Page:
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
             f'<style>{_asset("page.css")}</style></head><body><a class="skip" href="#overview">Skip to content</a>'
-            f'<header><p class="note">Dataset report</p><h1>{title}</h1><nav aria-label="Sections">{links}</nav></header>'
+            f'<header><p class="note">Dataset report</p><h1>{title}</h1>'
+            f'<nav aria-label="Sections">{links}</nav></header>'
             f"<main>{body}</main><footer class=note>Made by onegen audit. Numbers: statistics.json.</footer>"
             f'<script type="application/json" id="figures">{_inert(self.figures)}</script>'
             f"<script>{_plotly()}</script><script>{_asset('page.js')}</script></body></html>"
@@ -99,8 +100,14 @@ class _Page:
         }
         listed = "".join(f"<li><b>{value}</b>{html.escape(name)}</li>" for name, value in facts.items())
         rows = [
-            (name, *(c.counts.get(s, 0) for s in ("ok", "skipped", "filtered", "failed")))
-            + (max(0, stats.items - c.counts["rows"]), _bytes(c.bytes), c.producer, _weights(c.weights))
+            (
+                name,
+                *(c.counts.get(s, 0) for s in ("ok", "skipped", "filtered", "failed")),
+                max(0, stats.items - c.counts["rows"]),
+                _bytes(c.bytes),
+                c.producer,
+                _weights(c.weights),
+            )
             for name, c in stats.columns.items()
         ]
         head = ("column", "ok", "skipped", "filtered", "failed", "missing", "size", "made by", "weights and licences")
@@ -111,7 +118,8 @@ class _Page:
         )
         version = f"<p class=note>Version <code>{html.escape(stats.digest or 'none yet')}</code></p>"
         return (
-            f"{building}<ul class=facts>{listed}</ul>{version}<div class=card>{plot}{_table('Columns', head, rows)}</div>"
+            f"{building}<ul class=facts>{listed}</ul>{version}"
+            f"<div class=card>{plot}{_table('Columns', head, rows)}</div>"
             + (_table("Why rows are not ok", ("column", "status", "reason", "rows"), reasons) if reasons else "")
         )
 

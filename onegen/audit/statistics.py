@@ -197,7 +197,8 @@ def texts(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
             if kind == "VARCHAR" and field in ("captioner", "top_class"):
                 yield Measure(name, _ok(column), quoted(field))
             elif kind == "VARCHAR" and field == "caption":
-                words = f"(SELECT unnest(regexp_extract_all(lower({quoted(field)}), '[\\p{{L}}]+')) AS w FROM {_ok(column)})"
+                found = f"regexp_extract_all(lower({quoted(field)}), '[\\p{{L}}]+')"
+                words = f"(SELECT unnest({found}) AS w FROM {_ok(column)})"
                 yield Measure(f"{name}.vocabulary", words, "w")
             elif kind == "VARCHAR[]" and field == "names":
                 yield Measure(name, f"(SELECT unnest(names) AS w FROM {_ok(column)})", "w")
@@ -251,7 +252,8 @@ def _categories(tables: Tables, measure: Measure) -> Categories:
 
 def _most(tables: Tables, relation: str, expression: str) -> list[tuple[str, int]]:
     rows = tables.rows(
-        f"SELECT coalesce({expression}, '(none)') AS v, count(*) FROM {relation} GROUP BY v ORDER BY 2 DESC, 1 LIMIT {MOST}"
+        f"SELECT coalesce({expression}, '(none)') AS v, count(*) FROM {relation} GROUP BY v "
+        f"ORDER BY 2 DESC, 1 LIMIT {MOST}"
     )
     return [(value, count) for value, count in rows]
 

@@ -33,8 +33,14 @@ _MANIFESTS = pa.schema(
     ]
 )
 _MESSAGES = pa.schema(
-    [("column", pa.string()), ("shard", pa.int32()), ("position", pa.int32())]
-    + [("item", pa.string()), ("message", pa.string()), ("attempts", pa.int32())]
+    [
+        ("column", pa.string()),
+        ("shard", pa.int32()),
+        ("position", pa.int32()),
+        ("item", pa.string()),
+        ("message", pa.string()),
+        ("attempts", pa.int32()),
+    ]
 )
 
 

@@ -39,7 +39,8 @@ def test_failures_say_why_and_manifests_balance(tables: Tables, audited: Path) -
     assert [row["item"] for row in failed] == [
         row.values["item"] for row in rows(audited, "image") if row.status == "failed"
     ]
-    assert all(row["message"] and row["reason"] for row in failed) and failed
+    assert all(row["message"] and row["reason"] for row in failed)
+    assert failed
     (odd,) = answer(tables, "SELECT count(*) AS n FROM manifests WHERE rows != ok + skipped + filtered + failed")
     assert odd["n"] == 0
 
