@@ -28,6 +28,7 @@ NAMES = {
     "device": "how busy a stage keeps a device, in parts and at once",
     "agreement": "how often a score of agreement falls when annotations are exchanged",
     "memory": "peak RSS at ten times the images",
+    "render": "textured views per CPU-second, and memory after many objects (needs the extra scenes)",
     "startup": "onegen --help",
     "network": "the model beside a per-token reference (needs torch)",
 }

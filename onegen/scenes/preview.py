@@ -17,7 +17,8 @@ from onegen.geometry.rigs import RIGS, make_rig
 from onegen.pixels.codec import encode_picture
 from onegen.scenes.checks import view_faults
 from onegen.scenes.lighting import LIGHTING
-from onegen.scenes.scene import BACKENDS, RenderOptions, View, make_renderer, read_scene
+from onegen.scenes.renderers import BACKENDS, make_renderer
+from onegen.scenes.scene import RenderOptions, View, read_scene
 from onegen.storage.whole import whole
 
 

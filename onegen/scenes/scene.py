@@ -5,14 +5,14 @@ for view in make_renderer("embree").render(scene, make_rig("ring").cameras(seed=
     view.colour, view.depth, view.mask, view.record
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from onegen.errors import ConfigError, nearest
+from onegen.errors import ConfigError
 from onegen.geometry.cameras import Camera
 from onegen.scenes.lighting import make_lighting
 from onegen.scenes.mesh import Fit, Mesh, Placement, UpAxis, normalise
@@ -64,21 +64,6 @@ class View:
     record: Mapping[str, Any]
 
 
-class Renderer(Protocol):
-    """Draws the views of one object after the other, each read once."""
-
-    def render(self, scene: Scene, cameras: Sequence[Camera], options: RenderOptions) -> Iterator[View]:
-        """Yield a view a camera, in order; raises SampleError where the object cannot be drawn."""
-        ...
-
-    def close(self) -> None:
-        """Let go of processes and memory."""
-        ...
-
-
-BACKENDS = ("embree", "blender")
-
-
 def read_scene(path: Path, up: UpAxis | None = None, fit: Fit = "sphere", max_faces: int = MAX_FACES) -> Scene:
     """Return the object in a file, normalised; `up` is the axis that is up in an OBJ or PLY, y if not said.
 
@@ -86,19 +71,6 @@ def read_scene(path: Path, up: UpAxis | None = None, fit: Fit = "sphere", max_fa
     """
     mesh, placement = normalise(read_mesh(path, max_faces), up_axis(path.suffix, up), fit)
     return Scene(mesh, placement, path)
-
-
-def make_renderer(backend: str = "embree", **options: Any) -> Renderer:
-    """Return a renderer by name; raises ConfigError for an unknown one, or one whose program is not installed."""
-    if backend == "embree":
-        from onegen.scenes.embree import EmbreeRenderer
-
-        return EmbreeRenderer(**options)
-    if backend == "blender":
-        from onegen.scenes.blender import BlenderRenderer
-
-        return BlenderRenderer(**options)
-    raise ConfigError(f"renderer must be a known one, got {backend!r}: {nearest(backend, BACKENDS)}")
 
 
 def describe(scene: Scene, backend: str, version: str, options: RenderOptions) -> dict[str, Any]:

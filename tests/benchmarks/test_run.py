@@ -49,6 +49,6 @@ def test_the_runner_names_what_there_is():
     done = subprocess.run([sys.executable, "-m", "benchmarks", "pak"], capture_output=True, text=True)
     assert done.returncode == 2
     assert (
-        "NAME must be one of pack, overhead, stage, device, agreement, memory, startup, network, got 'pak'"
+        "NAME must be one of pack, overhead, stage, device, agreement, memory, render, startup, network, got 'pak'"
         in done.stderr
     )

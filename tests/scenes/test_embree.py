@@ -14,7 +14,8 @@ from onegen.geometry.cameras import orbit
 from onegen.geometry.rigs import look_at_origin, make_rig
 from onegen.scenes.embree import EmbreeRenderer
 from onegen.scenes.lighting import to_srgb
-from onegen.scenes.scene import RenderOptions, make_renderer, read_scene
+from onegen.scenes.renderers import make_renderer
+from onegen.scenes.scene import RenderOptions, read_scene
 from tests.scenes import objects
 
 SMALL = RenderOptions(128, 128)
@@ -243,7 +244,8 @@ DRAW = """
 import hashlib, sys
 from pathlib import Path
 from onegen.geometry.rigs import make_rig
-from onegen.scenes.scene import RenderOptions, make_renderer, read_scene
+from onegen.scenes.renderers import make_renderer
+from onegen.scenes.scene import RenderOptions, read_scene
 digest = hashlib.sha256()
 for view in make_renderer("embree").render(
     read_scene(Path(sys.argv[1])), make_rig("ring", {"views": 3}).cameras(), RenderOptions(160, 160)

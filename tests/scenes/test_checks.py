@@ -1,0 +1,77 @@
+"""What is said of poor views and captures. PYTHONPATH=. python -m pytest tests/scenes/test_checks.py"""
+
+import cv2
+import numpy as np
+import pytest
+
+from onegen.geometry.cameras import Camera, orbit
+from onegen.geometry.rigs import make_rig
+from onegen.scenes.checks import coverage, is_inward, picture_faults, view_faults
+from onegen.scenes.embree import EmbreeRenderer
+from onegen.scenes.preview import main
+from onegen.scenes.scene import RenderOptions, read_scene
+from tests.scenes import objects
+
+
+def views(path, cameras, fit="sphere"):
+    path.write_bytes(objects.glb(objects.cube()))
+    return list(EmbreeRenderer().render(read_scene(path, fit=fit), cameras, RenderOptions(64, 64)))
+
+
+def test_a_ball_fits_from_a_distance_of_one_and_a_half_and_a_cube_does_not(tmp_path):
+    close = [orbit(45, 30, 1.5)]
+    assert view_faults(views(tmp_path / "a.glb", close)[0]) == []
+    assert view_faults(views(tmp_path / "a.glb", close, "cube")[0]) == ["cropped"]
+    far = make_rig("gobjaverse").cameras()
+    assert [view_faults(view) for view in views(tmp_path / "a.glb", far, "cube")] == [[]] * 40
+
+
+def test_an_object_far_away_is_blank(tmp_path):
+    assert view_faults(views(tmp_path / "a.glb", [orbit(0, 0, 60.0)])[0]) == ["blank"]
+
+
+def photo():
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 1.5)
+
+
+def test_photos_are_blurred_dark_bright_or_burnt():
+    assert picture_faults(photo()) == []
+    assert picture_faults(cv2.GaussianBlur(photo(), (0, 0), 8)) == ["blurred"]
+    assert "dark" in picture_faults(photo() // 16)
+    assert "bright" in picture_faults(np.full((64, 64, 3), 254, np.uint8))
+    burnt = photo()
+    burnt[: 256 * 5 // 8] = 255
+    assert picture_faults(burnt) == ["burnt"]
+
+
+def test_a_photo_is_judged_at_one_size_whatever_its_own():
+    large = cv2.resize(photo(), (2048, 2048), interpolation=cv2.INTER_CUBIC)
+    assert picture_faults(cv2.resize(large, (512, 512))) == picture_faults(large)
+
+
+def test_coverage_is_the_angle_walked_around_the_object():
+    assert coverage([orbit(0), orbit(40)]) == pytest.approx(40, abs=1e-3)
+    assert coverage([orbit(azimuth) for azimuth in (0, 90, 180)]) == pytest.approx(180, abs=1e-3)
+    assert coverage([orbit(0)]) == 0
+    assert coverage([orbit(0), orbit(0)]) == 0
+
+
+def test_looking_in_and_looking_out_are_told_apart():
+    ring = [orbit(azimuth, 10) for azimuth in range(0, 360, 60)]
+    assert is_inward(ring)
+    turned = [Camera(camera.camera_to_world @ np.diag([-1.0, 1, -1, 1])) for camera in ring]
+    assert not is_inward(turned)
+
+
+def test_a_person_can_look_at_an_object(tmp_path, capsys):
+    path, out = tmp_path / "a.glb", tmp_path / "a.png"
+    path.write_bytes(objects.glb(objects.sphere(2)))
+    assert main([str(path), str(out), "--views", "3", "--size", "32"]) == 0
+    assert cv2.imread(str(out)).shape == (64, 96, 3)
+    assert "nothing to note" in capsys.readouterr().out
+    path.write_bytes(b"glTF no more")
+    assert main([str(path), str(out)]) == 1
+    assert "unreadable_mesh" in capsys.readouterr().err
+    assert main([str(path), str(out), "--rig", "rnig"]) == 1
+    assert "did you mean 'ring'" in capsys.readouterr().err
