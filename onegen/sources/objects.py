@@ -38,7 +38,8 @@ from onegen.sources.reading.tree import FileTree
 from onegen.storage.spill import batched
 
 if TYPE_CHECKING:
-    from onegen.scenes.scene import Renderer, RenderOptions, Scene, View
+    from onegen.scenes.renderers import Renderer
+    from onegen.scenes.scene import RenderOptions, Scene, View
 
 FORMATS = (".glb", ".gltf", ".obj", ".ply")
 DEPTH, MASK = "depth", "mask"
@@ -190,7 +191,7 @@ class Objects:
 
     @cached_property
     def _renderer(self) -> "Renderer":
-        from onegen.scenes.scene import make_renderer
+        from onegen.scenes.renderers import make_renderer
 
         return make_renderer(self.backend)
 

@@ -15,7 +15,8 @@ from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
 from onegen.geometry.cameras import from_record
 from onegen.geometry.rigs import make_rig
-from onegen.scenes.scene import RenderOptions, make_renderer, read_scene
+from onegen.scenes.renderers import make_renderer
+from onegen.scenes.scene import RenderOptions, read_scene
 from onegen.shards.key import seed_of
 from tests.pictures import decode
 from tests.tiny import column_files, dataset, failures, make_recipe, packed, rows, run, statuses, strays
