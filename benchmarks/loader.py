@@ -320,15 +320,17 @@ def _measured(
 
 def _bars(title: str, middle: Mapping[str, float], best_tar: float) -> dict[str, tuple[str, bool]]:
     """Return what ours must reach, and whether it does."""
-    ours = max(middle.get(OURS, 0.0), middle.get(PACKED_ARM, 0.0))
-    name = OURS if middle.get(OURS, 0.0) >= middle.get(PACKED_ARM, 0.0) else PACKED_ARM
+    # Of the columns, which is what the loader reads where they are there: the better of two arms would be a choice.
+    if OURS not in middle:
+        return {}
+    ours = middle[OURS]
     if title == EXAMPLES:
         return {}
     if "raw" in title:
         lit = middle.get(LITDATA)
-        return {name: (f">= {BAR_RAW:g}x litData", ours >= BAR_RAW * lit)} if lit else {}
+        return {OURS: (f">= {BAR_RAW:g}x litData", ours >= BAR_RAW * lit)} if lit else {}
     bar = BAR_TWO if "two" in title else BAR_RAW
-    return {name: (f">= {bar:g}x", ours >= bar * best_tar)}
+    return {OURS: (f">= {bar:g}x", ours >= bar * best_tar)}
 
 
 def _digest(sample: Mapping[str, Any]) -> str:

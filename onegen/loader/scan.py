@@ -19,10 +19,8 @@ from onegen.loader.stored import group_of, key_number
 from onegen.sample import IMAGE, PACKED, SELECT, Kind
 from onegen.shards.dataset import Dataset
 from onegen.shards.manifest import Manifest
-from onegen.shards.views import OTHERS
+from onegen.shards.views import DROPPED, OTHERS
 
-DROPPED = "dropped_images"
-"""Field of `select` that lists the images a set goes on without."""
 CAPTION, ORIGINAL = "caption", "original"
 """The column of captions that a build makes, and the word for the caption that came with an image."""
 _IMAGE_FIELDS = ("width", "height", "caption", SUBJECT, INSTRUCTION, "camera", OTHERS)
