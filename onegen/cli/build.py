@@ -212,6 +212,7 @@ def _run(recipe: "Recipe", store: "Store", options: "Options") -> ExitCode:
     from onegen.cli.progress import Progress
     from onegen.cli.tables import print_summary
     from onegen.shards.dataset import Dataset
+    from onegen.shards.views import SETS
 
     try:
         with Progress(store) as progress:
@@ -224,5 +225,6 @@ def _run(recipe: "Recipe", store: "Store", options: "Options") -> ExitCode:
         ) from error
     has_failures = any(counts.failed for counts in summary.counts.values())
     failures = first_failures(Dataset(store)) if has_failures else ()
-    print_summary(summary, store.url, recipe, progress.seconds, failures, rule_counts(Dataset(store)))
+    rules = rule_counts(Dataset(store)) if recipe.kind in SETS else ()
+    print_summary(summary, store.url, recipe, progress.seconds, failures, rules)
     return ExitCode.FAILURES if summary.over_limit else ExitCode.DONE

@@ -170,9 +170,6 @@ class Recipe(Config):
         description="what one sample is: image, pair (target and source), identity (images of one subject), or scene "
         "(views with cameras)",
     )
-    use: Literal["commercial", "research"] | None = Field(
-        None, description="what the dataset is for; models whose licences forbid that are named by every build"
-    )
     source: dict[str, Any] = Field(
         description="source name to its location, beside its options: {folder: ./photos}",
         examples=[{"folder": "./photos"}],
@@ -194,6 +191,9 @@ class Recipe(Config):
     where: str | None = Field(None, description="duckdb boolean over columns; only rows where it is true are packed")
     pack: PackConfig | None = Field(
         PackConfig(), description="the packed view; null: columns only", examples=[{"columns": [IMAGE, "depth"]}]
+    )
+    use: Literal["commercial", "research"] | None = Field(
+        None, description="what the dataset is for; models whose licences forbid that are named by every build"
     )
     limits: LimitsConfig = Field(LimitsConfig(), description="when to give up; changes no byte of the output")
 

@@ -78,15 +78,19 @@ class _Bin:
 def whole_steps(bins: list[np.ndarray], per_step: int, work: np.ndarray) -> list[np.ndarray]:
     """Return the bins with as many of the last ones halved as make the last step whole: every step has `per_step`.
 
-    Raises ConfigError where there are fewer examples than bins of a step.
+    Where bins of one example are left alone, which nothing halves, empty ones make up the last step. Raises ConfigError
+    where there are fewer examples than bins of a step.
     """
     missing = -len(bins) % per_step
-    if sum(len(bin_) for bin_ in bins) < len(bins) + missing:
+    examples = sum(len(bin_) for bin_ in bins)
+    if examples < per_step:
         raise ConfigError(
-            f"bins of a step must be at most the examples of an epoch, got {per_step} bins for "
-            f"{sum(len(bin_) for bin_ in bins)} examples. Lower them, or add samples."
+            f"bins of a step must be at most the examples of an epoch, got {per_step} bins for {examples} examples. "
+            f"Lower them, or add samples."
         )
     bins = list(bins)
+    empty = max(0, len(bins) + missing - examples)
+    missing -= empty
     while missing:
         # the last steps first, of these the bin with most work
         candidates = [index for index in range(max(0, len(bins) - per_step), len(bins)) if len(bins[index]) > 1]
@@ -95,7 +99,7 @@ def whole_steps(bins: list[np.ndarray], per_step: int, work: np.ndarray) -> list
         half = halves(bins[chosen], work)
         bins[chosen : chosen + 1] = half
         missing -= 1
-    return bins
+    return [*bins, *[np.empty(0, np.int64)] * empty]
 
 
 def halves(bin_: np.ndarray, work: np.ndarray) -> list[np.ndarray]:

@@ -98,6 +98,7 @@ class Trainer:
         self.step = self.tokens = 0
         self._peak = 0.0
         self._held: list[Example] | None = None
+        self._spare: Batch | None = None
 
     def run(self) -> Path:
         """Train to the last step."""
@@ -133,7 +134,9 @@ class Trainer:
         """Take one optimiser step over this rank's bins."""
         config, world = self.config, self.world
         batches = [make_batch(bin_, self.encoders, config.noise) for bin_ in bins if bin_]
+        own = len(batches)
         whole = world.total(float(sum(batch.num_weighted for batch in batches)))
+        batches += self._fillers(batches, world.most(own))
         set_rates(self.optimizers, rate(self.step, config.steps, config.optimizer), config.optimizer)
         total = 0.0
         for number, batch in enumerate(batches):
@@ -142,7 +145,10 @@ class Trainer:
                     errors = squared_errors(self._called, batch, config.network.prediction)
                 # DDP and FSDP2 take the mean over ranks; ours is a sum over all of them.
                 loss = weighted_sum(errors, batch) * (world.size / max(1.0, whole))
+                loss = loss if number < own else 0.0 * loss
                 loss.backward()  # type: ignore[no-untyped-call]
+            if number >= own:
+                continue
             total += float(loss.detach()) / world.size
             self.log.add(errors, batch)
             self._count(batch, pace)
@@ -156,6 +162,15 @@ class Trainer:
         self.ema.update()
         self.step += 1
         pace.loss, pace.norm, pace.steps = pace.loss + loss_of_all, pace.norm + norm, pace.steps + 1
+
+    def _fillers(self, batches: Sequence[Batch], count: int) -> list[Batch]:
+        """Return batches without weight up to `count`: ranks that share a network must call it equally often."""
+        missing = count - len(batches)
+        if batches:
+            self._spare = batches[0]
+        if missing and self._spare is None:
+            raise ConfigError("every rank must have an example in its first step, got none. Lower data.bins.")
+        return [self._spare] * missing if self._spare is not None else []
 
     def _trained(self) -> list[nn.Parameter]:
         return [weight for weight in self.network.parameters() if weight.requires_grad]

@@ -30,6 +30,14 @@ class World:
         dist.all_reduce(tensor)
         return float(tensor)
 
+    def most(self, number: int) -> int:
+        """Return the largest of a number over all ranks."""
+        if self.size == 1:
+            return number
+        tensor = torch.tensor(number, device=self._meeting)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return int(tensor)
+
     def wait(self) -> None:
         """Wait until all ranks are here."""
         if self.size > 1:
