@@ -33,6 +33,7 @@ EXTRAS = {
     ),
     **dict.fromkeys(("peft", "tensorboard"), "train"),
     **dict.fromkeys(("ai_edge_litert", "dlib", "h5py", "onnx", "scipy"), "annotators"),
+    "plotly": "audit",
     "ray": "ray",
     "webdataset": "demo",
     "skimage": "eval",
