@@ -20,9 +20,10 @@ from onegen.annotators.shared.caption_faults import fault_of
 from onegen.audit.readable import DAMAGE, brief
 from onegen.audit.statistics import has_box, listed
 from onegen.audit.tables import Tables, quoted
+from onegen.audit.verify import verify
 from onegen.sample import IMAGE, SELECT
 from onegen.shards.column import ColumnReader
-from onegen.shards.dataset import Dataset
+from onegen.shards.dataset import Dataset, folder
 from onegen.shards.index import Row
 from onegen.shards.views import split_name, values_of
 
@@ -38,7 +39,10 @@ NAMED = 200
 
 @dataclass(frozen=True)
 class Defect:
-    """A kind of defect, where it is (a shard as a whole has no key), and what is wrong."""
+    """A kind of defect, where it is, and what is wrong.
+
+    What is of a shard as a whole has no key; what is of the dataset as a whole has no column, and shard -1.
+    """
 
     kind: str
     column: str
@@ -64,6 +68,7 @@ def check(dataset: Dataset, tables: Tables, full: bool = False) -> Findings:
     counts: Counter[str] = Counter()
     named: list[Defect] = []
     for defect in itertools.chain(
+        _stored(dataset, tables, full),
         _conservation(tables),
         _rights(tables),
         _shapes(tables, schemas),
@@ -74,6 +79,26 @@ def check(dataset: Dataset, tables: Tables, full: bool = False) -> Findings:
         if counts[defect.kind] <= NAMED:
             named.append(defect)
     return Findings(tuple(named), dict(counts), -(-images // step))
+
+
+def _stored(dataset: Dataset, tables: Tables, full: bool) -> Iterator[Defect]:
+    """Yield files that are not as committed: all that `verify` finds where `full`, else those of another size."""
+    if full:
+        for finding in verify(dataset, full=True):
+            yield Defect("stored", "", -1, None, f"{finding.file}: {finding.what}")
+        return
+    for column, manifests in tables.manifests.items():
+        for manifest in manifests:
+            for name, record in manifest.files.items():
+                path = f"{folder(column)}/{name}"
+                try:
+                    size = dataset.store.size(path)
+                except OSError as error:
+                    yield Defect("stored", column, manifest.shard, None, f"{path} must be there: {brief(error)}")
+                    continue
+                if size != record.size:
+                    what = f"{path} must have {record.size} bytes, got {size}"
+                    yield Defect("stored", column, manifest.shard, None, what)
 
 
 def _conservation(tables: Tables) -> Iterator[Defect]:

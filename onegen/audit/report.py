@@ -164,7 +164,7 @@ class _Page:
         read = f"<p class=note>Bytes of {self.findings.read:,} samples were read; --full reads all.</p>"
         if not counts:
             return f"<p>No defect was found.</p>{read}"
-        named = [(d.kind, d.column, f"{d.shard:06d}", d.key or "", d.what) for d in self.findings.defects]
+        named = [(d.kind, d.column, "" if d.shard < 0 else f"{d.shard:06d}", d.key or "", d.what) for d in self.findings.defects]
         head = ("kind", "column", "shard", "key", "what is wrong")
         return (
             f"{read}{_table('Defects by kind', ('kind', 'found'), sorted(counts.items()))}"

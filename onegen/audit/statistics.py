@@ -4,6 +4,7 @@ A measure is an SQL expression over one table; which there are follows from the 
 is counted in passes of duckdb that hold one field at a time, so that ten million rows fit two cores. docs/audit.md.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,7 +24,7 @@ CAPTION_RANGES = ((30, 75), (100, 150))
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of each row of a relation: its name, the relation, the expression, and whether its rows have keys.
+    """A number of each row of a relation: its name, the relation, the expression, and whether it is a whole number.
 
     `relation` is SQL with the fields shard, position and key; several rows of one sample are a row each.
     """
@@ -31,6 +32,7 @@ class Measure:
     name: str
     relation: str
     expression: str
+    is_whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,13 +145,13 @@ def measures(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
     """Yield the numbers that these columns have: their own, of what they list, and what follows from them."""
     for column, fields in schemas.items():
         if "parts" in fields:
-            yield Measure(f"{column}.bytes", _ok(column), "list_sum(list_transform(parts, lambda p: p.size))")
+            yield Measure(f"{column}.bytes", _ok(column), "list_sum(list_transform(parts, lambda p: p.size))", True)
         for field, kind in fields.items():
             if field in ("shard", "position"):
                 continue
             name = f"{column}.{field}"
             if kind in _NUMBERS:
-                yield Measure(name, _ok(column), quoted(field))
+                yield Measure(name, _ok(column), quoted(field), kind in ("INTEGER", "BIGINT"))
             elif kind.startswith("STRUCT(") and kind.endswith(")[]") and field not in ("parts", "others"):
                 yield from _of_list(column, field, kind)
     if {"width", "height"} <= schemas[IMAGE].keys():
@@ -171,7 +173,7 @@ def listed(column: str, field: str) -> str:
 
 def _of_list(column: str, field: str, kind: str) -> Iterator[Measure]:
     name, relation = f"{column}.{field}", listed(column, field)
-    yield Measure(f"{name}.count", _ok(column), f"len({quoted(field)})")
+    yield Measure(f"{name}.count", _ok(column), f"len({quoted(field)})", True)
     if "score DOUBLE" in kind.replace('"', ""):
         yield Measure(f"{name}.score", relation, "e.score")
     if has_box(kind):
@@ -181,7 +183,7 @@ def _of_list(column: str, field: str, kind: str) -> Iterator[Measure]:
         yield Measure(f"{name}.area", joined, "(e.x1 - e.x0) * (e.y1 - e.y0) / (width * height)")
     if "keypoints DOUBLE[]" in kind.replace('"', ""):
         visible = "len(list_filter(e.keypoints, lambda v, i: i % 3 = 0 AND v > 0.3))"
-        yield Measure(f"{name}.keypoints_visible", relation, visible)
+        yield Measure(f"{name}.keypoints_visible", relation, visible, True)
 
 
 def has_box(kind: str) -> bool:
@@ -223,15 +225,24 @@ def _distribution(tables: Tables, measure: Measure) -> Distribution:
     )
     if not count:
         return Distribution(0, rows, None, None, None, {}, [], [], [], [])
-    width = (high - low) / BINS
-    bins = [0] * (BINS if width else 1)
-    place = f"least({BINS - 1}, floor((v - {low!r}::DOUBLE) / {width!r}::DOUBLE))::INTEGER" if width else "0"
+    left, width, num_bins = _bins(low, high, measure.is_whole)
+    bins = [0] * num_bins
+    place = f"least({num_bins - 1}, floor((v - {left!r}::DOUBLE) / {width!r}::DOUBLE))::INTEGER" if width else "0"
     for number, size in tables.rows(f"SELECT {place} AS b, count(*) FROM {source} WHERE isfinite(v) GROUP BY b"):
         bins[number] = size
-    edges = [low + number * width for number in range(len(bins))] + [high]
+    edges = [left + number * width for number in range(num_bins)]
+    edges.append(left + num_bins * width if measure.is_whole else high)
     percentiles = {str(point): value for point, value in zip(PERCENTILES, quantiles, strict=True)}
     tails = [_tail(tables, measure, order) for order in ("ASC", "DESC")]
     return Distribution(count, rows - count, low, high, mean, percentiles, edges, bins, *tails)
+
+
+def _bins(low: float, high: float, is_whole: bool) -> tuple[float, float, int]:
+    """Return the left edge, the width and the number of bins; of whole numbers each bin holds equally many."""
+    if not is_whole:
+        return low, (high - low) / BINS, BINS if high > low else 1
+    width = math.ceil((high - low + 1) / BINS)
+    return low - 0.5, width, math.ceil((high - low + 1) / width)
 
 
 def _tail(tables: Tables, measure: Measure, order: str) -> list[tuple[str, float]]:

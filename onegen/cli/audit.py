@@ -70,6 +70,7 @@ def audit(
         print_line(console, f"still being built: {stats.shards:,} of {stats.planned_shards:,} shards")
     for kind, count in sorted(findings.counts.items()):
         first = next(defect for defect in findings.defects if defect.kind == kind)
-        print_line(console, f"{kind}: {count:,}, first {first.key or first.shard} of {first.column}: {first.what}")
+        where = f"{first.key or f'shard {first.shard:06d}'} of {first.column}: " if first.column else ""
+        print_line(console, f"{kind}: {count:,}, first {where}{first.what}")
     print_line(console, f"{out or dataset + '/report'}/index.html")
     return ExitCode.FAILURES if findings.counts else ExitCode.DONE
