@@ -30,6 +30,7 @@ NAMES = {
     "agreement": "how often a score of agreement falls when annotations are exchanged",
     "memory": "peak RSS at ten times the images",
     "render": "textured views per CPU-second, and memory after many objects (needs the extra scenes)",
+    "audit": "a report and a query over ten million samples",
     "startup": "onegen --help",
     "network": "the model beside a per-token reference (needs torch)",
 }

@@ -36,9 +36,17 @@ def audit(dataset: Dataset, full: bool = False) -> tuple[Statistics, Findings, d
         tails = [key for values in stats.distributions.values() for key, _ in _ends(values)]
         worst = [defect.key for defect in findings.defects if defect.key]
         pictures = gallery(dataset, tables, [key for key in tails if key], worst)
-    page = _Page(stats, findings, pictures).text()
     numbers = stats.to_json() | {"defects": findings.counts, "samples_read": findings.read}
-    return stats, findings, {"index.html": page.encode(), "statistics.json": canonical(numbers) + b"\n"}
+    return (
+        stats,
+        findings,
+        {"index.html": page(stats, findings, pictures).encode(), "statistics.json": canonical(numbers) + b"\n"},
+    )
+
+
+def page(stats: Statistics, findings: Findings, pictures: Gallery) -> str:
+    """Return the page that shows all this, as HTML."""
+    return _Page(stats, findings, pictures).text()
 
 
 def _ends(values: Distribution) -> list[tuple[str, float]]:
@@ -164,7 +172,10 @@ class _Page:
         read = f"<p class=note>Bytes of {self.findings.read:,} samples were read; --full reads all.</p>"
         if not counts:
             return f"<p>No defect was found.</p>{read}"
-        named = [(d.kind, d.column, "" if d.shard < 0 else f"{d.shard:06d}", d.key or "", d.what) for d in self.findings.defects]
+        named = [
+            (d.kind, d.column, "" if d.shard < 0 else f"{d.shard:06d}", d.key or "", d.what)
+            for d in self.findings.defects
+        ]
         head = ("kind", "column", "shard", "key", "what is wrong")
         return (
             f"{read}{_table('Defects by kind', ('kind', 'found'), sorted(counts.items()))}"

@@ -5,17 +5,22 @@ PYTHONPATH=. python -m pytest tests/audit/test_report.py
 
 import json
 import shutil
+import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from onegen.audit.report import audit
+from onegen.executor.contract import Retry
 from onegen.shards.dataset import Dataset
 from onegen.storage.local import LocalStore
 from tests.audit.audited import snapshot
+from tests.broken_stores import Crash, CrashingStore
 from tests.cli.test_app import invoke
-from tests.tiny import rows
+from tests.tiny import dataset, make_recipe, rows, run, write_photos
 
 
 class Page(HTMLParser):
@@ -101,3 +106,43 @@ def test_what_is_no_dataset_is_one_line(tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert "must hold a dataset" in done.stderr
     assert Dataset(LocalStore(str(tmp_path))).card() is None
+
+
+def test_numbers_are_those_of_the_tars_also_after_a_crash_and_a_retry(tmp_path: Path) -> None:
+    paths = write_photos(tmp_path / "photos", 20, {2: "a cat", 5: "a cat"})
+    moved = paths[3].read_bytes()
+    recipe = make_recipe(
+        tmp_path / "photos", [{"name": "look", "annotators": {"scores": {}}}], limits={"failure_rate": 1}
+    )
+    with pytest.raises(Crash):
+        run(recipe, CrashingStore(str(tmp_path / "out"), at=9))
+    paths[3].unlink()
+    run(recipe, tmp_path / "out")
+    paths[3].write_bytes(moved)
+    run(recipe, tmp_path / "out", retry=Retry())
+    _, _, written = audit(dataset(tmp_path / "out"))
+    told = json.loads(written["statistics.json"])
+    samples, sizes = [], []
+    for path in sorted((tmp_path / "out" / "shards").glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                data = tar.extractfile(member).read()  # type: ignore[union-attr]
+                if member.name.endswith(".json"):
+                    samples.append(json.loads(data))
+                else:
+                    sizes.append((member.size, *cv2.imdecode(np.frombuffer(data, np.uint8), 1).shape[:2]))
+    bytes_, heights, widths = (np.array(column) for column in zip(*sizes, strict=True))
+    counted = {"image.bytes": bytes_, "image.height": heights, "image.width": widths, "image.aspect": widths / heights}
+    for name in samples[0]["annotations"]["scores"]:
+        counted[f"scores.{name}"] = np.array([sample["annotations"]["scores"][name] for sample in samples])
+    for name, values in counted.items():
+        said = told["distributions"][name]
+        assert (said["count"], said["missing"]) == (len(values), 0) == (20, 0), name
+        assert (said["minimum"], said["maximum"]) == (values.min(), values.max()), name
+        assert said["mean"] == pytest.approx(values.mean()), name
+        inside = np.histogram(values, np.array(said["edges"]))[0] if len(said["bins"]) > 1 else [len(values)]
+        assert sum(said["bins"]) == sum(inside) == len(values), name
+        for point, value in said["percentiles"].items():
+            assert value == np.percentile(values, float(point), method="inverted_cdf"), (name, point)
+        assert [value for _, value in said["high"]] == sorted(values, reverse=True)[: len(said["high"])], name
+    assert told["duplicates"]["image.caption"] == 1
