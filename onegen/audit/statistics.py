@@ -138,6 +138,8 @@ def _ok(column: str) -> str:
     return f"(SELECT * FROM {quoted(column)} WHERE status = 'ok')"
 
 
+_WORD = "nullif(regexp_replace(lower(w), '^[^\\p{L}\\p{N}]+|[^\\p{L}\\p{N}]+$', '', 'g'), '')"
+"""What stands between spaces, in small letters and without the punctuation around it."""
 _NUMBERS = ("INTEGER", "BIGINT", "DOUBLE", "FLOAT")
 
 
@@ -199,9 +201,8 @@ def texts(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
             if kind == "VARCHAR" and field in ("captioner", "top_class"):
                 yield Measure(name, _ok(column), quoted(field))
             elif kind == "VARCHAR" and field == "caption":
-                found = f"regexp_extract_all(lower({quoted(field)}), '[\\p{{L}}]+')"
-                words = f"(SELECT unnest({found}) AS w FROM {_ok(column)})"
-                yield Measure(f"{name}.vocabulary", words, "w")
+                words = f"(SELECT unnest(string_split({quoted(field)}, ' ')) AS w FROM {_ok(column)})"
+                yield Measure(f"{name}.vocabulary", words, _WORD)
             elif kind == "VARCHAR[]" and field == "names":
                 yield Measure(name, f"(SELECT unnest(names) AS w FROM {_ok(column)})", "w")
             elif kind.startswith("STRUCT("):
@@ -255,10 +256,16 @@ def _tail(tables: Tables, measure: Measure, order: str) -> list[tuple[str, float
 
 
 def _categories(tables: Tables, measure: Measure) -> Categories:
-    ((count, distinct),) = tables.rows(
-        f"SELECT count(v), count(DISTINCT v) FROM (SELECT {measure.expression} AS v FROM {measure.relation})"
+    """Return the values of a text; an expression over `w` is asked of each different one once, not of each row."""
+    raw = "w" if measure.expression == _WORD else measure.expression
+    counted = f"(SELECT {raw} AS w, count(*) AS n FROM {measure.relation} GROUP BY ALL)"
+    chosen = measure.expression if raw == "w" else "w"
+    tables.rows(
+        f"CREATE OR REPLACE TEMP TABLE _counted AS SELECT {chosen} AS v, sum(n) AS n FROM {counted} GROUP BY ALL"
     )
-    return Categories(count, distinct, _most(tables, measure.relation, measure.expression))
+    ((count, distinct),) = tables.rows("SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM _counted WHERE v IS NOT NULL")
+    most = tables.rows(f"SELECT v, n::BIGINT FROM _counted WHERE v IS NOT NULL ORDER BY n DESC, v LIMIT {MOST}")
+    return Categories(count, distinct, [(value, number) for value, number in most])
 
 
 def _most(tables: Tables, relation: str, expression: str) -> list[tuple[str, int]]:
