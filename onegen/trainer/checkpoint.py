@@ -31,6 +31,8 @@ from onegen.trainer.world import World
 FOLDER = "checkpoints"
 _NAME = re.compile(r"step-(\d{8})")
 _RUN = "run.json"
+_FULL = 1 << 20
+"""Bytes free below which a disk is full."""
 
 
 def name_of(step: int) -> str:
@@ -83,9 +85,14 @@ def save(
 
 
 def _explained(target: Path, error: BaseException) -> str:
-    causes = [error, *(getattr(error, "failures", {}) or {}).values()]
-    told = next((cause for cause in causes if isinstance(cause, OSError)), None)
-    reason = "the disk is full" if getattr(told, "errno", None) == errno.ENOSPC else f"{told or error}"
+    # DCP keeps, by rank, what went wrong with its stack; writers of its files wrap what the system said in turn.
+    failures = (getattr(error, "failures", None) or {}).values()
+    causes = [error, *(failure[0] if isinstance(failure, tuple) else failure for failure in failures)]
+    # torch's own writer says nothing of a full disk but that a file ended early.
+    is_full = shutil.disk_usage(target.parent).free < _FULL or any(
+        "No space left" in str(cause) or getattr(cause, "errno", 0) == errno.ENOSPC for cause in causes
+    )
+    reason = "the disk is full" if is_full else str(causes[-1]).strip().splitlines()[-1]
     return f"{target} could not be written: {reason}. The checkpoint before it is whole; the same command goes on."
 
 

@@ -19,6 +19,7 @@ from torch import nn
 from onegen.config.training import TrainConfig
 from onegen.errors import ConfigError, Stopped
 from onegen.loader.example import Example
+from onegen.storage.whole import whole
 from onegen.trainer import checkpoint
 from onegen.trainer.batch import Batch, make_batch
 from onegen.trainer.cost import Sizes, peak_flops, require_memory, training_flops
@@ -135,7 +136,7 @@ class Trainer:
         config, world = self.config, self.world
         batches = [make_batch(bin_, self.encoders, config.noise) for bin_ in bins if bin_]
         own = len(batches)
-        whole = world.total(float(sum(batch.num_weighted for batch in batches)))
+        counted = world.total(float(sum(batch.num_weighted for batch in batches)))
         batches += self._fillers(batches, world.most(own))
         set_rates(self.optimizers, rate(self.step, config.steps, config.optimizer), config.optimizer)
         total = 0.0
@@ -144,7 +145,7 @@ class Trainer:
                 with autocast(config, world):
                     errors = squared_errors(self._called, batch, config.network.prediction)
                 # DDP and FSDP2 take the mean over ranks; ours is a sum over all of them.
-                loss = weighted_sum(errors, batch) * (world.size / max(1.0, whole))
+                loss = weighted_sum(errors, batch) * (world.size / max(1.0, counted))
                 loss = loss if number < own else 0.0 * loss
                 loss.backward()  # type: ignore[no-untyped-call]
             if number >= own:
@@ -274,7 +275,8 @@ class Trainer:
         self.world.wait()
         if self.world.is_first:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(described, indent=1), encoding="utf-8")
+            with whole(path) as part:
+                part.write_text(json.dumps(described, indent=1), encoding="utf-8")
 
 
 def _refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], run: Path) -> None:

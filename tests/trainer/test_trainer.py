@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from torch.distributed.checkpoint.api import CheckpointException
 
 from onegen.errors import ConfigError, Stopped
 from onegen.sampler.pipeline_onediffusion import OneDiffusionPipeline
@@ -196,7 +197,8 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(recipe, solids, o
 
     def full(state, *, checkpoint_id, **options):
         if checkpoint_id.endswith("4"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+            # As DCP tells it: by rank, with its stack.
+            raise CheckpointException("", {0: (OSError(errno.ENOSPC, "No space left on device"), None)})
         return real(state, checkpoint_id=checkpoint_id, **options)
 
     monkeypatch.setattr(checkpoint.state_dict_saver, "save", full)
