@@ -42,9 +42,10 @@ class Loader:
 
     `datasets` are paths, URLs, stores or `TrainingSet`s, or a mapping of them to their shares; the folder of a
     collection stands for its datasets. `mixture` weighs the tasks; `paper` its three super-categories alike. `bins` are
-    those of all ranks in a step, a multiple of `world`; one is empty only where every example of it was bad and no
-    other of the step could lend one. `workers` processes read ahead; 0: this one reads. `takedowns` are keys to leave
-    out. More bad samples than `max_bad` of those read end the run. Close it when done, or use it as a context manager.
+    those of all ranks in a step, a multiple of `world`; one is empty only where no example is left for it: each of its
+    own was bad, or the epoch ends in bins of a single one. `workers` processes read ahead; 0: this one reads.
+    `takedowns` are keys to leave out. More bad samples than `max_bad` of those read end the run. Close it when done, or
+    use it as a context manager.
     Raises ConfigError for datasets that cannot serve the mixture.
     """
 

@@ -59,7 +59,10 @@ def make_batch(
     noise: NoiseConfig,
     sigmas: Sequence[float] | None = None,
 ) -> Batch:
-    """Return the batch of examples; `sigmas`, one an example, fixes the level of all its views (validation)."""
+    """Return the batch of examples, as training draws their noise levels.
+
+    `sigmas`, one an example, fixes the level of all its views (validation): all bear loss, prompts keep their words.
+    """
     data: list[list[torch.Tensor]] = []
     noises: list[list[torch.Tensor]] = []
     levels: list[torch.Tensor] = []
@@ -69,7 +72,7 @@ def make_batch(
         generator = generator_of(example)
         latents = encoders.latents(example, generator)
         drawn = draw_noise(example, noise, generator)
-        prompts.append(drawn.prompt)
+        prompts.append(drawn.prompt if sigmas is None else example.prompt)
         levels.append(drawn.sigma if sigmas is None else torch.full((len(latents),), sigmas[index]))
         weights.append(drawn.weight if sigmas is None else torch.ones(len(latents)))
         data.append(latents)
@@ -118,7 +121,7 @@ def draw_noise(example: Example, config: NoiseConfig, generator: torch.Generator
 def conditions_of(example: Example, chance: float) -> list[bool]:
     """Return which views are given when one role of the task is generated; `chance` in [0, 1) chooses the role.
 
-    Of several views of that role the first alone is generated where they are images: the others show how it may look.
+    Of several images of a scene the first is given: it says what is seen, and the rays of the others from where.
     """
     task = TASKS[example.task]
     roles = [role for role in task.generated if role in example.roles]
@@ -126,6 +129,5 @@ def conditions_of(example: Example, chance: float) -> list[bool]:
     wanted = [own == role for own in example.roles]
     if role == "image" and sum(wanted) > 1:
         first = wanted.index(True)
-        # A scene is begun by one image that is given: the rays of the others say where to look from.
         wanted = [index != first and own for index, own in enumerate(wanted)]
     return [not own for own in wanted]

@@ -85,15 +85,23 @@ def save(
 
 
 def _explained(target: Path, error: BaseException) -> str:
-    # DCP keeps, by rank, what went wrong with its stack; writers of its files wrap what the system said in turn.
-    failures = (getattr(error, "failures", None) or {}).values()
-    causes = [error, *(failure[0] if isinstance(failure, tuple) else failure for failure in failures)]
+    causes = _causes(error)
     # torch's own writer says nothing of a full disk but that a file ended early.
     is_full = shutil.disk_usage(target.parent).free < _FULL or any(
         "No space left" in str(cause) or getattr(cause, "errno", 0) == errno.ENOSPC for cause in causes
     )
-    reason = "the disk is full" if is_full else str(causes[-1]).strip().splitlines()[-1]
+    reason = "the disk is full" if is_full else _last_line(causes[-1])
     return f"{target} could not be written: {reason}. The checkpoint before it is whole; the same command goes on."
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an error and what it stands for: DCP keeps, by rank, what went wrong with its stack."""
+    failures = (getattr(error, "failures", None) or {}).values()
+    return [error, *(failure[0] if isinstance(failure, tuple) else failure for failure in failures)]
+
+
+def _last_line(error: BaseException) -> str:
+    return next(reversed(str(error).strip().splitlines()), type(error).__name__)
 
 
 def load(
@@ -106,8 +114,8 @@ def load(
         state_dict_loader.load(state, checkpoint_id=str(path), no_dist=world.size == 1)
     except (OSError, ValueError, KeyError, RuntimeError, CheckpointException) as error:
         raise ConfigError(
-            f"checkpoint must be whole and of this network, got {path}: {str(error).splitlines()[0]}. Remove it to go "
-            f"on from the one before."
+            f"checkpoint must be whole and of this network, got {path}: {_last_line(_causes(error)[-1])}. Remove it to "
+            f"go on from the one before."
         ) from error
     set_state_dict(
         network, list(optimizers), model_state_dict=state["model"], optim_state_dict=state["optimizer"], options=_PARTS

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from onegen.config.training import TrainConfig
 from onegen.errors import ConfigError
@@ -14,7 +15,7 @@ from onegen.model.packing import Layout
 _PEAKS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 """Dense bf16 operations a second by the name of a GPU."""
 _ACTIVATIONS = {"fp32": 66, "bf16": 33}
-"""Bytes kept for the backward pass, a token, block and unit of width (measured: anchors/trainer.md, section 7)."""
+"""Bytes kept for the backward pass, a token, block and unit of width: an estimate, from the shapes of a block."""
 _CHECKPOINTED = {"fp32": 4, "bf16": 2}
 _FREQUENCIES = 256
 
@@ -70,14 +71,19 @@ def training_flops(sizes: Sizes, layout: Layout, text_lengths: Sequence[int]) ->
     return whole - 2.0 * no_gradient
 
 
-def memory_bytes(parameters: int, sizes: Sizes, tokens: int, precision: str, checkpointing: bool, shards: int) -> int:
-    """Return what a rank holds: weights, gradients, both moments, average (20 bytes each), and a bin's activations.
+def weights_bytes(trained: int, frozen: int, config: TrainConfig, world: int) -> int:
+    """Return what a rank holds of weights: 20 bytes of a trained one (itself, gradient, moments, average), 4 of others.
 
-    `shards` is the number of ranks that share the weights: 1 but for fsdp2.
+    Under fsdp2 the ranks of a world share them.
     """
-    kept = (_CHECKPOINTED if checkpointing else _ACTIVATIONS)[precision]
-    activations = tokens * sizes.width * (sizes.depth * kept + (_ACTIVATIONS[precision] if checkpointing else 0))
-    return 20 * parameters // shards + activations
+    return (20 * trained + 4 * frozen) // (world if config.parallel == "fsdp2" else 1)
+
+
+def activation_bytes(sizes: Sizes, config: TrainConfig) -> int:
+    """Return about what a bin of a recipe keeps for its backward pass."""
+    whole = _ACTIVATIONS[config.precision]
+    kept = sizes.depth * _CHECKPOINTED[config.precision] + whole if config.checkpointing else sizes.depth * whole
+    return config.data.tokens * sizes.width * kept
 
 
 def peak_flops(device: torch.device) -> float:
@@ -98,16 +104,23 @@ def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
     return (time.perf_counter() - started) / 4
 
 
-def require_memory(config: TrainConfig, parameters: int, sizes: Sizes, device: torch.device, world: int) -> None:
-    """Raise ConfigError for a run that asks for more memory than its device has."""
-    ranks = world if config.parallel == "fsdp2" else 1
-    wanted = memory_bytes(parameters, sizes, config.data.tokens, config.precision, config.checkpointing, ranks)
+def require_memory(config: TrainConfig, network: nn.Module, sizes: Sizes, device: torch.device, world: int) -> None:
+    """Raise ConfigError for a run that asks for more memory than its device has; the encoders are not counted."""
+    wanted = weights_bytes(*num_weights(network), config, world) + activation_bytes(sizes, config)
     there = _memory_of(device)
     if there and wanted > there:
         raise ConfigError(
             f"a run must fit its device, got about {wanted / 1e9:,.1f} GB for {there / 1e9:,.1f} GB. Use less "
             f"data.tokens, checkpointing: true, precision: bf16, a smaller network, or parallel: fsdp2 on more ranks."
         )
+
+
+def num_weights(network: nn.Module) -> tuple[int, int]:
+    """Return how many weights of a network are trained, and how many are not."""
+    counts = [0, 0]
+    for weight in network.parameters():
+        counts[not weight.requires_grad] += weight.numel()
+    return counts[0], counts[1]
 
 
 def _memory_of(device: torch.device) -> int:

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from safetensors import SafetensorError
 from torch import nn
 
 from onegen.config.training import TrainConfig
+from onegen.errors import Stopped
 from onegen.sampler.folder import write_parts
 from onegen.sampler.pipeline_onediffusion import OneDiffusionPipeline
 from onegen.trainer.ema import Ema
@@ -37,31 +39,42 @@ def make_pipeline(network: nn.Module, encoders: Encoders, config: TrainConfig) -
 def export(run: Path, network: nn.Module, ema: Ema, encoders: Encoders, config: TrainConfig, world: World) -> Path:
     """Write RUN/model from the averaged weights, in place of the one before, and return it.
 
-    Trained additions go to RUN/lora in PEFT's layout, and into the weights of RUN/model.
+    Trained additions go to RUN/lora in PEFT's layout, and into the weights of RUN/model. Raises Stopped where the disk
+    does not take them: the model before stays.
     """
     target = run / MODEL
     with ema.swapped():
         weights = _whole(network)
     if world.is_first:
-        part = run / f".part-{MODEL}"
-        shutil.rmtree(part, ignore_errors=True)
-        own: Any = _copy(network, weights, config)
-        if config.lora is not None:
-            from onegen.trainer.lora import save_adapter
-
-            save_adapter(run / ADAPTER, network, weights, config.lora)
-        pipe = make_pipeline(own, encoders, config)
-        write_parts(part, pipe.components)
-        if target.exists():
-            before = run / f".old-{MODEL}"
-            shutil.rmtree(before, ignore_errors=True)
-            os.replace(target, before)
-            os.replace(part, target)
-            shutil.rmtree(before)
-        else:
-            os.replace(part, target)
+        try:
+            _write(run, target, network, weights, encoders, config)
+        except (OSError, SafetensorError) as error:
+            raise Stopped(f"{target} could not be written: {error}. Make room; the same command goes on.") from error
     world.wait()
     return target
+
+
+def _write(
+    run: Path,
+    target: Path,
+    network: nn.Module,
+    weights: dict[str, torch.Tensor],
+    encoders: Encoders,
+    config: TrainConfig,
+) -> None:
+    """Write the model beside its name, and put it in the place of the one before."""
+    part, before = run / f".part-{MODEL}", run / f".old-{MODEL}"
+    for left in (part, before):
+        shutil.rmtree(left, ignore_errors=True)
+    if config.lora is not None:
+        from onegen.trainer.lora import save_adapter
+
+        save_adapter(run / ADAPTER, weights, config.lora)
+    write_parts(part, make_pipeline(_copy(network, weights, config), encoders, config).components)
+    if target.exists():
+        os.replace(target, before)
+    os.replace(part, target)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 @torch.no_grad()

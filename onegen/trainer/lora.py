@@ -38,7 +38,7 @@ def _peft_config(config: LoraConfig) -> Any:
     return made(r=config.rank, lora_alpha=config.alpha, target_modules=list(config.targets), lora_dropout=0.0)
 
 
-def save_adapter(folder: Path, network: nn.Module, weights: Mapping[str, torch.Tensor], config: LoraConfig) -> None:
+def save_adapter(folder: Path, weights: Mapping[str, torch.Tensor], config: LoraConfig) -> None:
     """Write adapter_config.json and adapter_model.safetensors as PEFT reads them."""
     from safetensors.torch import save_file
 

@@ -27,7 +27,7 @@ def weighted_sum(errors: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 @dataclass
 class LossLog:
-    """Mean losses by task and by noise level since they were last taken, over views that bear loss."""
+    """Mean losses of this rank by task and noise level since they were last taken, over views that bear loss."""
 
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onegen.errors import Stopped
+from onegen.storage.whole import whole
 
 FILE = "metrics.jsonl"
 
@@ -43,7 +44,8 @@ class Metrics:
         if not self._path.exists():
             return
         kept = [line for line in self._path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        with whole(self._path) as part:
+            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def _step_of(line: str) -> float:

@@ -38,14 +38,17 @@ def parallelize(network: nn.Module, config: TrainConfig, world: World) -> nn.Mod
 
 def _sharded(network: Any, world: World) -> nn.Module:
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh(world.device.type, (world.size,))
     # Times stay float32 whatever the rest is cast to.
     policy = MixedPrecisionPolicy(cast_forward_inputs=False)
     for block in network.layers:
         fully_shard(block, mesh=mesh, mp_policy=policy)
+        # Samplers encode a text once for all steps: outside of a forward pass, weights must be gathered for that too.
+        register_fsdp_forward_method(block, "text_keys_values")
     sharded: nn.Module = fully_shard(network, mesh=mesh, mp_policy=policy)
+    register_fsdp_forward_method(sharded, "encode_text")
     return sharded
 
 

@@ -10,7 +10,6 @@ from onegen.errors import ConfigError
 from onegen.loader.batches import Loader
 from onegen.loader.choices import Choices
 from onegen.loader.example import Example
-from onegen.loader.mixture import Mixture, of_paper
 from onegen.model.nextdit import NextDiT
 from onegen.trainer.batch import PATCH
 from onegen.trainer.encoding import Encoders
@@ -29,23 +28,36 @@ def make_network(config: TrainConfig, encoders: Encoders) -> NextDiT:
                 f"start must be a model of these encoders and this prediction, got channels, text width and prediction "
                 f"{have} for {want}. Name its codec and text encoder in `encoders`."
             )
+        network.register_to_config(input_size=_native(config, encoders.factor))
     else:
-        sizes = {name: getattr(own, name) for name in ("hidden_size", "depth", "num_heads", "num_kv_heads")}
-        network = NextDiT.from_preset(
-            own.preset,
-            in_channels=encoders.channels,
-            caption_channels=encoders.width,
-            attn_softcap=own.attn_softcap,
-            multiple_of=own.multiple_of,
-            prediction=own.prediction,
-            input_size=(1, *(2 * (config.data.resolution // encoders.factor),) * 2),
-            **{name: value for name, value in sizes.items() if value is not None},
-        )
+        network = fresh_network(config, encoders.channels, encoders.width, encoders.factor)
     if config.lora is not None:
         from onegen.trainer.lora import add_lora
 
         add_lora(network, config.lora)
     return network.train()
+
+
+def fresh_network(config: TrainConfig, channels: int, text_width: int, factor: int) -> NextDiT:
+    """Return a network of a recipe with fresh weights, for a codec and a text encoder of these sizes."""
+    own = config.network
+    sizes = {name: getattr(own, name) for name in ("hidden_size", "depth", "num_heads", "num_kv_heads")}
+    return NextDiT.from_preset(
+        own.preset,
+        in_channels=channels,
+        caption_channels=text_width,
+        attn_softcap=own.attn_softcap,
+        multiple_of=own.multiple_of,
+        prediction=own.prediction,
+        input_size=_native(config, factor),
+        **{name: value for name, value in sizes.items() if value is not None},
+    )
+
+
+def _native(config: TrainConfig, factor: int) -> tuple[int, int, int]:
+    """Return what a model says of its own size: frames, and sides in latent pixels of what text to image trains on."""
+    side = config.data.resolutions.get("text2image", config.data.resolution) // factor
+    return 1, side, side
 
 
 def _transformer_of(start: str) -> str:
@@ -77,14 +89,9 @@ def make_loader(
         "split": split,
         "max_bad": own.max_bad,
     }
-    mixture = Mixture({}) if own.mixture == "paper" else Mixture(dict(own.mixture))
-    loader = Loader(list(data), mixture, rank=world.rank, world=world.size, workers=workers, **common)
-    if own.mixture == "paper":
-        # Which tasks the samples serve is known once they were looked at.
-        mixture = of_paper(list(loader.plan().mixture))
-        loader.close()
-        loader = Loader(list(data), mixture, rank=world.rank, world=world.size, workers=workers, **common)
-    return loader
+    # In the few samples of validation a task that is trained on may have none: there, each serves what it can.
+    mixture = own.mixture if split == "train" else {}
+    return Loader(list(data), mixture, rank=world.rank, world=world.size, workers=workers, **common)
 
 
 def held_out(config: TrainConfig, data: Sequence[str], factor: int) -> list[Example]:
@@ -96,9 +103,12 @@ def held_out(config: TrainConfig, data: Sequence[str], factor: int) -> list[Exam
         loader = make_loader(config, data, factor, World(0, 1, torch.device("cpu")), split="validation")
     except ConfigError:
         return []
+    tasks = (
+        {name for name, weight in config.data.mixture.items() if weight} if config.data.mixture != "paper" else set()
+    )
     with loader:
         for bins in loader:
-            found += [example for bin_ in bins for example in bin_]
+            found += [example for bin_ in bins for example in bin_ if not tasks or example.task in tasks]
             if len(found) >= config.validation_examples:
                 break
     return found[: config.validation_examples]

@@ -1,4 +1,4 @@
-"""The training run: examples to steps to checkpoints, the same under one process, torchrun and Ray Train.
+"""The training run: examples to steps to checkpoints, the same under one process and under torchrun.
 
 A step takes a fixed number of bins over all ranks; its gradient is that of the mean over the tokens of all of them, so
 that neither the number of ranks nor how bins are shared out changes it, but for the order of sums.
@@ -35,7 +35,10 @@ from onegen.trainer.validate import fixed_loss, grids, write_grids
 from onegen.trainer.world import World, joined
 
 CONFIG = "run.json"
-_FREE = ("steps", "log_every", "checkpoint_every", "keep", "validate_every", "validation_examples", "grid_examples")
+_FREE = (
+    *("steps", "log_every", "checkpoint_every", "keep"),
+    *("validate_every", "validation_examples", "grid_examples", "grid_steps"),
+)
 """What may change between two starts of one run: it changes no weight, but for `steps` of a schedule that ends."""
 
 
@@ -88,13 +91,13 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.encoders = load_encoders(config.encoders, world.device)
         self.network: Any = make_network(config, self.encoders)
+        self.sizes = Sizes.of(self.network)
+        require_memory(config, self.network, self.sizes, world.device, world.size)
         nn.Module.to(self.network, world.device)
         self.loader = make_loader(config, self.data, self.encoders.factor, world, workers)
         self._called = parallelize(self.network, config, world)
         self.ema = Ema(self.network, config.ema.decay, config.ema.ramp)
         self.optimizers = make_optimizers(self.network, config.optimizer)
-        self.sizes = Sizes.of(self.network)
-        require_memory(config, sum(w.numel() for w in self._trained()), self.sizes, world.device, world.size)
         self.log = LossLog()
         self.step = self.tokens = 0
         self._peak = 0.0
@@ -113,10 +116,13 @@ class Trainer:
                 if self.step % self.config.log_every == 0 or self.step == self.config.steps:
                     self._tell(pace, metrics)
                     pace = Pace(waited=self.loader.waited)
+                began = time.perf_counter()
                 if self._is_due(self.config.validate_every):
                     self._validate(metrics)
                 if self._is_due(self.config.checkpoint_every):
                     self._save()
+                # What is neither reading nor training is no part of the pace.
+                pace.started += time.perf_counter() - began
         if metrics is not None:
             metrics.close()
         return export(self.folder, self.network, self.ema, self.encoders, self.config, self.world)
@@ -139,7 +145,7 @@ class Trainer:
         counted = world.total(float(sum(batch.num_weighted for batch in batches)))
         batches += self._fillers(batches, world.most(own))
         set_rates(self.optimizers, rate(self.step, config.steps, config.optimizer), config.optimizer)
-        total = 0.0
+        losses: list[float] = []
         for number, batch in enumerate(batches):
             with without_sync(self._called, number == len(batches) - 1):
                 with autocast(config, world):
@@ -150,13 +156,13 @@ class Trainer:
                 loss.backward()  # type: ignore[no-untyped-call]
             if number >= own:
                 continue
-            total += float(loss.detach()) / world.size
+            losses.append(float(loss.detach()) / world.size)
             self.log.add(errors, batch)
             self._count(batch, pace)
-        loss_of_all = world.total(total)
+        loss_of_all = world.total(sum(losses))
         norm = float(_full(nn.utils.clip_grad_norm_(self._trained(), config.optimizer.clip)))
         if not (math.isfinite(loss_of_all) and math.isfinite(norm)):
-            self._stop(batches, loss_of_all, norm)
+            self._stop(batches[:own], losses, norm)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -183,12 +189,14 @@ class Trainer:
         lengths = [int(count) for count in batch.mask.sum(1)]
         pace.flops += training_flops(self.sizes, batch.layout, lengths)
 
-    def _stop(self, batches: Sequence[Batch], loss: float, norm: float) -> None:
-        keys = [f"{example.dataset}/{example.key}" for batch in batches for example in batch.examples]
+    def _stop(self, batches: Sequence[Batch], losses: Sequence[float], norm: float) -> None:
+        """Raise Stopped, naming the samples of the bins whose loss is at fault, of all bins where it is none's."""
+        spoiled = [batch for batch, loss in zip(batches, losses, strict=True) if not math.isfinite(loss)] or batches
+        keys = [f"{example.dataset}/{example.key}" for batch in spoiled for example in batch.examples]
         latest = [path.name for path in checkpoint.checkpoints(self.folder)][-1:]
         kept = f"the last good checkpoint is {latest[0]}" if latest else "there is no checkpoint yet"
         raise Stopped(
-            f"loss must be finite, got loss {loss:g} and gradient norm {norm:g} at step {self.step + 1}, of "
+            f"loss must be finite, got loss {sum(losses):g} and gradient norm {norm:g} at step {self.step + 1}, of "
             f"{', '.join(keys[:8])}{' and more' if len(keys) > 8 else ''}; {kept}. Lower optimizer.lr or clip, or look "
             f"at these samples."
         )
@@ -261,7 +269,14 @@ class Trainer:
         if not found:
             return
         facts = checkpoint.load(found[-1], self.network, self.ema, self.optimizers, self.world)
-        self.loader.load_state_dict(facts["loader"])
+        try:
+            self.loader.load_state_dict(facts["loader"])
+        except ConfigError as error:
+            raise ConfigError(
+                f"run must go on with the data that it began with, and {self.folder} began with other: "
+                f"{str(error).partition('. ')[0]}. Put it back, or train into another --out, with `start: "
+                f"{self.folder}/model`."
+            ) from error
         self.step, self.tokens = int(facts["step"]), int(facts["tokens"])
         if self.world.is_first:
             self._say(f"going on from {found[-1]}")
@@ -270,6 +285,10 @@ class Trainer:
         """Pin the recipe in the run's folder; raises ConfigError where another one began it."""
         described = self.config.model_dump(mode="json")
         path = self.folder / CONFIG
+        if not path.exists() and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise ConfigError(
+                f"--out must be empty or the folder of a run, got {self.folder}, which holds other files."
+            )
         if path.exists():
             _refuse_changes(json.loads(path.read_text(encoding="utf-8")), described, self.folder)
         self.world.wait()
@@ -296,5 +315,5 @@ def _refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], run: Pa
 
 def _full(norm: torch.Tensor) -> torch.Tensor:
     """Return a norm as one number; that of sharded weights is gathered."""
-    whole: torch.Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-    return whole
+    gathered: torch.Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    return gathered

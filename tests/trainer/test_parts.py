@@ -117,6 +117,10 @@ def test_conditions_follow_the_task_table():
     assert conditions_of(example("depth2image"), 0.9) == [True, False]
     assert conditions_of(example("text2image", views=1), 0.5) == [False]
     assert conditions_of(example("faceid", views=3), 0.5) == [False, True, True]
+    scene = example("text2image", views=1)
+    scene = Example("d", "k", "multiview", "", ("image", "ray") * 2, scene.views * 4, 1)
+    assert conditions_of(scene, 0.1) == [True, True, False, True]
+    assert conditions_of(scene, 0.9) == [True, False, True, False]
 
 
 def test_a_network_that_answers_data_is_turned_into_velocity():
@@ -212,7 +216,7 @@ def test_additions_alone_move_and_come_back_the_same(encoders, network, tmp_path
     with torch.no_grad():
         trained = squared_errors(network, batch, "velocity")
     assert not torch.allclose(trained, untouched)
-    save_adapter(tmp_path / "lora", network, own, config)
+    save_adapter(tmp_path / "lora", own, config)
     fresh = NextDiT.from_config(network.config)
     fresh.load_state_dict(plain)
     load_adapter(tmp_path / "lora", fresh)
