@@ -13,15 +13,13 @@ import numpy as np
 from onegen.errors import ConfigError
 from onegen.loader.needs import NEEDS, ORDER
 from onegen.loader.scan import ScannedShard, View, open_view
-from onegen.loader.seeds import uniform
 from onegen.shards.dataset import Dataset
+from onegen.shards.split import held_out_below
 from onegen.storage import open_store
 from onegen.storage.store import Store
 from onegen.tasks.table import find_task
 
 SPLITS = ("train", "validation", "all")
-_VALIDATION = 0x76616C6964617465
-"""Names the hash that sends samples to validation: no seed changes which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ def is_in_split(groups: np.ndarray, wanted: Wanted) -> np.ndarray:
     """Return which samples are in the wanted split, bool (n,), given the numbers of their groups, uint64 (n,)."""
     if wanted.split == "all":
         return np.ones(len(groups), bool)
-    in_validation = uniform(groups, _VALIDATION) < wanted.validation
+    in_validation = groups < np.uint64(held_out_below(wanted.validation))
     return np.asarray(in_validation if wanted.split == "validation" else ~in_validation)
 
 

@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from onegen.errors import ConfigError
 from onegen.loader.needs import COUNTS, INSTRUCTION, MAPS, MASKS, NEEDS, ORDER, SUBJECT
 from onegen.loader.shard_table import ShardTable, check_tar
-from onegen.loader.stored import group_of, key_number
+from onegen.loader.stored import key_number
 from onegen.sample import IMAGE, PACKED, SELECT, Kind
 from onegen.shards.dataset import Dataset
 from onegen.shards.manifest import Manifest
+from onegen.shards.split import group_of
 from onegen.shards.views import DROPPED, OTHERS
 
 CAPTION, ORIGINAL = "caption", "original"

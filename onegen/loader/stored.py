@@ -63,17 +63,6 @@ class Stored:
         return pixels
 
 
-def group_of(stored_key: str, image_values: Mapping[str, Any]) -> int:
-    """Return the number, of 64 bits, by whose hash a sample goes to training or validation.
-
-    Pairs of one subject and views of one scene go the same way, so that none is seen in both.
-    """
-    for name in ("subject", "scene"):
-        if image_values.get(name):
-            return int.from_bytes(hashlib.sha256(f"{name}:{image_values[name]}".encode()).digest()[:8], "big")
-    return key_number(stored_key)
-
-
 def key_number(key: str) -> int:
     """Return the first 16 hex digits of a key as a number; of a key that is none, a hash of it."""
     try:

@@ -24,8 +24,9 @@ from onegen.loader.mixture import Mixture
 from onegen.loader.needs import COUNTS
 from onegen.loader.order import Visits
 from onegen.loader.scan import PARTS, served, wanted_columns
-from onegen.loader.stored import PICTURES, Stored, group_of, key_number
+from onegen.loader.stored import PICTURES, Stored, key_number
 from onegen.sample import IMAGE
+from onegen.shards.split import group_of
 from onegen.shards.views import OTHERS, split_name
 
 

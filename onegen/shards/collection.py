@@ -4,23 +4,21 @@ from pydantic import ValidationError
 
 from onegen.config.collection import Collection
 from onegen.errors import ConfigError
-from onegen.shards.dataset import CARD, Dataset
+from onegen.shards.dataset import CARD, COLLECTION, Dataset
 from onegen.shards.manifest import explain_record
 from onegen.storage import open_store
 from onegen.storage.store import Store
 
-FILE = "collection.json"
-
 
 def read_collection(store: Store) -> Collection | None:
     """Return the collection a store holds, None where it holds none; raises ConfigError where it does not read."""
-    if not store.exists(FILE):
+    if not store.exists(COLLECTION):
         return None
     try:
-        return Collection.model_validate_json(store.read(FILE))
+        return Collection.model_validate_json(store.read(COLLECTION))
     except ValidationError as error:
         raise ConfigError(
-            f"{store.url}/{FILE} must be what `onegen build COLLECTION OUT` writes, and does not read as that "
+            f"{store.url}/{COLLECTION} must be what `onegen build COLLECTION OUT` writes, and does not read as that "
             f"({explain_record(Collection, error)}). Build the collection again: what is there is kept."
         ) from error
 
@@ -35,7 +33,7 @@ def write_collection(store: Store, collection: Collection) -> None:
             f"{store.url} must hold one collection, got {collection.name!r}, and it holds {there.name!r}. Use another "
             f"OUT."
         )
-    store.write(FILE, collection.model_dump_json(indent=1).encode() + b"\n")
+    store.write(COLLECTION, collection.model_dump_json(indent=1).encode() + b"\n")
 
 
 def dataset_of(store: Store, name: str) -> Dataset:

@@ -17,7 +17,8 @@ from onegen.shards.index import Row, from_table
 from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record, explain_record
 from onegen.storage.store import Store
 
-CARD = "dataset.json"
+CARD, COLLECTION = "dataset.json", "collection.json"
+"""What says that a folder is a dataset, or a collection of them."""
 OURS = {
     CARD,
     "plan",
@@ -133,6 +134,12 @@ class Dataset:
     def require_card(self) -> Card:
         """Return the identity card; raises ConfigError where there is no dataset."""
         card = self.card()
+        if card is None and self.store.exists(COLLECTION):
+            names = [name for name in self.store.folders() if self.store.exists(f"{name}/{CARD}")]
+            raise ConfigError(
+                f"{self.store.url} must be a dataset, and is a collection of them. Name one: "
+                f"{', '.join(f'{self.store.url}/{name}' for name in names[:3]) or 'none is built yet'}."
+            )
         if card is None:
             raise ConfigError(f"{self.store.url} must hold a dataset, and has no {CARD}. Make one with `onegen build`.")
         return card

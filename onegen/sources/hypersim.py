@@ -125,7 +125,7 @@ class Hypersim(Looks):
         (file,) = item.sidecars
         distances = _dataset_in(file.uri, self._tree.read(file))
         sink = io.BytesIO()
-        np.save(sink, distances / ray_lengths(self._lens(item), *distances.shape))
+        np.save(sink, (distances / ray_lengths(self._lens(item), *distances.shape)).astype(np.float32))
         return (sink.getvalue(),)
 
     def passed_over(self) -> Mapping[str, int]:

@@ -119,6 +119,14 @@ def test_a_recipe_has_no_datasets_and_another_collection_another_folder(ours: Pa
     assert (inside.exit_code, "must hold no dataset itself" in inside.stderr) == (2, True)
 
 
+def test_verbs_of_one_dataset_name_those_of_a_collection(ours: Path) -> None:
+    assert invoke("build", ours, "out", "--workers", 0, "--dataset", "more").exit_code == 0
+    for words in (["show", "out", "--out", "sheet.png"], ["query", "out", "SELECT 1"], ["retry", "out"]):
+        refused = invoke(*words)
+        assert refused.exit_code == 2
+        assert "is a collection of them. Name one: out/more." in refused.stderr
+
+
 def test_a_damaged_collection_is_one_line(ours: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/collection.json").write_text('{"name": "ours"}')

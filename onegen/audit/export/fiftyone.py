@@ -46,7 +46,7 @@ def _sample(picture: Picture, out: Path, wishes: Wishes) -> dict[str, Any]:
     facts = picture.facts
     told: dict[str, Any] = {
         "filepath": f"data/{picture.name}",
-        "tags": [split_of(picture.key, wishes.validation)],
+        "tags": [split_of(picture.key, wishes.validation, facts)],
         "metadata": None,
         "key": picture.key,
         "licence": facts.get("licence"),

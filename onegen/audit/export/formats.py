@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from onegen.audit.export.samples import Samples
-from onegen.shards.canonical import sha256
+from onegen.shards.split import group_of, held_out_below
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Format:
     read: str
 
 
-def split_of(key: str, validation: float) -> str:
-    """Return `validation` or `train`: a function of the key alone, so that no later build moves a sample."""
-    return "validation" if int(sha256(key.encode())[:12], 16) < validation * 16**12 else "train"
+def split_of(key: str, validation: float, facts: Mapping[str, Any] | None = None) -> str:
+    """Return `validation` or `train`, as the loader splits; `facts` are what the image column says of the sample."""
+    return "validation" if group_of(key, facts or {}) < held_out_below(validation) else "train"
 
 
 def licences_of(handed: Mapping[str, int]) -> list[str]:

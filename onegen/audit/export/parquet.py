@@ -175,7 +175,7 @@ def write_tables(samples: Samples, out: Path, validation: float) -> Tables:
         with contextlib.ExitStack() as stack:
             writers: dict[str, _Writer] = {}
             for sample in samples.shard(shard):
-                split = split_of(sample.key, validation)
+                split = split_of(sample.key, validation, sample.pictures[0].facts)
                 if split not in writers:
                     path = out / "data" / f"{split}-{shard:06d}.parquet"
                     writers[split] = _Writer(stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd")))

@@ -17,7 +17,7 @@ from onegen.audit.export.formats import Format, Handed, Wishes, split_of
 from onegen.audit.export.samples import Samples, part_of
 from onegen.audit.readable import readable
 from onegen.errors import ConfigError
-from onegen.sample import PACKED
+from onegen.sample import IMAGE, PACKED
 from onegen.shards.column import ColumnReader
 from onegen.shards.index import Row
 from onegen.shards.tar import TarWriter
@@ -63,7 +63,7 @@ def write(samples: Samples, out: Path, wishes: Wishes) -> Handed:
             writers: dict[str, _Shard] = {}
             for row, data in _rows(samples, shard):
                 key = str(row.key)
-                split = split_of(key, wishes.validation)
+                split = split_of(key, wishes.validation, row.values.get(IMAGE))
                 if split not in writers:
                     path = out / split / f"{shard:06d}.tar"
                     path.parent.mkdir(exist_ok=True)
