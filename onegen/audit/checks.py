@@ -62,7 +62,7 @@ class Findings:
 
 def check(dataset: Dataset, tables: Tables, full: bool = False, reads: bool = True) -> Findings:
     """Return what is unsound; nothing of a clean dataset. Without `reads` only the indexes are looked at."""
-    schemas = {column: tables.fields(column) for column in tables.manifests}
+    schemas = {column: tables.own_fields(column) for column in tables.manifests}
     ((images,),) = tables.rows(f"SELECT count(*) FROM {quoted(IMAGE)} WHERE status = 'ok'")
     step = 1 if full else max(1, -(-images // READ))
     counts: Counter[str] = Counter()
@@ -135,7 +135,7 @@ def _shapes(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterato
     """Yield boxes and keypoints outside their image, and depth without a range."""
     for column, fields in schemas.items():
         for field, kind in fields.items():
-            if kind.startswith("STRUCT(") and kind.endswith(")[]") and field not in ("parts", "others"):
+            if kind.startswith("STRUCT(") and kind.endswith(")[]") and field != "parts":
                 if has_box(kind):
                     yield from _boxes(tables, column, field)
                 if "keypoints DOUBLE[]" in kind.replace('"', ""):

@@ -101,7 +101,7 @@ class Statistics:
 def statistics(dataset: Dataset, tables: Tables) -> Statistics:
     """Return the statistics of what is committed."""
     card = dataset.require_card()
-    schemas = {column: tables.fields(column) for column in tables.manifests}
+    schemas = {column: tables.own_fields(column) for column in tables.manifests}
     return Statistics(
         name=card.name,
         digest=card.digest,
@@ -154,7 +154,7 @@ def measures(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
             name = f"{column}.{field}"
             if kind in _NUMBERS:
                 yield Measure(name, _ok(column), quoted(field), kind in ("INTEGER", "BIGINT"))
-            elif kind.startswith("STRUCT(") and kind.endswith(")[]") and field not in ("parts", "others"):
+            elif kind.startswith("STRUCT(") and kind.endswith(")[]") and field != "parts":
                 yield from _of_list(column, field, kind)
     if {"width", "height"} <= schemas[IMAGE].keys():
         yield Measure("image.aspect", _ok(IMAGE), "width / height")

@@ -20,6 +20,7 @@ from onegen.sample import IMAGE, SELECT
 from onegen.shards.dataset import Dataset, file_of, folder, manifest_name
 from onegen.shards.index import BASE
 from onegen.shards.manifest import Manifest
+from onegen.shards.views import DROPPED, OTHERS
 from onegen.storage.local import LocalStore
 
 MEMORY_LIMIT = "1500MB"
@@ -54,6 +55,10 @@ class Tables:
     def fields(self, table: str) -> dict[str, str]:
         """Return the fields of a table with duckdb's names of their types."""
         return {name: str(kind) for name, kind, *_ in self.rows(f"DESCRIBE {quoted(table)}")}
+
+    def own_fields(self, column: str) -> dict[str, str]:
+        """Return the fields of a column, but for what it says of further images of a sample and of lost ones."""
+        return {name: kind for name, kind in self.fields(column).items() if name not in (OTHERS, DROPPED)}
 
     def names(self) -> list[str]:
         """Return the names of all tables."""

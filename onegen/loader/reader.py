@@ -14,11 +14,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from onegen.errors import SampleError
 from onegen.loader.shard_table import ShardTable
-from onegen.loader.stored import PICTURES, Stored
+from onegen.loader.stored import Stored
 from onegen.sample import IMAGE, PACKED, Kind
 from onegen.shards.canonical import sha256
 from onegen.shards.dataset import Dataset, file_of, folder
-from onegen.shards.views import OTHERS, split_name
+from onegen.shards.views import OTHERS, PICTURES, split_name
 from onegen.storage.local import LocalStore
 from onegen.storage.store import Store
 

@@ -13,10 +13,7 @@ import numpy as np
 from onegen.errors import SampleError
 from onegen.pixels.codec import decode_part
 from onegen.sample import Encoding, Kind
-from onegen.shards.views import OTHERS
-
-PICTURES = ("jpg", "png", "webp")
-"""What a stored image is called, by its format."""
+from onegen.shards.views import OTHERS, PICTURES
 
 
 @dataclass(frozen=True, slots=True)

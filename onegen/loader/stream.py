@@ -24,10 +24,10 @@ from onegen.loader.mixture import Mixture
 from onegen.loader.needs import COUNTS
 from onegen.loader.order import Visits
 from onegen.loader.scan import PARTS, served, wanted_columns
-from onegen.loader.stored import PICTURES, Stored, key_number
+from onegen.loader.stored import Stored, key_number
 from onegen.sample import IMAGE
 from onegen.shards.split import group_of
-from onegen.shards.views import OTHERS, split_name
+from onegen.shards.views import OTHERS, PICTURES, split_name
 
 
 def examples(

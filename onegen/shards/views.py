@@ -32,6 +32,8 @@ KIND_FIELDS: Mapping[Kind, Mapping[str, pa.DataType]] = {
 }
 """Fields of the image column that samples of a kind have: what leads from source to target, whom or what the images
 show, and where each was seen from."""
+PICTURES = ("jpg", "png", "webp")
+"""What a stored image's part is called, by its format."""
 SETS: tuple[Kind, ...] = ("identity", "scene")
 """Kinds whose samples may lose an image and go on."""
 SET_PICTURE_FIELDS = ("uri", "camera")

@@ -22,7 +22,7 @@ from onegen.shards.index import Row
 from onegen.shards.manifest import Producer
 from onegen.shards.scope import fields_of
 from onegen.shards.tar import Member
-from onegen.shards.views import OTHERS, part_name, split_name, values_of
+from onegen.shards.views import DROPPED, OTHERS, dropped, kept_images, split_name, values_of
 
 
 def part_of(reader: ColumnReader, row: Row, member: Member) -> bytes:
@@ -45,8 +45,8 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """The file name of the image: KEY.jpg, and KEY.img1.jpg of a further one."""
-        return f"{self.key}.{part_name(self.index, self._image_part())}"
+        """The file name of the image: KEY.jpg, KEY.img1.jpg of a further one, KEY.view00.jpg of a scene."""
+        return f"{self.key}.{self._stored(IMAGE, self._image_part()).name}"
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -55,8 +55,12 @@ class Picture:
 
     @property
     def columns(self) -> list[str]:
-        """The columns that have an answer for the sample, without `image` and `select`."""
-        return [name for name in self.rows if name not in (IMAGE, SELECT)]
+        """The columns that have an answer for the image, without `image` and `select`."""
+        return [
+            name
+            for name, (_, row) in self.rows.items()
+            if name not in (IMAGE, SELECT) and all(entry["image"] != self.index for entry in dropped(row))
+        ]
 
     def values(self, column: str) -> Mapping[str, Any]:
         """Return what a column says of the image; nothing where it has no answer."""
@@ -70,12 +74,14 @@ class Picture:
     def part(self, column: str, name: str) -> bytes:
         """Return the bytes of a file of a column, as they are stored."""
         reader, row = self.rows[column]
-        stored = part_name(self.index, name)
-        return part_of(reader, row, next(part for part in row.parts if part.name == stored))
+        return part_of(reader, row, self._stored(column, name))
 
     def image(self) -> bytes:
         """Return the bytes of the image, as they are stored."""
         return self.part(IMAGE, self._image_part())
+
+    def _stored(self, column: str, name: str) -> Member:
+        return next(part for part in self.rows[column][1].parts if split_name(part.name) == (self.index, name))
 
     def _image_part(self) -> str:
         return self.parts(IMAGE)[0]
@@ -146,7 +152,7 @@ class Samples:
         for column in self.columns:
             with readable(f"the index of {column}"):
                 own = fields_of(self.dataset, self.dataset.require_manifest(column, self.shards[0]))
-            fields[column] = {name: kind for name, kind in own.items() if name != OTHERS}
+            fields[column] = {name: kind for name, kind in own.items() if name not in (OTHERS, DROPPED)}
         return fields
 
     def __iter__(self) -> Iterator[Sample]:
@@ -173,5 +179,6 @@ class Samples:
                 answers = {column: entry for column, entry in rows.items() if entry[1].status == "ok"}
                 key = rows[IMAGE][1].key
                 if key is not None and key not in self.leave_out and {IMAGE, SELECT} <= answers.keys():
-                    count = 1 + len(rows[IMAGE][1].values.get(OTHERS) or ())
-                    yield Sample(key, shard, tuple(Picture(key, index, answers) for index in range(count)))
+                    # What `select` took out of a set is not handed on.
+                    kept = kept_images(rows[IMAGE][1], [rows[SELECT][1]])
+                    yield Sample(key, shard, tuple(Picture(key, index, answers) for index in kept))

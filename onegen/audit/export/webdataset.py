@@ -21,6 +21,7 @@ from onegen.sample import IMAGE, PACKED
 from onegen.shards.column import ColumnReader
 from onegen.shards.index import Row
 from onegen.shards.tar import TarWriter
+from onegen.shards.views import PICTURES, split_name
 
 _NAMES = {"train": "train", "validation": "val"}
 """What Energon calls the splits."""
@@ -71,10 +72,10 @@ def write(samples: Samples, out: Path, wishes: Wishes) -> Handed:
                 writers[split].add(key, data, {part.name: part.sha256 for part in row.parts})
                 parts |= dict.fromkeys(data)
                 handed.samples += 1
+                handed.images += sum(split_name(part.name)[1] in PICTURES for part in row.parts)
                 handed.count(split)
             for split, writer in sorted(writers.items()):
                 shards.setdefault(split, []).append(writer.close())
-    handed.images = handed.samples * (2 if samples.card.kind == "pair" else 1)
     _write_wids(samples, out, shards)
     _write_energon(out, shards, sorted(parts))
     return handed
