@@ -16,11 +16,12 @@ from pydantic import Field
 from onegen.errors import ConfigError, SampleError
 from onegen.eval.metrics.cameras import THRESHOLDS, centre_errors, chance, rotation_accuracy, sequence_scale, umeyama
 from onegen.eval.painter import Painter
-from onegen.eval.posed_objects import FOCAL, PosedObject, objects_lacking, read_objects
+from onegen.eval.posed_objects import PosedObject, objects_lacking, read_objects
 from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
 from onegen.eval.sampling import Sampling
 from onegen.geometry.cameras import Camera
 from onegen.geometry.nerfstudio import read_nerfstudio, to_nerfstudio
+from onegen.geometry.rigs import ZERO123_FOCAL
 
 _DRAWN = 512
 _SIDE = 320
@@ -73,7 +74,7 @@ class CameraPose(Protocol):
         thing = PosedObject(self.require_data(), unit.name, tuple(range(self.views)))
         pictures = [thing.picture(view) for view in thing.views]
         try:
-            estimates = painter.cameras(unit.name, pictures, FOCAL)
+            estimates = painter.cameras(unit.name, pictures, ZERO123_FOCAL)
         except SampleError as error:
             # Scored as it is: cameras that cannot be told are wrong ones.
             document: dict[str, object] = {"frames": [], "no_cameras": str(error)}

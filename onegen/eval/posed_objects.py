@@ -13,10 +13,9 @@ from PIL import Image
 
 from onegen.errors import ConfigError
 from onegen.geometry.cameras import Camera, change_axes
+from onegen.geometry.rigs import ZERO123_FOCAL
 
 RENDERS = Path("render_mvs_25/model")
-FOCAL = 1.09375
-"""35 mm on a 32 mm sensor: focal length over the side, a field of view of 49.1 degrees."""
 NUM_OBJECTS = 30
 SIDE = 256
 """Pixels at which pictures are compared."""
@@ -44,7 +43,7 @@ class PosedObject:
         try:
             matrix = np.vstack([np.load(path, allow_pickle=False)[:3, :4], [0.0, 0.0, 0.0, 1.0]]).astype(np.float64)
             to_world = np.linalg.inv(matrix)
-            return Camera(change_axes(to_world, "opengl", "opencv"), (FOCAL, FOCAL))
+            return Camera(change_axes(to_world, "opengl", "opencv"), (ZERO123_FOCAL, ZERO123_FOCAL))
         except (OSError, ValueError, IndexError, np.linalg.LinAlgError, ConfigError) as error:
             raise ConfigError(f"camera must be a (3,4) world-to-camera matrix, got {path}: {error}") from error
 

@@ -21,9 +21,11 @@ from PIL import Image
 from onegen.eval.depth import MonocularDepth
 from onegen.eval.identity import Identity
 from onegen.eval.nvs import FIRST_TARGET, NUM_VIEWS
-from onegen.eval.posed_objects import FOCAL, PosedObject, compared, write_object
-from onegen.geometry.cameras import Camera, change_axes
+from onegen.eval.posed_objects import PosedObject, compared, write_object
 from onegen.geometry.nerfstudio import to_nerfstudio
+from onegen.geometry.rigs import make_rig
+from onegen.scenes.renderers import make_renderer
+from onegen.scenes.scene import RenderOptions, read_scene
 
 _RENDERED = 256
 _OBJECTS = ("cube", "ball")
@@ -52,61 +54,23 @@ prompt_list = [
 """
 
 
-def orbiting_cameras(count: int, seed: int) -> list[Camera]:
-    """Return cameras all around the origin, above and below, 1.5 to 2.2 away, aimed at it."""
-    rng = np.random.default_rng(seed)
-    cameras = []
-    for _ in range(count):
-        back = rng.normal(size=3)
-        back /= np.linalg.norm(back)
-        right = np.cross([0.0, 0.0, 1.0], back)
-        right /= np.linalg.norm(right)
-        matrix = np.eye(4)
-        matrix[:3, :3] = np.stack([right, np.cross(back, right), back], axis=1)
-        matrix[:3, 3] = back * rng.uniform(1.5, 2.2)
-        cameras.append(Camera(change_axes(matrix, "opengl", "opencv"), (FOCAL, FOCAL)))
-    return cameras
-
-
-def render(shape: str, camera: Camera, side: int) -> np.ndarray:
-    """Return a chequered cube or ball of half a unit as the camera sees it, RGBA uint8, the ground transparent."""
-    grid = (np.arange(side) + 0.5) / side - 0.5
-    x, y = np.meshgrid(grid, grid)
-    rays = np.stack([x / FOCAL, y / FOCAL, np.ones_like(x)], axis=-1) @ camera.camera_to_world[:3, :3].T
-    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
-    distance = (_to_cube if shape == "cube" else _to_ball)(camera.center, rays)
-    is_hit = np.isfinite(distance)
-    points = camera.center + rays * np.where(is_hit, distance, 0.0)[..., np.newaxis]
-    chequers = (np.floor(points * 6).astype(int).sum(axis=-1) % 2)[..., np.newaxis]
-    colours = np.clip(0.5 + points * 1.2, 0, 1) * np.where(chequers == 0, 1.0, 0.45)
-    rgba = np.zeros((side, side, 4), np.uint8)
-    rgba[..., :3] = colours * 255
-    rgba[..., 3] = 255 * is_hit
-    return rgba * is_hit[..., np.newaxis].astype(np.uint8)
-
-
-def _to_cube(origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
-    """Return how far rays (H,W,3) go to a cube of half-width 0.35 around the origin, infinity past it."""
-    with np.errstate(divide="ignore"):
-        near, far = ((sign * 0.35 - origin) / rays for sign in (-1.0, 1.0))
-    entry, leave = np.minimum(near, far).max(axis=-1), np.maximum(near, far).min(axis=-1)
-    distance: np.ndarray = np.where((entry < leave) & (entry > 0), entry, np.inf)
-    return distance
-
-
-def _to_ball(origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
-    """Return how far rays (H,W,3) go to a ball of radius 0.45 around the origin, infinity past it."""
-    along = rays @ origin
-    under_root = along**2 - (origin @ origin - 0.45**2)
-    distance: np.ndarray = np.where(under_root > 0, -along - np.sqrt(np.maximum(under_root, 0)), np.inf)
-    return distance
-
-
 def write_objects(data: Path, side: int = _RENDERED) -> None:
-    """Write the cube and the ball from all around, in EscherNet's layout, `side` pixels wide."""
-    for number, shape in enumerate(_OBJECTS):
-        cameras = orbiting_cameras(NUM_VIEWS, seed=number)
-        write_object(data, shape, [render(shape, camera, side) for camera in cameras], cameras)
+    """Write a box and a ball in many colours from all around, in EscherNet's layout, `side` pixels wide."""
+    import trimesh
+
+    data.mkdir(parents=True, exist_ok=True)
+    renderer, rig = make_renderer("embree"), make_rig("gso30")
+    shapes = {"cube": trimesh.creation.box((0.7, 0.7, 0.7)), "ball": trimesh.creation.icosphere(radius=0.45)}
+    for number, name in enumerate(_OBJECTS):
+        # Small faces, each of its own colour: every view shows something else.
+        mesh = shapes[name].subdivide().subdivide() if name == "cube" else shapes[name]
+        mesh.visual.face_colors = np.random.default_rng(number).integers(30, 256, (len(mesh.faces), 3))
+        path = data / f"{name}.ply"
+        mesh.export(path)
+        cameras = rig.cameras(seed=number)
+        views = renderer.render(read_scene(path, up="z"), cameras, RenderOptions(side, side))
+        write_object(data, name, [np.dstack([view.colour, view.mask]) for view in views], cameras)
+        path.unlink()
 
 
 def write_nyuv2(data: Path, photos: Path) -> None:

@@ -5,8 +5,9 @@ import pytest
 
 from onegen.errors import ConfigError, SampleError
 from onegen.eval.cameras import CameraPose
-from onegen.eval.posed_objects import FOCAL, PosedObject, over_white, read_objects
+from onegen.eval.posed_objects import PosedObject, over_white, read_objects
 from onegen.geometry.nerfstudio import to_nerfstudio
+from onegen.geometry.rigs import ZERO123_FOCAL
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_cameras_are_read_back_as_written(objects):
     thing = read_objects(objects, 25)[0]
     for view in (0, 7):
         camera = thing.camera(view)
-        assert camera.focal == (FOCAL, FOCAL)
+        assert camera.focal == (ZERO123_FOCAL, ZERO123_FOCAL)
         assert 1.5 <= np.linalg.norm(camera.center) <= 2.2
         # it looks at the origin
         np.testing.assert_allclose(camera.forward, -camera.center / np.linalg.norm(camera.center), atol=1e-12)
