@@ -21,6 +21,7 @@ from onegen.build.select import SELECT_PROVIDES
 from onegen.config.collection import Collection
 from onegen.config.recipe import Recipe
 from onegen.config.registry import available, find
+from onegen.config.training import TrainConfig
 from onegen.sample import IMAGE, PACKED, SELECT, STATUSES, Provides
 from onegen.shards.dataset import Card
 from onegen.shards.index import BASE, IMAGE_FIELDS, MEMBERS
@@ -89,6 +90,7 @@ def schemas() -> dict[str, Schema]:
         "collection.json": _of_record(
             Collection, "collection", "Collection of datasets, as YAML and as collection.json"
         ),
+        "training.json": _of_record(TrainConfig, "training", "Recipe of a training run"),
         "dataset.json": _of_record(Card, "dataset", "dataset.json: identity card of a dataset"),
         "manifest.json": _of_record(Manifest, "manifest", "Manifest: the commit of one shard of one column"),
         "plan.json": _plan(),

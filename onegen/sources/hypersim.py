@@ -6,6 +6,7 @@ pixel's ray in metres. They become planar depth, the distance along the camera's
 """
 
 import csv
+import importlib.util
 import io
 import re
 from collections import Counter
@@ -111,8 +112,10 @@ class Hypersim(Looks):
         return entries
 
     def check_brought(self) -> None:
-        """Raise ConfigError where the table of cameras cannot be read."""
-        _ = self.entries, self._lenses
+        """Raise ConfigError where the table of cameras cannot be read, and where what reads depth is not installed."""
+        _ = self._lenses
+        if self.entries and importlib.util.find_spec("h5py") is None:
+            raise ConfigError("hypersim needs h5py to read depth. Install it with: pip install 'onegen[annotators]'.")
 
     def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
         """Return planar depth as a file of numpy, float32 (H,W) in metres, None where a frame has no depth.

@@ -7,12 +7,14 @@ A checkpoint is written beside its name and moved there when every rank is done;
 name, and the next one sweeps it. It resumes at any number of ranks.
 """
 
+import contextlib
 import errno
 import json
 import random
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,8 @@ def save(
                 shutil.rmtree(left)
             part.mkdir(parents=True)
         world.wait()
-        state_dict_saver.save(_state(network, ema, optimizers), checkpoint_id=str(part), no_dist=world.size == 1)
+        with _quiet():
+            state_dict_saver.save(_state(network, ema, optimizers), checkpoint_id=str(part), no_dist=world.size == 1)
         torch.save(_chance(world), part / f"random-{world.rank}.pt")
         world.wait()
         if world.is_first:
@@ -94,6 +97,14 @@ def _explained(target: Path, error: BaseException) -> str:
     return f"{target} could not be written: {reason}. The checkpoint before it is whole; the same command goes on."
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of a run in one process that it is one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
 def _causes(error: BaseException) -> list[BaseException]:
     """Return an error and what it stands for: DCP keeps, by rank, what went wrong with its stack."""
     failures = (getattr(error, "failures", None) or {}).values()
@@ -111,7 +122,8 @@ def load(
     state = _state(network, ema, optimizers)
     try:
         facts = json.loads((path / _RUN).read_text(encoding="utf-8"))
-        state_dict_loader.load(state, checkpoint_id=str(path), no_dist=world.size == 1)
+        with _quiet():
+            state_dict_loader.load(state, checkpoint_id=str(path), no_dist=world.size == 1)
     except (OSError, ValueError, KeyError, RuntimeError, CheckpointException) as error:
         raise ConfigError(
             f"checkpoint must be whole and of this network, got {path}: {_last_line(_causes(error)[-1])}. Remove it to "

@@ -16,6 +16,7 @@ from referencing import Registry, Resource
 
 from onegen.cli.schemas import main, out_of_date, schemas
 from onegen.config.collection import shipped_collections, shipped_recipes
+from onegen.config.shipped import shipped
 from onegen.storage import open_store
 from onegen.storage.store import Store
 from tests.fabricated import build_here
@@ -159,7 +160,12 @@ def test_key_files_fit(store):
 
 
 def test_recipes_that_ship_fit():
-    for schema, found in (("recipe.json", shipped_recipes()), ("collection.json", shipped_collections())):
+    training = {path.stem: path for path in (shipped() / "train").glob("*.yaml")}
+    for schema, found in (
+        ("recipe.json", shipped_recipes()),
+        ("collection.json", shipped_collections()),
+        ("training.json", training),
+    ):
         assert found
         for path in found.values():
             check(schema, yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -149,6 +149,13 @@ def test_depth_may_be_called_otherwise_and_left_out(frames):
     assert not Hypersim(str(frames), bring={}).entries
 
 
+def test_what_reads_depth_is_asked_for_before_anything_runs(frames, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs h5py .* pip install 'onegen\[annotators\]'"):
+        Hypersim(str(frames)).check_brought()
+    Hypersim(str(frames), bring={}).check_brought()
+
+
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match="source hypersim must exist"):
         list(Hypersim(str(tmp_path / "none")).listing())
