@@ -20,7 +20,7 @@ def recipe_path(name: str) -> Path:
     Raises ConfigError for a bare name that is neither.
     """
     path = Path(name)
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    if path.is_file() or path.suffix or len(path.parts) > 1:
         return path
     known = {file.stem: file for file in sorted(shipped().glob("**/*.yaml"))}
     if name not in known:

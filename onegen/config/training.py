@@ -151,7 +151,7 @@ def load_training(path: str | Path) -> TrainConfig:
 def training_path(name: str) -> Path:
     """Return the file that a name means: a path, or a training recipe that ships. Raises ConfigError."""
     path = Path(name)
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    if path.is_file() or path.suffix or len(path.parts) > 1:
         return path
     known = {file.stem: file for file in sorted((shipped() / "train").glob("*.yaml"))}
     if name not in known:

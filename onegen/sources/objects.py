@@ -9,6 +9,7 @@ header), or is composed of its name. docs/scenes.md.
 """
 
 import csv
+import importlib.util
 import io
 import os
 import posixpath
@@ -102,6 +103,9 @@ class Objects:
             raise ConfigError(f"views must be at least 2, got {self._rig.views}. A scene is seen from several sides.")
         if not 32 <= self.size <= 4096:
             raise ConfigError(f"size must be 32 to 4096 pixels, got {self.size}. OneDiffusion trains on 512.")
+        for package in ("trimesh", *(["embreex"] if self.backend == "embree" else [])):
+            if importlib.util.find_spec(package) is None:
+                raise ConfigError(f"objects need {package}. Install it with: pip install 'onegen[scenes]'.")
 
     @property
     def root(self) -> str:

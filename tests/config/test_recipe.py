@@ -261,3 +261,9 @@ def test_a_wrong_source_names_the_nearest(described, message):
 def test_a_wrong_annotator_names_the_nearest(name, options, message):
     with pytest.raises(ConfigError, match=message):
         make_annotator(name, options)
+
+
+def test_a_folder_of_its_name_hides_no_shipped_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quickstart").mkdir()
+    assert recipe_path("quickstart").suffix == ".yaml"

@@ -3,6 +3,7 @@
 PYTHONPATH=. python -m pytest tests/end_to_end/test_objects.py
 """
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from onegen.audit.verify import verify
-from onegen.config.recipe import Recipe
+from onegen.config.recipe import Recipe, make_source
 from onegen.errors import ConfigError
 from onegen.geometry.cameras import from_record
 from onegen.geometry.rigs import make_rig
@@ -123,3 +124,11 @@ def test_what_no_render_gives_is_refused(meshes, tmp_path, options, message):
         return
     with pytest.raises(ConfigError, match=message):
         run(recipe(meshes, options=options), tmp_path / "out")
+
+
+@pytest.mark.parametrize("package", ["trimesh", "embreex"])
+def test_what_draws_is_asked_for_before_anything_runs(package, tmp_path, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else real(name))
+    with pytest.raises(ConfigError, match=rf"objects need {package}\. Install it with: pip install 'onegen\[scenes\]'"):
+        make_source({"objects": str(tmp_path)})
