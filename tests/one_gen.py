@@ -10,6 +10,7 @@ import webdataset
 from onegen.config.collection import load_collection
 from onegen.config.shipped import recipe_path
 from onegen.demo import rooms
+from tests.end_to_end import test_scenes as scenes
 from tests.tiny import encoded, picture
 
 SIDES = (288, 256)
@@ -32,6 +33,20 @@ def write_sources(data: Path) -> None:
     edit = {"edited_img": {"bytes": first}, "src_img": {"bytes": second}, "edited_prompt_list": ["Make it blue."]}
     write_table(data / "omniedit/0.parquet", [edit | {"task": "style", "o_score": 9.0, "sc_score_1": 9}])
     write_table(data / "subjects200k/0.parquet", [subject_pair()])
+    write_people(data / "identities")
+    (data / "opt_out.txt").write_text("# nobody\n")
+    (data / "objaverse").mkdir()
+    (data / "objaverse/chair.glb").write_bytes(b"listed by its name, read by no dry run")
+    (data / "cap3d.csv").write_text("chair,a wooden chair\n")
+    scenes.write(data / "dl3dv", {"1K/aaa": 4})
+
+
+def write_people(folder: Path) -> None:
+    """Write a folder of four pictures a subject."""
+    for number, subject in enumerate(("ada", "bob")):
+        (folder / subject).mkdir(parents=True)
+        for index in range(4):
+            (folder / subject / f"{index}.png").write_bytes(encoded(picture(950 + 10 * number + index, SIDES)))
 
 
 def write_pairs(photos: Path) -> None:

@@ -20,7 +20,7 @@ from onegen.storage.local import LocalStore
 from tests import hub as hubs
 from tests.checkpoints import CHECKPOINTS, checkpoint, further
 from tests.cli.test_app import invoke
-from tests.one_gen import write_pairs, write_sources
+from tests.one_gen import write_pairs, write_people, write_sources
 from tests.packaged import photo
 from tests.tiny import run, write_photos
 
@@ -69,7 +69,6 @@ def test_each_has_an_embedded_counterpart():
         *PAPER,
         "quickstart",
         "solids",
-        "identity",
         "multiview",
     }
 
@@ -79,6 +78,7 @@ def test_a_dry_run_shows_the_whole_plan(hub, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_photos(tmp_path / "demo/photos", 2)
     write_pairs(tmp_path / "demo/photos")
+    write_people(tmp_path / "demo/people")
     assert rooms.main([str(tmp_path / "demo/hypersim"), "--count", "1"]) == 0
     shown = invoke("build", name, tmp_path / "out", "--dry-run")
     assert shown.exit_code == 0, shown.output
