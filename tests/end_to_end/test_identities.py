@@ -111,6 +111,7 @@ def test_a_subject_is_one_sample_of_all_its_photos_in_order(tmp_path):
         assert about["licence"] == "CC0-1.0"
     sound(out)
     assert dataset(out).require_card().collected == "Drawn by this test."
+    assert "How it was collected: Drawn by this test." in (out / "README.md").read_text()
     assert show(dataset(out)).width > 500
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from onegen.audit.export.formats import Format, Handed, Wishes
 from onegen.audit.export.parquet import Tables, write_tables
 from onegen.audit.export.samples import Samples
-from onegen.audit.rights import rights_table, weights_table
+from onegen.audit.rights import cell, rights_table, weights_table
 
 _SPDX = {"cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "apache-2.0", "mit", "cc-by-2.0", "cc-by-3.0"}
 """Licences that the hub knows by these names; another stands in the card as `other`."""
@@ -41,7 +41,8 @@ def _card(samples: Samples, tables: Tables) -> str:
     lines += [f"Made by onegen; version `{samples.card.digest or 'none yet'}`.", ""]
     lines += ["| split | samples |", "|---|---:|"]
     lines += [f"| {name} | {count:,} |" for name, count in sorted(tables.handed.counts.items())]
-    lines += ["", "A sample's split is a function of its key alone.", "", "## Rights", ""]
+    lines += ["", "A sample's split is a function of its key, or of its subject.", "", "## Rights", ""]
+    lines += [f"How it was collected: {cell(samples.card.collected)}", ""] if samples.card.collected else []
     lines += ["Each row has `licence`, `attribution` and `uri` of its image.", ""]
     lines += [*rights_table(tables.licences), "", "## Annotations", "", *weights_table(samples.producers), ""]
     return "\n".join(lines)
