@@ -1,12 +1,15 @@
 """Fixtures that many tests share."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.bucket import BUCKET, environment, served_bucket
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,3 +62,19 @@ def photos():
     """Five different pictures, 96 x 80."""
     rng = np.random.default_rng(0)
     return [Image.fromarray(rng.integers(0, 256, (80, 96, 3), dtype=np.uint8)) for _ in range(5)]
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[str]:
+    """An S3 server for the whole test session; returns its endpoint."""
+    pytest.importorskip("moto")
+    with served_bucket() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(object_server, monkeypatch) -> str:
+    """A place of its own in a bucket that this process and its children find."""
+    for name, value in environment(object_server).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"

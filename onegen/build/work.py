@@ -133,7 +133,7 @@ def _check_options(steps: Sequence[Step], dataset: Dataset, options: Options) ->
             raise ConfigError(f"--drop must name a column of {store.url}, got {column!r}; {known}")
     for name in (*options.only, *options.recompute, *([options.retry_stage] if options.retry_stage else [])):
         find_columns(steps, name)
-    if not store.is_local and options.workers != 0:
+    if store.is_private and options.workers != 0:
         raise ConfigError(f"a dataset on {store.url} needs --workers 0 in this version: other processes cannot see it.")
     if options.executor == "local" and options.address is not None:
         raise ConfigError(

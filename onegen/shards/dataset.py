@@ -27,6 +27,8 @@ OURS = {
     "log",
     ".tmp",
     ".lease",
+    "lease.json",
+    "lease-clock",
     "takedowns",
     "catalog",
     "report",

@@ -7,15 +7,21 @@ from fsspec.utils import stringify_path
 
 from onegen.errors import ConfigError
 from onegen.storage.local import LocalStore
+from onegen.storage.objects import PROTOCOLS, ObjectStore
 from onegen.storage.store import Store
 
 
 def open_store(url: str | Path) -> Store:
-    """Return the store behind a path or fsspec URL; raises ConfigError for a protocol that is not installed."""
+    """Return the store behind a path, the URL of an object store, or another of fsspec's.
+
+    Raises ConfigError for a protocol that is not installed.
+    """
     text = stringify_path(url)
     protocol = fsspec.core.split_protocol(text)[0]
     if protocol in (None, "file", "local"):
         return LocalStore(text)
+    if protocol in PROTOCOLS:
+        return ObjectStore(text)
     try:
         return Store(text)
     except (ValueError, ImportError) as error:

@@ -1,4 +1,6 @@
-"""One driver per dataset: an OS lock on local files, gone with the process that held it. docs/contract.md, rule 8."""
+"""One driver per dataset: an OS lock on local files, gone with the process that held it; on object stores an object
+that its holder renews. docs/contract.md, rule 8.
+"""
 
 import contextlib
 import json
@@ -10,6 +12,8 @@ from collections.abc import Iterator
 from onegen.errors import LeaseHeld
 from onegen.storage.local import LocalStore
 from onegen.storage.lock import try_lock
+from onegen.storage.objects import ObjectStore
+from onegen.storage.remote_lease import remote_holder, remote_lease
 from onegen.storage.store import Store
 
 LEASE = ".lease"
@@ -20,8 +24,12 @@ PATIENCE_SECONDS = 0.5
 def lease(store: Store) -> Iterator[None]:
     """Hold the dataset's lease for the block; raises LeaseHeld where another process has it.
 
-    A store that is not local has no lock yet; only one process sees a `memory://` dataset anyway.
+    Other stores of fsspec have none; only one process sees a `memory://` dataset anyway.
     """
+    if isinstance(store, ObjectStore):
+        with remote_lease(store):
+            yield
+        return
     if not isinstance(store, LocalStore):
         yield
         return
@@ -46,7 +54,9 @@ def lease(store: Store) -> Iterator[None]:
 
 
 def holder(store: Store) -> str | None:
-    """Return who builds a local dataset right now, or None."""
+    """Return who builds a dataset right now, or None."""
+    if isinstance(store, ObjectStore):
+        return remote_holder(store)
     if not isinstance(store, LocalStore):
         return None
     path = os.path.join(store.root, LEASE)

@@ -20,6 +20,7 @@ class LocalStore(Store):
     """A dataset in a folder of this machine: temporary files are renamed into place and flushed to disk first."""
 
     is_local = True
+    is_private = False
 
     def __init__(self, url: str) -> None:
         self.url = url

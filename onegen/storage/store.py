@@ -27,6 +27,11 @@ class Store:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.url,)
 
+    @property
+    def is_private(self) -> bool:
+        """Say whether this process alone sees the files."""
+        return "memory" in self._fs.protocol
+
     def _change(self, kind: str, name: str) -> None:
         """Pass before every change; tests override it. `kind` is write, spool, publish, rename, delete or append."""
 
@@ -120,6 +125,9 @@ class Store:
         self._fs.makedirs(self._fs._parent(self._path(name)), exist_ok=True)
         before = self._fs.cat_file(self._path(name)) if self._fs.exists(self._path(name)) else b""
         self._fs.pipe_file(self._path(name), before + text.encode())
+
+    def flush(self) -> None:
+        """Write what was added to logs and is not written yet."""
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder that holds nothing; one that holds something, or is not there, is left as it is."""
