@@ -7,8 +7,18 @@ from fsspec.utils import stringify_path
 
 from onegen.errors import ConfigError
 from onegen.storage.local import LocalStore
-from onegen.storage.objects import PROTOCOLS, ObjectStore
+from onegen.storage.objects import PROTOCOLS, ObjectStore, family
 from onegen.storage.store import Store
+
+for _name in PROTOCOLS:
+    # By name, so that nothing is imported yet. Sources, tables and lists are read by what reads datasets.
+    _class = {"s3": "S3Files", "gs": "GoogleFiles", "az": "AzureFiles"}[family(f"{_name}://")]
+    fsspec.register_implementation(
+        _name,
+        f"onegen.storage.object_files.{_class}",
+        clobber=True,
+        errtxt="Install what reads object stores: pip install 'onegen[stores]'",
+    )
 
 
 def open_store(url: str | Path) -> Store:

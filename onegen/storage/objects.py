@@ -34,7 +34,7 @@ _FAMILY = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _METADATA = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
 """Where machines of a cloud ask who they are: the last place, asked when nothing else was said."""
-_RETRIES: "RetryConfig" = {"max_retries": 8, "retry_timeout": timedelta(seconds=120)}
+RETRIES: "RetryConfig" = {"max_retries": 8, "retry_timeout": timedelta(seconds=120)}
 _READ_AHEAD = 1 << 20
 _SEGMENT = 256 << 10
 _PAUSE_SECONDS = 5.0
@@ -68,20 +68,7 @@ class ObjectStore(Store):
                 raise _no_bucket(self.url) from error
             raise FileNotFoundError(errno.ENOENT, "there is no such object", f"{self.url}/{name}") from error
         except _obstore().exceptions.BaseError as error:
-            raise self._as_os_error(error, name) from error
-
-    def _as_os_error(self, error: Exception, name: str) -> OSError:
-        from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
-
-        said, where = str(error).splitlines()[0], f"{self.url}/{name}".rstrip("/")
-        if any(address in said for address in _METADATA):
-            looked = f"no credentials were found; looked for {CREDENTIALS[self._family]}"
-            return PermissionError(errno.EACCES, looked, where)
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError) or "403 Forbidden" in said:
-            return PermissionError(errno.EACCES, "the store refuses these credentials here", where)
-        if "NoSuchBucket" in str(error):
-            return _no_bucket(self.url)
-        return OSError(errno.EIO, said.removesuffix(": "), where)
+            raise as_os_error(error, f"{self.url}/{name}".rstrip("/"), self._family) from error
 
     def exists(self, name: str) -> bool:
         """Say whether an object of this name is there."""
@@ -283,16 +270,36 @@ def _opened(url: str) -> tuple[str, Any]:
         raise ConfigError(
             f"{url} needs what reads object stores, which is not installed. Install it: pip install 'onegen[stores]'"
         ) from error
-    protocol, _, rest = url.partition("://")
-    if not rest.strip("/"):
+    if not url.partition("://")[2].strip("/"):
         raise ConfigError(f"URL of a dataset must name a bucket and a place in it, got {url!r}.")
     from obstore.exceptions import BaseError
 
     with _LOCK:
         try:
-            return _FAMILY.get(protocol, protocol), from_url(url, client_options=client(), retry_config=_RETRIES)
+            return family(url), from_url(url, client_options=client(), retry_config=RETRIES)
         except (BaseError, ValueError) as error:
             raise ConfigError(f"URL of a dataset must be one of a bucket, got {url!r}: {str(error)[:200]}.") from error
+
+
+def family(url: str) -> str:
+    """Return which of `CREDENTIALS` a URL asks for."""
+    protocol = url.partition("://")[0]
+    return _FAMILY.get(protocol, protocol)
+
+
+def as_os_error(error: Exception, where: str, family: str) -> OSError:
+    """Return an error of obstore's as an OSError of one line, which says nothing of a secret."""
+    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
+    said = str(error).splitlines()[0]
+    if any(address in said for address in _METADATA):
+        looked = f"no credentials were found; looked for {CREDENTIALS[family]}"
+        return PermissionError(errno.EACCES, looked, where)
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or "403 Forbidden" in said:
+        return PermissionError(errno.EACCES, "the store refuses these credentials here", where)
+    if "NoSuchBucket" in str(error):
+        return _no_bucket(where)
+    return OSError(errno.EIO, said.removesuffix(": "), where)
 
 
 def client() -> "ClientConfig":

@@ -109,14 +109,14 @@ def test_no_rights(bucket, object_server, monkeypatch):
 def test_no_credentials(monkeypatch):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(objects, "_RETRIES", {"max_retries": 0})
+    monkeypatch.setattr(objects, "RETRIES", {"max_retries": 0})
     store = open_store(f"s3://{BUCKET}/set")
     with pytest.raises(PermissionError, match="no credentials were found; looked for AWS_ACCESS_KEY_ID and AWS_SECRET"):
         store.read("a")
 
 
 def test_an_endpoint_where_nobody_listens(bucket, monkeypatch):
-    monkeypatch.setattr(objects, "_RETRIES", {"max_retries": 1})
+    monkeypatch.setattr(objects, "RETRIES", {"max_retries": 1})
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(OSError, match="127.0.0.1:9/one-gen/") as caught:
         open_store(f"{bucket}/set").read("a")

@@ -159,7 +159,7 @@ def local_state(stat: os.stat_result) -> tuple[int, str]:
 def remote_state(info: Mapping[str, Any]) -> tuple[int, str]:
     """Return size and version of a remote file: the store's etag where it has one, else a time."""
     size = int(info["size"])
-    for name in ("ETag", "etag", "md5Hash"):
+    for name in ("ETag", "etag", "e_tag", "md5Hash"):
         if info.get(name):
             return size, f"etag:{info[name]}"
     moment = next((info[name] for name in ("mtime", "LastModified", "last_modified", "created") if info.get(name)), "")
