@@ -6,6 +6,7 @@ import os
 import signal
 
 from onegen.storage.local import LocalStore
+from onegen.storage.objects import ObjectStore
 
 
 class Crash(BaseException):
@@ -21,6 +22,21 @@ class CrashingStore(LocalStore):
         self.changes: list[tuple[str, str]] = []
 
     def _change(self, kind: str, name: str) -> None:
+        self.changes.append((kind, name))
+        if len(self.changes) == self.at:
+            raise Crash(f"{kind} {name}")
+
+
+class CrashingObjects(ObjectStore):
+    """Raises Crash at its `at`-th change on an object store, counted from 1; 0 never does."""
+
+    def __init__(self, url: str, at: int = 0) -> None:
+        super().__init__(url)
+        self.at = at
+        self.changes: list[tuple[str, str]] = []
+
+    def _change(self, kind: str, name: str) -> None:
+        super()._change(kind, name)
         self.changes.append((kind, name))
         if len(self.changes) == self.at:
             raise Crash(f"{kind} {name}")

@@ -34,6 +34,7 @@ EXTRAS = {
     **dict.fromkeys(("peft", "tensorboard"), "train"),
     **dict.fromkeys(("ai_edge_litert", "dlib", "h5py", "onnx", "scipy"), "annotators"),
     "plotly": "audit",
+    "obstore": "stores",
     "ray": "ray",
     "webdataset": "demo",
     "skimage": "eval",

@@ -1,0 +1,129 @@
+"""What a dataset on an object store costs beside the same in a folder: CPU-seconds of driver and workers.
+
+    python -m benchmarks stores
+
+Small photos, a cheap annotator, packed; two local workers. The store is moto's S3 server, whose own time does not
+count. Every round builds both from nothing, and both must end with one digest.
+"""
+
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.generated import make_recipe, write_photos
+from benchmarks.measure import Timing, interleave
+from benchmarks.process import run_child
+from benchmarks.table import Row, Table, version
+
+BAR = 1.3
+BUCKET = "bench"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many photos of which side, in shards of how many, by how many workers, and how many rounds."""
+
+    photos: int = 1000
+    side: int = 512
+    per_shard: int = 100
+    workers: int = 2
+    rounds: int = 5
+
+
+TINY = Size(photos=4, side=32, per_shard=2, workers=0, rounds=1)
+
+
+def run(size: Size = Size()) -> list[Table]:
+    """Build in a folder and on the store by turns, and return the table."""
+    with tempfile.TemporaryDirectory(prefix="onegen-bench-") as folder, _server():
+        scratch = Path(folder)
+        write_photos(scratch / "photos", size.photos, size.side)
+        places = {"folder": lambda: tempfile.mkdtemp(dir=scratch), "object store": _fresh_place}
+        found = interleave({arm: _built(scratch, size, place) for arm, place in places.items()}, size.rounds)
+    bare = statistics.median(timing.cpu for timing in found["folder"])
+    rows = []
+    for arm, timings in found.items():
+        ratio = statistics.median(timing.cpu for timing in timings) / bare
+        has_bar = arm != "folder"
+        wall = f"{statistics.median(timing.wall for timing in timings):.1f} s"
+        rows.append(
+            Row(
+                arm,
+                [timing.cpu for timing in timings],
+                ratio,
+                f"< {BAR}x" if has_bar else "",
+                ratio < BAR if has_bar else None,
+                version("onegen", "obstore") if has_bar else version("onegen"),
+                wall,
+            )
+        )
+    return [
+        Table(
+            title=f"stores: {size.photos} photos of {size.side} pixels ingested, looked at and packed",
+            unit="CPU-seconds",
+            reference="folder",
+            rows=rows,
+            loads=[timing.load for timings in found.values() for timing in timings],
+        )
+    ]
+
+
+def _built(scratch: Path, size: Size, place: Callable[[], str]) -> Callable[[], Timing]:
+    stage = {"name": "look", "annotators": {"scores": {}}}
+    recipe: dict[str, Any] = make_recipe(scratch / "photos", size.per_shard, [stage], ["image", "scores"])
+
+    def once() -> Timing:
+        orders = {"recipe": recipe, "out": place(), "options": {"workers": size.workers}}
+        return run_child("benchmarks.build", orders).timing
+
+    return once
+
+
+def _fresh_place() -> str:
+    return f"s3://{BUCKET}/{time.time_ns()}"
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[None]:
+    """Run moto's server with a bucket, found by this process and its children."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+    }
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    scope = "Credential=any/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+    asked = urllib.request.Request(
+        f"{endpoint}/{BUCKET}", method="PUT", headers={"Authorization": f"AWS4-HMAC-SHA256 {scope}"}
+    )
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            while True:
+                try:
+                    urllib.request.urlopen(asked, timeout=30).close()
+                    break
+                except ConnectionError as error:
+                    if server.poll() is not None:
+                        raise RuntimeError(f"moto's server ended with {server.returncode}") from error
+                except urllib.error.URLError as error:
+                    if server.poll() is not None or not isinstance(error.reason, ConnectionError):
+                        raise
+                time.sleep(0.05)
+            yield
+        finally:
+            server.kill()
