@@ -12,9 +12,8 @@ from onegen.errors import SampleError
 from onegen.geometry.cameras import change_axes, to_colmap, to_pytorch3d
 from onegen.geometry.rays import camera_rays
 from onegen.geometry.rigs import RENDER_FOCAL, ZERO123_FOCAL, make_rig
-from onegen.scenes.captures.co3d import read_co3d, read_co3d_depth
+from onegen.scenes.captures.co3d import co3d_depth, co3d_qualities, read_co3d
 from onegen.scenes.captures.colmap import MODELS, read_colmap
-from onegen.scenes.captures.frames import Refusal
 from onegen.scenes.captures.nerfstudio import read_nerfstudio, write_nerfstudio
 from onegen.scenes.captures.renders import read_gobjaverse, read_gso30
 
@@ -291,11 +290,9 @@ def test_a_principal_point_of_co3d_points_left_and_up(tmp_path):
     assert (lens.cx, lens.cy) == (WIDTH / 2 - 0.25 * HEIGHT / 2, HEIGHT / 2 + 0.5 * HEIGHT / 2)
 
 
-def test_sequences_of_co3d_with_poor_viewpoints_are_refused_when_asked(tmp_path):
+def test_the_score_of_a_sequence_is_read(tmp_path):
     co3d(tmp_path, rig(), score=0.3)
-    found = read_co3d(tmp_path, "apple", min_quality=0.5)["110_1"]
-    assert isinstance(found, Refusal)
-    assert found.reason == "low_quality"
+    assert co3d_qualities((tmp_path / "apple" / "sequence_annotations.jgz").read_bytes()) == {"110_1": 0.3}
 
 
 def test_frames_of_co3d_without_viewpoint_or_intrinsics_are_refused(tmp_path):
@@ -317,10 +314,9 @@ def test_annotations_that_are_none_are_said(tmp_path, data):
     assert caught.value.reason == "unreadable_cameras"
 
 
-def test_depth_of_co3d_is_half_floats_in_sixteen_bits(tmp_path):
+def test_depth_of_co3d_is_half_floats_in_sixteen_bits():
     depth = np.array([[0.0, 1.5], [2.25, np.inf]], np.float16)
-    Image.fromarray(depth.view(np.uint16)).save(tmp_path / "d.png")
-    np.testing.assert_array_equal(read_co3d_depth(tmp_path / "d.png", 2.0), [[0, 3.0], [4.5, 0]])
+    np.testing.assert_array_equal(co3d_depth(depth.view(np.uint16), 2.0), [[0, 3.0], [4.5, 0]])
 
 
 # renders
