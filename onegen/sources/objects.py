@@ -8,9 +8,7 @@ caption stands beside an object (`chair.txt`), in a table like Cap3D's (`caption
 header), or is composed of its name. docs/scenes.md.
 """
 
-import csv
 import importlib.util
-import io
 import os
 import posixpath
 import re
@@ -21,7 +19,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import cv2
 import fsspec
 import numpy as np
 import pyarrow as pa
@@ -34,7 +31,9 @@ from onegen.geometry.rigs import Rig, make_rig
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.key import seed_of
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.arrays import npy_of, png_of
 from onegen.sources.reading.beside import is_licence, nearest_licence, stated_facts
+from onegen.sources.reading.captions import read_captions
 from onegen.sources.reading.tree import FileTree
 from onegen.storage.spill import batched
 
@@ -129,7 +128,7 @@ class Objects:
             if (view.mask > 0).mean() < _BLANK:
                 views.append(SampleError("blank_view", f"{item.item} must be seen, and covers nothing of a view."))
                 continue
-            data, camera = _png(view.colour), to_record(view.camera)
+            data, camera = png_of(view.colour), to_record(view.camera)
             licence, attribution = facts.get("licence"), facts.get("attribution")
             image = SourceImage(data, facts["caption"], licence, attribution, uri=item.images[0].uri, camera=camera)
             views.append(image)
@@ -166,8 +165,8 @@ class Objects:
         """Return a map a view, as bytes: distances as an array of numpy, 0 where nothing is; the mask as PNG."""
         options = replace(self._options, samples=1)
         if entry.places[0] == MASK:
-            return tuple(_png((view.mask > 0).astype(np.uint8)) for view in self._rendered(item, options))
-        return tuple(_npy(view.depth) for view in self._rendered(item, options))
+            return tuple(png_of((view.mask > 0).astype(np.uint8)) for view in self._rendered(item, options))
+        return tuple(npy_of(view.depth) for view in self._rendered(item, options))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to a worker: the options; no renderer does."""
@@ -264,25 +263,4 @@ class Objects:
     @cached_property
     def _captions(self) -> Mapping[str, str]:
         """The captions of the table, by file stem; raises ConfigError where it cannot be read."""
-        if self.captions is None:
-            return {}
-        try:
-            with fsspec.open(self.captions, "rt", encoding="utf-8-sig", newline="") as file:
-                return {row[0]: row[1] for row in csv.reader(file) if len(row) >= 2}
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ConfigError(
-                f"captions must be a CSV of file stem and caption, got {self.captions}: {error}"
-            ) from error
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """Return RGB uint8 (H,W,3), or grey uint8 (H,W), as the bytes of a PNG."""
-    ok, data = cv2.imencode(".png", pixels[:, :, ::-1] if pixels.ndim == 3 else pixels)
-    assert ok
-    return bytes(data.tobytes())
-
-
-def _npy(numbers: np.ndarray) -> bytes:
-    sink = io.BytesIO()
-    np.save(sink, numbers, allow_pickle=False)
-    return sink.getvalue()
+        return read_captions(self.captions)

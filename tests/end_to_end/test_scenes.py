@@ -149,7 +149,7 @@ def test_a_view_that_fails_is_left_out_and_named(tmp_path):
     assert lost(out, "image") == [
         [(1, "failed", "not_an_image")],
         [(0, "failed", "source_gone")],
-        [(2, "failed", "bad_camera"), (3, "failed", "source_gone")],
+        [(2, "failed", "bad_pose"), (3, "failed", "unsafe_path")],
     ]
     told = [(f.item, f.reason) for f in find_failures(dataset(out))]
     assert told[0] == ("1K/aaa", "not_an_image")
@@ -174,7 +174,7 @@ def test_what_is_no_capture_fails_alone_with_its_reason(tmp_path):
     edit(root, "1K/aaa", lambda document: [document.pop("w")])
     (root / "1K/bbb/transforms.json").write_text("{")
     run(recipe(root, TONE), out)
-    assert statuses(out, "image") == ["failed bad_camera", "failed bad_transforms", "ok"]
+    assert statuses(out, "image") == ["failed no_intrinsics", "failed unreadable_cameras", "ok"]
     assert "must have fl_x with w and h" in next(find_failures(dataset(out))).message
     sound(out)
 

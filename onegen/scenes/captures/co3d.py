@@ -29,7 +29,6 @@ from onegen.scenes.captures.frames import (
     read_documents,
 )
 
-
 FRAMES, SEQUENCES = "frame_annotations.jgz", "sequence_annotations.jgz"
 Entry = Mapping[str, Any]
 
@@ -66,7 +65,9 @@ def co3d_qualities(data: bytes) -> dict[str, float]:
 
     Raises SampleError `unreadable_cameras`.
     """
-    scores = {str(entry["sequence_name"]): entry.get("viewpoint_quality_score") for entry in _annotations(SEQUENCES, data)}
+    scores = {
+        str(entry["sequence_name"]): entry.get("viewpoint_quality_score") for entry in _annotations(SEQUENCES, data)
+    }
     return {name: float(score) for name, score in scores.items() if isinstance(score, int | float)}
 
 

@@ -66,7 +66,7 @@ MODEL_FILES = ("cameras.txt", "images.txt", "cameras.bin", "images.bin")
 
 
 def pictures_folder(model: str) -> str:
-    """Return where the pictures of a model lie that are called `images/...`: beside `sparse/0`, or `colmap/sparse/0`."""
+    """Return where a model's `images` lie: beside `sparse/0`, or `colmap/sparse/0`, or the files themselves."""
     parts = [part for part in model.split("/") if part]
     if parts and re.fullmatch(r"\d+", parts[-1]) and parts[-2:-1] == ["sparse"]:
         parts.pop()

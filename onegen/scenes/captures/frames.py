@@ -1,7 +1,7 @@
 """What every reader of captures gives: shots in order, each with its pose and lens, or why it has none.
 
-A shot is what the files that hold cameras say of one frame; its picture may lie anywhere, also on a remote store, and is
-not looked at. `find` looks for pictures in a folder of this machine. docs/scenes.md.
+A shot is what the files that hold cameras say of one frame; its picture may lie anywhere, also on a remote store, and
+is not looked at. `find` looks for pictures in a folder of this machine. docs/scenes.md.
 """
 
 import json
@@ -26,9 +26,9 @@ Size = tuple[int, int]
 class Shot:
     """One frame of a capture: where its picture may lie, best first, and the camera it was taken with.
 
-    `pictures`, `depth` and `mask` are paths within the capture; the picture's ending may be left out. `lens` may have to
-    be told the size of the picture, where no file says it. `depth_scale` makes a depth map's numbers the lengths that
-    poses are in. `fault` says why there is no camera.
+    `pictures`, `depth` and `mask` are paths within the capture. `lens` may have to be told the size of the picture,
+    where no file says it. `depth_scale` makes a depth map's numbers the lengths that poses are in. `fault` says why
+    there is no camera.
     """
 
     name: str

@@ -98,7 +98,7 @@ def _with_endings(name: str) -> list[str]:
 
 
 def _lens(numbers: Mapping[str, Any], size: Size | None = None) -> Lens:
-    """Return the lens of a frame; `size` of its picture where no file says it: synthetic scenes have the angle alone."""
+    """Return the lens of a frame; `size` is told where no file says it: synthetic scenes have the angle alone."""
     model = str(numbers.get("camera_model", "PINHOLE")).upper()
     if any(word in model for word in _FLAT):
         raise SampleError("unsupported_lens", f"camera_model must be a perspective or fisheye lens, got {model}.")

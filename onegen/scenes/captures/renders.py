@@ -86,7 +86,7 @@ def is_gso30_view(path: str) -> bool:
 
 
 def gso30_shots(documents: Documents, there: Collection[str] = (), focal: float = ZERO123_FOCAL) -> list[Shot]:
-    """Return the views of an object by number, given their matrices; pictures `there` without one are `unregistered`."""
+    """Return the views of an object by number, given their matrices; pictures without one are `unregistered`."""
     stems = {posixpath.splitext(path)[0] for path in (*documents, *filter(_is_picture, there))}
     return make_shots(
         (stem, (f"{stem}.png",), partial(_numbered, stem, documents.get(f"{stem}.npy"), focal))
