@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from onegen.audit.cameras import draw_cameras
 from onegen.audit.readable import readable
 from onegen.audit.sheet import Tile, contact_sheet
 from onegen.errors import ConfigError, SampleError
+from onegen.geometry.cameras import from_record
 from onegen.pixels.codec import decode_image
 from onegen.pixels.upright import to_rgb
 from onegen.sample import IMAGE, SELECT, Annotation, Kind
@@ -100,6 +102,7 @@ def _set_rows(image: _Read, reads: Mapping[str, _Read | None], lost: Mapping[int
     """
     per_image = [_row(image, reads, index, "") for index in range(len(image[0].parts))]
     rows: list[list[Tile]] = []
+    cameras = [from_record(camera) for i in range(len(per_image)) if (camera := values_of(image[0], i).get("camera"))]
     for start in range(0, len(per_image), SIDE_BY_SIDE):
         group = list(enumerate(per_image))[start : start + SIDE_BY_SIDE]
         rows.append(
@@ -114,6 +117,8 @@ def _set_rows(image: _Read, reads: Mapping[str, _Read | None], lost: Mapping[int
             of_label = [(i, tile) for i, tiles in group for tile in tiles if tile.label == label]
             if any(tile.lines != ("none",) for _, tile in of_label):
                 rows.append([_placed(tile, index - start, tile.lines) for index, tile in of_label])
+    if cameras:
+        rows[0].append(Tile(draw_cameras(cameras), "cameras", (f"{len(cameras)} cameras, 0 is the first",)))
     return rows
 
 
