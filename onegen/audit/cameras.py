@@ -10,9 +10,9 @@ from onegen.geometry.cameras import Camera, nearest_point
 
 _AZIMUTH, _ELEVATION = 40.0, 32.0
 """From where one looks, in degrees, as seen from the first camera."""
-_LENGTH = 0.22
+_LENGTH = 0.28
 """How long a pyramid is, in parts of the farthest camera's distance from the middle."""
-_MARGIN = 0.09
+_MARGIN = 0.06
 _OVER = 3
 """Times that lines are drawn larger, so that they come out smooth."""
 _FIRST, _LAST = np.array([38, 92, 190]), np.array([226, 112, 26])
@@ -36,7 +36,7 @@ class _Drawing:
 
 
 def draw_cameras(cameras: Sequence[Camera], side: int = 464) -> np.ndarray:
-    """Return the cameras of a scene in their order, numbered from 0, RGB uint8 (side,side,3).
+    """Return the cameras of a scene in their order, numbered from 0, RGB uint8 (H,W,3), the longer side `side`.
 
     The point that they look at is the black dot; a net lies level through it, where cameras without roll are upright.
     """
@@ -58,7 +58,10 @@ def draw_cameras(cameras: Sequence[Camera], side: int = 464) -> np.ndarray:
     font = ImageFont.load_default(13 * _OVER)
     for number in sorted(range(len(cameras)), key=lambda index: -away[index]):
         _draw_pyramid(draw, drawing, pyramids[number], _colour(number, len(cameras)), str(number), font)
-    return np.asarray(sheet.resize((side, side), Image.Resampling.LANCZOS))
+    small = np.asarray(sheet.resize((side, side), Image.Resampling.LANCZOS))
+    drawn = np.flatnonzero((small < 255).any(axis=(1, 2)))
+    margin = round(side * _MARGIN / 2)
+    return small[max(drawn[0] - margin, 0) : drawn[-1] + margin]
 
 
 def _frame(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray, float]:

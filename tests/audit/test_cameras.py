@@ -22,7 +22,8 @@ def places(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 
 def test_the_first_is_blue_the_last_orange_and_each_stands_where_it_is():
     picture = draw_cameras([orbit(0, 10), orbit(120, 10)])
-    assert picture.shape == (464, 464, 3)
+    assert picture.shape[1:] == (464, 3)
+    assert 200 < len(picture) <= 464
     (blue_x, blue_y), (orange_x, orange_y) = places(picture, BLUE), places(picture, ORANGE)
     assert blue_y > orange_y + 30, "who looks stands on the side of the first camera"
     assert blue_x < orange_x, "and to its right, so that it stands to the left"
