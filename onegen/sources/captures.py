@@ -117,7 +117,7 @@ class Captures:
         for one that is none, bad_sidecar for a caption or licence that is none.
         """
         scene = self._scene(item)
-        facts = self._facts(item, scene.layout)
+        facts = self._facts(item)
         views = zip(scene.shots, item.images, strict=True)
         return SourceItem(tuple(self._view(scene.base, shot, file, facts) for shot, file in views))
 
@@ -384,7 +384,7 @@ class Captures:
         _, lens = shot.camera((numbers.shape[1], numbers.shape[0]))
         return straighten(numbers, lens, is_map=True) if self._is_undone(lens) else numbers
 
-    def _facts(self, item: PlannedItem, layout: Layout) -> dict[str, str]:
+    def _facts(self, item: PlannedItem) -> dict[str, str]:
         """Return caption, licence and attribution of a scene, as far as they are known."""
         facts: dict[str, str] = {}
         for file in item.sidecars:
@@ -394,8 +394,7 @@ class Captures:
             elif name == "caption.txt" or is_licence(file.uri):
                 facts |= stated_facts(file.uri, self._tree.read(file))
         told = self._captions.get(item.item) or self._captions.get(posixpath.basename(item.item))
-        made = layout.caption(item.item)
-        return {**({"caption": made} if made else {}), **({"caption": told} if told else {}), **facts}
+        return {**({"caption": told} if told else {}), **facts}
 
     def _caption(self, file: PlannedFile) -> dict[str, str]:
         texts = {k: v for k, v in sorted(sidecar_object(file.uri, self._tree.read(file)).items()) if isinstance(v, str)}

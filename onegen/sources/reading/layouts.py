@@ -65,10 +65,6 @@ class Layout(ABC):
         """Return how good the format's makers hold the cameras of a scene to be."""
         return None
 
-    def caption(self, item: str) -> str | None:
-        """Return what a scene is called where no file says it."""
-        return None
-
 
 class Nerfstudio(Layout):
     """A `transforms.json` and pictures beside it: nerfstudio, instant-ngp, DL3DV."""
@@ -160,10 +156,6 @@ class Co3d(Layout):
         """Return the score of a sequence's viewpoints."""
         data = _named(documents, SEQUENCES)
         return _qualities(data).get(posixpath.basename(item)) if data is not None else None
-
-    def caption(self, item: str) -> str | None:
-        """Return what a category is called."""
-        return f"A photo of a {posixpath.basename(posixpath.dirname(item))}."
 
 
 class Gobjaverse(Layout):
