@@ -14,12 +14,14 @@ import pytest
 from onegen.audit.verify import verify
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
-from onegen.geometry.cameras import Camera, from_record, orbit
+from onegen.geometry.cameras import DEFAULT_FOCAL, Camera, from_record, orbit
 from onegen.geometry.lens import Lens, straighten
+from onegen.geometry.rays import camera_rays
 from onegen.geometry.rigs import RENDER_FOCAL, ZERO123_FOCAL
 from onegen.shards.column import ColumnReader
 from onegen.shards.views import DROPPED
 from onegen.sources.captures import Captures
+from tests.geometry.test_rays import PRINTED, RIG
 from tests.pictures import decode
 from tests.scenes.captures import layouts
 from tests.scenes.captures.layouts import HEIGHT, WIDTH, rig
@@ -122,6 +124,22 @@ def test_layouts_lie_beside_one_another_and_a_scene_is_taken_once(tmp_path):
     assert source.passed_over() == {"they are further cameras of a scene that has some already": 1}
     run(recipe(root, source={"format": "colmap"}), tmp_path / "colmap")
     assert [row.values["item"] for row in rows(tmp_path / "colmap", "image")] == ["room/sparse/0", "street/sparse/0"]
+
+
+@pytest.mark.parametrize("written", ["nerfstudio", "colmap"])
+def test_stored_cameras_become_the_printed_rays(written, tmp_path):
+    if written == "colmap":
+        side = DEFAULT_FOCAL * HEIGHT
+        layouts.colmap(tmp_path / "root/room", RIG, True, parameters=(side, side, WIDTH / 2, HEIGHT / 2))
+    else:
+        layouts.nerfstudio(tmp_path / "root/room", RIG)
+    paint(tmp_path / "root")
+    run(recipe(tmp_path / "root"), tmp_path / "out")
+    stored = {view["uri"]: from_record(view["camera"]) for view in views(rows(tmp_path / "out", "image")[0])}
+    names = layouts.NAMES if written == "colmap" else [f"{9 - number}.png" for number in range(4)]
+    rays = camera_rays([stored[f"room/images/{name}"] for name in names], 64, 64)
+    for camera, row, column, expected in PRINTED:
+        np.testing.assert_allclose(rays[camera, :, row, column], expected, atol=1e-5)
 
 
 BENT = {"k1": -0.2, "k2": 0.05, "p1": 0.001}

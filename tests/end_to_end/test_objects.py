@@ -94,7 +94,7 @@ def test_an_object_is_a_scene_of_its_rig(meshes, built):
 
 
 def test_the_bytes_do_not_depend_on_the_workers(meshes, built, tmp_path):
-    run(recipe(meshes), tmp_path / "out", workers=2)
+    run(recipe(meshes), tmp_path / "out", workers=4)
     assert packed(tmp_path / "out") == packed(built)
     for column in ("image", "depth", "segmentation", "render"):
         assert column_files(tmp_path / "out", column) == column_files(built, column)
@@ -117,6 +117,11 @@ def test_an_object_is_drawn_once_for_its_images_and_once_for_all_its_maps(meshes
     run(recipe(meshes), tmp_path / "out")
     assert calls == {("draw", 4): 2, ("draw", 1): 2, "load": 5}  # one of the three is broken, and is not asked again
     assert statuses(tmp_path / "out", "depth")[1:] == statuses(tmp_path / "out", "segmentation")[1:] == ["ok", "ok"]
+
+
+def test_views_that_show_nothing_are_lost(meshes, tmp_path):
+    run(recipe(meshes, options={"distance": 40, "views": 2}), tmp_path / "out")
+    assert statuses(tmp_path / "out", "image")[1:] == ["failed blank_view"] * 2
 
 
 def test_captions_of_a_table_go_before_names(meshes, tmp_path):
