@@ -59,6 +59,7 @@ _PROVIDES = {
 }
 _CAPTIONS = ("caption.txt", "caption.json")
 _OTHER_CAMERAS = "they are further cameras of a scene that has some already"
+_NO_PICTURES = "they are folders of numbered arrays, without pictures"
 _REFUSED = "they are frames without a sound camera, of scenes that max_views thins"
 _SURE = 127
 """Value above which a pixel of a mask, a chance or a cover of 0 to 255, is of the subject."""
@@ -137,7 +138,7 @@ class Captures:
 
     def passed_over(self) -> Mapping[str, int]:
         """Return how many files and folders the last listing left out, by the reason why."""
-        return dict(self._passed)
+        return dict(+self._passed)
 
     @cached_property
     def entries(self) -> Mapping[str, BringEntry]:
@@ -197,7 +198,9 @@ class Captures:
                 if _is_within(document, taken):
                     self._passed[_OTHER_CAMERAS] += 1
                     continue
-                for item in self._scenes_of(layout, others):
+                items = self._scenes_of(layout, others)
+                self._passed[_NO_PICTURES] += not items
+                for item in items:
                     own.add(layout.folder(item, base))
                     yield self._row(layout, item, base, others, licences)
             taken |= own
@@ -310,8 +313,17 @@ class Captures:
                 by_uri[_uri(base, name)].append(shot)
         if not by_uri:
             raise SampleError("unreadable_cameras", f"cameras of {item.item} must have frames, got none.")
-        # A frame that is described twice comes twice: the second time with its fault.
-        shots = [same.pop(0) if len(same) > 1 else same[0] for file in item.images for same in [by_uri[file.uri]]]
+        shots = []
+        for file in item.images:
+            same = by_uri.get(file.uri)
+            if same is None:
+                raise SampleError(
+                    "source_changed",
+                    f"cameras of {item.item} must be of the pictures that were planned, got none of {file.uri}. Build "
+                    f"into another OUT, which plans them anew.",
+                )
+            # A frame that is described twice comes twice: the second time with its fault.
+            shots.append(same.pop(0) if len(same) > 1 else same[0])
         return _Scene(layout, base, documents, shots)
 
     def _view(self, base: str, shot: Shot, file: PlannedFile, facts: Mapping[str, str]) -> SourceImage | SampleError:

@@ -14,6 +14,7 @@ import pytest
 from onegen.audit.verify import verify
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
+from onegen.executor.contract import Retry
 from onegen.geometry.cameras import DEFAULT_FOCAL, Camera, from_record, orbit
 from onegen.geometry.lens import Lens, straighten
 from onegen.geometry.rays import camera_rays
@@ -262,6 +263,22 @@ def test_cameras_that_do_not_read_fail_their_scene_alone(tmp_path):
         ("e", "no_intrinsics"),
     ]
     assert statuses(out, "image")[2] == "ok"
+
+
+def test_cameras_mended_after_the_plan_ask_for_another(tmp_path):
+    root, out = tmp_path / "root", tmp_path / "out"
+    document, path = layouts.nerfstudio(root / "room", rig())
+    paint(root)
+    path.write_text("{")
+    (root / "features").mkdir()
+    np.save(root / "features/000.npy", np.zeros(3))  # of no layout
+    run(recipe(root), out)
+    assert failures(out, "image") == [("room", "unreadable_cameras")]
+    path.write_text(json.dumps(document))
+    run(recipe(root), out, retry=Retry())
+    assert failures(out, "image") == [("room", "source_changed")]
+    run(recipe(root), tmp_path / "anew")
+    assert statuses(tmp_path / "anew", "image") == ["ok"]
 
 
 def test_depth_and_masks_of_co3d_are_brought_along(tmp_path):

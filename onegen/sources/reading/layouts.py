@@ -187,6 +187,12 @@ class Gso30(Layout):
     name = "gso30"
     is_a_file_a_view = True
 
+    def items(self, tree: FileTree, document: PlannedFile) -> Iterator[str]:
+        """Yield the folder, where pictures lie in it: other people number their arrays too."""
+        beside = tree.fs.ls(tree.path(self.base(document.uri)), detail=False)
+        if any(str(path).endswith(".png") for path in beside):
+            yield from super().items(tree, document)
+
     def is_document(self, uri: str) -> bool:
         """Say whether a file is the camera of a view."""
         return is_gso30_view(uri)
