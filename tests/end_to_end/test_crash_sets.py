@@ -89,7 +89,7 @@ def test_a_driver_killed_at_a_write_goes_on(kind, change, part, tmp_path):
     assert strays(out) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["scenes", pytest.param("identities", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("change", "part"), [("spool", "image/000001.tar"), ("publish", "columns/image/000001-")])
 def test_a_worker_killed_at_a_write_is_replaced(kind, change, part, tmp_path):
     recipe = KINDS[kind](tmp_path)
@@ -104,7 +104,7 @@ def test_a_worker_killed_at_a_write_is_replaced(kind, change, part, tmp_path):
 POISON = {"name": "sting", "annotators": {"tests.plugins.tone": {}, "tests.plugins.poison": {"cure": "nowhere"}}}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["scenes", pytest.param("identities", marks=pytest.mark.slow)])
 def test_a_set_that_kills_its_worker_costs_itself_and_comes_back_when_cured(kind, tmp_path):
     if kind == "scenes":
         root = scenes.write(tmp_path / "captures")
