@@ -48,7 +48,8 @@ class SourceImage:
     """One image as a source read it: its original bytes, what stands beside it, and the panel of the file it is.
 
     `uri` names the file of an image of a set; `camera` says where a view of a scene was seen from, as
-    `onegen.geometry.cameras.to_record` has it.
+    `onegen.geometry.cameras.to_record` has it, once what `lens` bends, as `onegen.geometry.lens.to_record` has it, is
+    made straight.
     """
 
     data: bytes
@@ -58,6 +59,7 @@ class SourceImage:
     panel: Panel | None = None
     uri: str | None = None
     camera: Mapping[str, Any] | None = None
+    lens: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

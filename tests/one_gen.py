@@ -11,6 +11,7 @@ from onegen.config.collection import load_collection
 from onegen.config.shipped import recipe_path
 from onegen.demo import rooms
 from tests.end_to_end import test_scenes as scenes
+from tests.scenes.captures import layouts
 from tests.tiny import encoded, picture
 
 SIDES = (288, 256)
@@ -39,6 +40,8 @@ def write_sources(data: Path) -> None:
     (data / "objaverse/chair.glb").write_bytes(b"listed by its name, read by no dry run")
     (data / "cap3d.csv").write_text("chair,a wooden chair\n")
     scenes.write(data / "dl3dv", {"1K/aaa": 4})
+    layouts.gobjaverse(data / "gobjaverse/0/10005", layouts.rig())
+    layouts.co3d(data / "co3d", layouts.rig())
 
 
 def write_people(folder: Path) -> None:

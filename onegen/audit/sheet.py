@@ -44,7 +44,7 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], title: str) -> Image.Image:
     columns = pictured + [label for label in labels if label not in pictured]
     width = _left(max(1, len(columns))) - GAP + MARGIN
     width = max(width, 2 * MARGIN + int(fonts.title.getlength(title)) + 1)
-    heights = [max([TILE_HEIGHTS[0], *(_height(tile, fonts) for tile in row)]) + GAP + 4 for row in rows]
+    heights = [_row_height(row, fonts) + GAP + 4 for row in rows]
     top = MARGIN + 46 + 30
     sheet = Image.new("RGB", (width, top + sum(heights) + MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -80,6 +80,12 @@ def _by_label(row: Sequence[Tile]) -> dict[_Label, Tile]:
     for tile in row:
         cells[tile.label, sum(label == tile.label for label, _ in cells)] = tile
     return cells
+
+
+def _row_height(row: Sequence[Tile], fonts: _Fonts) -> int:
+    """Return the pixels a row of tiles takes; one of text alone is as low as its lines."""
+    least = TILE_HEIGHTS[0] if any(tile.picture is not None for tile in row) else 0
+    return max([least, *(_height(tile, fonts) for tile in row)])
 
 
 def _height(tile: Tile, fonts: _Fonts) -> int:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from onegen.audit.cameras import draw_cameras
 from onegen.audit.readable import readable
 from onegen.audit.sheet import Tile, contact_sheet
-from onegen.errors import ConfigError, SampleError
+from onegen.errors import ConfigError, SampleError, nearest
+from onegen.geometry.cameras import from_record
 from onegen.pixels.codec import decode_image
 from onegen.pixels.upright import to_rgb
 from onegen.sample import IMAGE, SELECT, Annotation, Kind
@@ -31,13 +33,17 @@ _DRAWN_NOTE = ("drawn, not stored",)
 _Read = tuple[Row, dict[str, bytes]]  # a row of a column and its parts
 
 
-def show(dataset: Dataset, keys: Sequence[str] = ()) -> Image.Image:
+def show(dataset: Dataset, keys: Sequence[str] = (), columns: Sequence[str] = ()) -> Image.Image:
     """Return a contact sheet of these keys (any unambiguous beginnings), or of the first 12 whose image is ok.
 
-    Raises ConfigError for a key the dataset does not have.
+    Beside images it has these columns, or all. Raises ConfigError for a key or column the dataset does not have.
     """
     card = dataset.require_card()
-    columns = [column for column in dataset.columns() if column not in (IMAGE, SELECT)]
+    known = [column for column in dataset.columns() if column not in (IMAGE, SELECT)]
+    for column in columns:
+        if column not in known:
+            raise ConfigError(f"column must be one of the dataset, got {column!r}; {nearest(column, known)}")
+    columns = columns or known
     samples = [tiles_of(dataset, columns, shard, position) for shard, position in _find(dataset, keys)]
     if not samples:
         raise ConfigError(f"{dataset.store.url} must hold an image that is ok, and has none. See `onegen status`.")
@@ -88,18 +94,25 @@ def _tiles(dataset: Dataset, columns: Sequence[str], shard: int, position: int) 
     reads = {column: _read(dataset, column, shard, position) for column in columns}
     kind = dataset.require_card().kind
     if kind in SETS:
-        lost = _read(dataset, SELECT, shard, position) if SELECT in dataset.columns() else None
-        return _set_rows(image, reads, {e["image"]: e["reason"] for e in dropped(lost[0])} if lost else {})
+        select = _read(dataset, SELECT, shard, position) if SELECT in dataset.columns() else None
+        return _set_rows(image, reads, _left_out(select[0], len(image[0].parts)) if select else {})
     return [_row(image, reads, index, role) for index, role in enumerate(ROLES[kind])]
+
+
+def _left_out(select: Row, count: int) -> dict[int, str]:
+    """Return why images of a set do not go on, by number: they are left out, or the whole set is."""
+    whole = {} if select.status == "ok" else dict.fromkeys(range(count), str(select.reason))
+    return whole | {entry["image"]: entry["reason"] for entry in dropped(select)}
 
 
 def _set_rows(image: _Read, reads: Mapping[str, _Read | None], lost: Mapping[int, str]) -> list[list[Tile]]:
     """Return the images of a set side by side, so many a row, and below each what can be drawn of it.
 
-    `lost` says why `select` left images out. Values and captions stand below the first of each row of images.
+    `lost` says why `select` left images out. What is said of all images alike stands below the first alone.
     """
-    per_image = [_row(image, reads, index, "") for index in range(len(image[0].parts))]
+    per_image = _once([_row(image, reads, index, "") for index in range(len(image[0].parts))])
     rows: list[list[Tile]] = []
+    cameras = [from_record(camera) for i in range(len(per_image)) if (camera := values_of(image[0], i).get("camera"))]
     for start in range(0, len(per_image), SIDE_BY_SIDE):
         group = list(enumerate(per_image))[start : start + SIDE_BY_SIDE]
         rows.append(
@@ -111,10 +124,32 @@ def _set_rows(image: _Read, reads: Mapping[str, _Read | None], lost: Mapping[int
             of_label = [(i, tile) for i, tiles in group for tile in tiles if tile.label == label]
             rows.append([_placed(tile, index - start, (label,)) for index, tile in of_label])
         for label in ("caption", "values"):
-            of_label = [(i, tile) for i, tiles in group for tile in tiles if tile.label == label]
+            of_label = [(i, tile) for i, tiles in group for tile in tiles if tile.label == label and tile.lines]
             if any(tile.lines != ("none",) for _, tile in of_label):
                 rows.append([_placed(tile, index - start, tile.lines) for index, tile in of_label])
+    if cameras:
+        rows[0].append(Tile(draw_cameras(cameras), "cameras", (f"{len(cameras)} cameras, 0 is the first",)))
     return rows
+
+
+def _once(per_image: Sequence[list[Tile]]) -> list[list[Tile]]:
+    """Return the tiles of each image, without the lines of text that the first has and all have."""
+    texts = [{tile.label: tile.lines for tile in tiles if tile.picture is None} for tiles in per_image]
+    shared = {
+        label: set(lines).intersection(*(other.get(label, ()) for other in texts)) for label, lines in texts[0].items()
+    }
+    return [
+        per_image[0],
+        *(
+            [
+                Tile(None, tile.label, tuple(line for line in tile.lines if line not in shared.get(tile.label, ())))
+                if tile.picture is None
+                else tile
+                for tile in tiles
+            ]
+            for tiles in per_image[1:]
+        ),
+    ]
 
 
 def _placed(tile: Tile, place: int, lines: tuple[str, ...]) -> Tile:

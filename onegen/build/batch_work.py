@@ -151,6 +151,6 @@ def _joined(row: FeedRow, outcomes: Sequence[Outcome]) -> Outcome:
 def _known_digests(row: FeedRow, index: int, outcome: Outcome) -> dict[str, str]:
     """Return the SHA-256 of an image's parts that are the source's own bytes: hashing those named the row."""
     source = row.items[index].source
-    if source is None or source.panel is not None:
+    if source is None or source.panel is not None or source.lens is not None:
         return {}
     return {name: row.digests[index] for name, data in outcome.parts.items() if data is source.data}

@@ -5,6 +5,7 @@ upright RGB (see `onegen.pixels.upright`), LANCZOS to `max_side`; PNG where the 
 quality 95 without chroma subsampling.
 """
 
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from onegen.errors import SampleError
+from onegen.geometry.lens import Lens, from_record, straighten
 from onegen.pixels.codec import JPEG_SIDE
 from onegen.pixels.phash import phash
 from onegen.pixels.sizes import fit
@@ -85,6 +87,8 @@ class Ingest(BaseAnnotator):
             upright = cut(upright, source.panel)
             if min(upright.image.size) < self.min_side:
                 return self._too_small(*upright.image.size)
+        if source.lens is not None:
+            upright = _straight(upright, from_record(source.lens))
         if self.colour == "srgb":
             upright = in_srgb(upright)
         extension, stored, pixels = self._store(upright, str(image.format), source.data)
@@ -115,6 +119,12 @@ class Ingest(BaseAnnotator):
             image = image.resize(size, Image.Resampling.LANCZOS)
         extension = self.format if self.format != "keep" else "png" if upright.is_lossless else "jpg"
         return extension, _encode(image, extension, upright.profile), np.asarray(image)
+
+
+def _straight(upright: Upright, lens: Lens) -> Upright:
+    """Return a picture without what its lens bent; raises SampleError unsupported_lens."""
+    pixels = straighten(np.asarray(upright.image), lens)
+    return dataclasses.replace(upright, image=Image.fromarray(pixels), is_plain=False)
 
 
 def _text(text: str | None) -> str | None:

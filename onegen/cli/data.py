@@ -145,14 +145,18 @@ def show(
         typer.Argument(metavar="[KEY]...", help="Keys, or their beginnings.", show_default="the first 12"),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="PNG", help="Where to write the picture.")] = Path("sheet.png"),
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Draw this one alone; may be repeated.", show_default="all"),
+    ] = None,
 ) -> None:
-    """Draw samples with all their columns on one contact sheet."""
+    """Draw samples with all their columns on one contact sheet; of a scene also where its cameras stand."""
     from onegen.audit.show import show as draw
 
     if out.suffix.lower() not in PICTURES or out.is_dir():
         raise ConfigError(f"--out must be a file that ends in {', '.join(PICTURES)}, got {out}. Write --out sheet.png.")
     with reading(dataset) as opened:
-        sheet = draw(opened, keys or ())
+        sheet = draw(opened, keys or (), column or ())
     save_picture(sheet, out)
     typer.echo(str(out))
 

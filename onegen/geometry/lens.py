@@ -4,8 +4,9 @@ Pixel coordinates are COLMAP's and ours: the first pixel's centre is at (0.5, 0.
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -73,18 +74,33 @@ def check_lens(lens: Lens) -> None:
         raise SampleError("no_intrinsics", f"intrinsics must be finite and within the picture, got {lens}.")
 
 
-def straighten(pixels: np.ndarray, lens: Lens) -> np.ndarray:
-    """Return a picture uint8 (h,w,3) or (h,w), made straight, at its size; `lens` may be of another size of it.
+def to_record(lens: Lens) -> dict[str, Any]:
+    """Return a lens as plain data."""
+    return {**asdict(lens), "distortion": list(lens.distortion)}
 
-    It is magnified as little as leaves no pixel blank. Raises SampleError `unsupported_lens` for a picture of another
-    aspect than its lens.
-    """
-    height, width = pixels.shape[:2]
+
+def from_record(record: Mapping[str, Any]) -> Lens:
+    """Return the lens of what `to_record` gave."""
+    return Lens(**{**record, "distortion": tuple(record["distortion"])})
+
+
+def check_aspect(lens: Lens, width: int, height: int) -> None:
+    """Raise SampleError `unsupported_lens` for a picture of another aspect than its lens: cropped, or turned."""
     if abs(width * lens.height - height * lens.width) > max(width, height, lens.width, lens.height):
         raise SampleError(
             "unsupported_lens",
             f"picture must have the aspect of its intrinsics, got {width}x{height} and {lens.width}x{lens.height}.",
         )
+
+
+def straighten(pixels: np.ndarray, lens: Lens, is_map: bool = False) -> np.ndarray:
+    """Return a picture (h,w,3) or (h,w), made straight, at its size; `lens` may be of another size of it.
+
+    It is magnified as little as leaves no pixel blank. Pixels are blended, but for those of a map (depth, masks): each
+    of these is one that was there. Raises SampleError as `check_aspect` does.
+    """
+    height, width = pixels.shape[:2]
+    check_aspect(lens, width, height)
     if lens.is_straight:
         return pixels
     own = lens.resized(width, height)
@@ -94,7 +110,8 @@ def straighten(pixels: np.ndarray, lens: Lens) -> np.ndarray:
         maps = cv2.fisheye.initUndistortRectifyMap(_opencv(_matrix(own)), _four(own), none, wanted, size, cv2.CV_32FC1)
     else:
         maps = cv2.initUndistortRectifyMap(_opencv(_matrix(own)), bent, none, wanted, size, cv2.CV_32FC1)
-    return cv2.remap(pixels, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    how = cv2.INTER_NEAREST if is_map else cv2.INTER_LINEAR
+    return cv2.remap(pixels, maps[0], maps[1], how, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _matrix(lens: Lens) -> np.ndarray:

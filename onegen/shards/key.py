@@ -20,12 +20,14 @@ SEED_RULE = (
 
 
 def member_digest(image: SourceImage) -> str:
-    """Return the digest of one image: SHA-256 of its original bytes; of a panel also of its place in them."""
+    """Return the digest of one image: SHA-256 of its original bytes; also of a panel's place in them, and of a lens."""
     digest = hashlib.sha256(image.data)
     if image.panel is not None:
         panel = image.panel
         place = [panel.index, panel.count, panel.margin] if panel.box is None else ["box", *panel.box]
         digest.update(canonical(place))
+    if image.lens is not None:
+        digest.update(canonical(dict(image.lens)))
     return digest.hexdigest()
 
 

@@ -1,44 +1,68 @@
-"""Scenes that were captured: pictures with the camera of each, as nerfstudio and DL3DV lay them out.
-
-A folder with a `transforms.json` is a scene, wherever it lies below the root:
+"""Scenes that were captured: pictures with the camera of each, in any of the layouts people publish them in.
 
     {captures: ./dl3dv}         # ./dl3dv/1K/<scene>/transforms.json, images/frame_00001.png ..., caption.json
 
-Its frames, in the file's order, are the views. Pictures may stand in `images`, or smaller in `images_2`, `images_4` or
-`images_8`: focal lengths are kept in sides of the image, so that they hold for all. A caption of the scene stands in
-`caption.txt`, or in `caption.json` as an object of texts; LICENCE files are as in the source `folder`. docs/scenes.md.
+What lies below the root says which layout it is: a `transforms.json` (nerfstudio, instant-ngp, DL3DV), a model of
+COLMAP, `frame_annotations.jgz` of CO3D, JSON a view of G-Objaverse, `.npy` a view of GSO30. Frames, in their layout's
+order, are the views. A bent lens is made straight when images are made. Depth and masks can be brought along.
+A caption of the scene stands in `caption.txt`, or in `caption.json` as an object of texts; LICENCE files are as in the
+source `folder`. docs/scenes.md.
 """
 
-import json
 import os
 import posixpath
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 
+from onegen.config.bring import BRING, BringEntry, bring_entries
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError
-from onegen.geometry.cameras import to_record
-from onegen.geometry.nerfstudio import from_nerfstudio
+from onegen.geometry import lens as lenses
+from onegen.geometry.cameras import Camera, to_record
+from onegen.geometry.lens import Lens, straighten
+from onegen.pixels.upright import open_header, orientation_of
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
+from onegen.scenes.captures.frames import SMALLER, Documents, Shot
+from onegen.scenes.captures.nerfstudio import TRANSFORMS
+from onegen.scenes.checks import coverage, is_inward
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.arrays import npy_of, png_of, stored_numbers
 from onegen.sources.reading.beside import is_licence, nearest_licence, stated_facts
+from onegen.sources.reading.captions import read_captions
+from onegen.sources.reading.layouts import LAYOUTS, Layout
 from onegen.sources.reading.sidecar import sidecar_object
 from onegen.sources.reading.tree import FileTree
 from onegen.storage.spill import batched
 
-TRANSFORMS = "transforms.json"
-SMALLER = ("images_2", "images_4", "images_8")
-"""Where the pictures of `images` may stand halved, and halved again."""
+DEPTH, MASK = "depth", "mask"
+"""Places of what can be brought along, where a capture has it."""
+CAPTURE = "capture"
+"""Column that says what the cameras of a scene are like."""
+_PROVIDES = {
+    CAPTURE: Provides(
+        fields={
+            "format": pa.string(),
+            "num_frames": pa.int32(),
+            "num_refused": pa.int32(),
+            "coverage": pa.float64(),
+            "inward": pa.bool_(),
+            "quality": pa.float64(),
+        }
+    )
+}
 _CAPTIONS = ("caption.txt", "caption.json")
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-"""Endings a frame of a synthetic scene leaves out."""
-_UNREADABLE = "bad_transforms"
+_OTHER_CAMERAS = "they are further cameras of a scene that has some already"
+_NO_PICTURES = "they are folders of numbered arrays, without pictures"
+_REFUSED = "they are frames without a sound camera, of scenes that max_views thins"
+_SURE = 127
+"""Value above which a pixel of a mask, a chance or a cover of 0 to 255, is of the subject."""
 
 
 @register("sources", "captures")
@@ -46,27 +70,103 @@ _UNREADABLE = "bad_transforms"
 class Captures:
     """Scenes below `captures`, a path or fsspec URL.
 
-    Of a scene with more than `max_views` frames, so many of them are taken at even distances; null takes all. `images`
-    names the folder of pictures to prefer: images_4 reads little where the originals are large. `caption_key` names the
-    text of a caption.json; without it the first by name is taken.
+    `format` takes one layout alone; null takes what lies there. Of a scene with more than `max_views` frames with a
+    sound camera, so many of them are taken at even distances; null takes all. `images` names the folder of pictures to
+    prefer: images_4 reads little where the originals are large. `distortion` of a lens is undone, or its frames are
+    refused, or kept as if the lens were straight. `captions` names a table of captions by scene (its id, or the last
+    part of that), `caption_key` the text of a caption.json; without it the first by name is taken.
     """
 
     captures: str
+    format: Literal["nerfstudio", "colmap", "co3d", "gobjaverse", "gso30"] | None = None
     max_views: int | None = None
     images: str | None = None
+    distortion: Literal["undo", "refuse", "keep"] = "undo"
+    captions: str | None = None
     caption_key: str | None = None
+    bring: Mapping[str, Any] = field(default_factory=dict)
 
     name: ClassVar[str] = "captures"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     kind: ClassVar[Kind] = "scene"
-    annotation_options: ClassVar[tuple[str, ...]] = ()
-    provides: ClassVar[Mapping[str, Provides]] = {}
+    annotation_options: ClassVar[tuple[str, ...]] = (BRING,)
+    provides: ClassVar[Mapping[str, Provides]] = _PROVIDES
 
     def __post_init__(self) -> None:
         if self.max_views is not None and self.max_views < 2:
             raise ConfigError(
                 f"max_views must be at least 2, got {self.max_views}. A scene is seen from several sides."
             )
+
+    @property
+    def root(self) -> str:
+        """Where the uris of the plan start from, absolute."""
+        return self._tree.root
+
+    def listing(self) -> Iterator[pa.RecordBatch]:
+        """Yield every scene as LISTING batches; raises ConfigError for a folder that cannot be read.
+
+        A scene whose cameras cannot be read is planned, and fails.
+        """
+        self._passed.clear()
+        yield from batched(self._items(), LISTING)
+
+    def read(self, item: PlannedItem) -> SourceItem:
+        """Return the views of a scene in order; a SampleError stands for one without a picture or a camera.
+
+        Raises SampleError source_gone, source_changed or source_unreadable for the files of cameras, unreadable_cameras
+        for one that is none, bad_sidecar for a caption or licence that is none.
+        """
+        scene = self._scene(item)
+        facts = self._facts(item)
+        views = zip(scene.shots, item.images, strict=True)
+        return SourceItem(tuple(self._view(scene.base, shot, file, facts) for shot, file in views))
+
+    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
+        """Return what the cameras of a scene are like; raises SampleError as `read` does of their files."""
+        scene = self._scene(item)
+        poses = [Camera(shot.camera_to_world) for shot in scene.shots if shot.camera_to_world is not None]
+        values = {
+            "format": scene.layout.name,
+            "num_frames": len(scene.shots),
+            "num_refused": len(scene.shots) - len(poses),
+            "coverage": round(coverage(poses), 3),
+            "inward": is_inward(poses) if poses else None,
+            "quality": scene.layout.quality(item.item, scene.documents),
+        }
+        return {CAPTURE: Annotation(values)}
+
+    def passed_over(self) -> Mapping[str, int]:
+        """Return how many files and folders the last listing left out, by the reason why."""
+        return dict(+self._passed)
+
+    @cached_property
+    def entries(self) -> Mapping[str, BringEntry]:
+        """What the recipe brings along, by column; raises ConfigError for an entry that is none."""
+        return bring_entries(self.bring)
+
+    def check_brought(self) -> None:
+        """Raise ConfigError for what no capture has."""
+        for entry in self.entries.values():
+            if entry.places[0] not in (DEPTH, MASK):
+                raise ConfigError(
+                    f"bring.{entry.column}.from must be {DEPTH} or {MASK} of a capture, got {entry.places[0]!r}. Write "
+                    f"{entry.column}: {{from: {DEPTH}, near: dark}}."
+                )
+
+    def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
+        """Return a map a view, as bytes, None where there is none: distances, 0 unknown, of numpy; the mask as PNG.
+
+        A picture's own alpha is its mask where no file is. Maps are made straight as their pictures are.
+        """
+        scene, beside = self._scene(item), {file.uri: file for file in item.sidecars}
+        read = self._mask if entry.places[0] == MASK else self._depth
+        views = zip(scene.shots, item.images, strict=True)
+        return tuple(None if shot.fault else read(scene, shot, file, beside) for shot, file in views)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to a worker: the options."""
+        return {option: getattr(self, option) for option in self.__dataclass_fields__}
 
     @cached_property
     def _tree(self) -> FileTree:
@@ -77,144 +177,236 @@ class Captures:
     def _passed(self) -> Counter[str]:
         return Counter()
 
-    @property
-    def root(self) -> str:
-        """Where the uris of the plan start from, absolute."""
-        return self._tree.root
+    @cached_property
+    def _captions(self) -> Mapping[str, str]:
+        return read_captions(self.captions)
 
-    def listing(self) -> Iterator[pa.RecordBatch]:
-        """Yield every scene as LISTING batches; raises ConfigError for a folder that cannot be read.
+    @cached_property
+    def _layouts(self) -> Sequence[Layout]:
+        return [LAYOUTS[self.format]] if self.format else list(LAYOUTS.values())
 
-        A scene whose transforms.json cannot be read is planned, and fails.
-        """
-        self._passed.clear()
-        yield from batched(self._items(), LISTING)
-
-    def read(self, item: PlannedItem) -> SourceItem:
-        """Return the views of a scene in order; a SampleError stands for one without a picture or a camera.
-
-        Raises SampleError source_gone, source_changed or source_unreadable for transforms.json, bad_transforms for one
-        that is none, bad_sidecar for a caption or licence that is none.
-        """
-        transforms = next(file for file in item.sidecars if posixpath.basename(file.uri) == TRANSFORMS)
-        document = _document(transforms, self._tree.read(transforms))
-        facts = self._facts(item)
-        frames = self._frames(document)
-        views = tuple(self._view(document, frame, file, facts) for frame, file in zip(frames, item.images, strict=True))
-        return SourceItem(views)
-
-    def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
-        """Return nothing: captures bring no columns."""
-        return {}
-
-    def passed_over(self) -> Mapping[str, int]:
-        """Return how many files and folders the last listing left out, by the reason why."""
-        return dict(self._passed)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what travels to a worker: the options."""
-        return {option: getattr(self, option) for option in self.__dataclass_fields__}
+    # What there is.
 
     def _items(self) -> Iterator[tuple[Any, ...]]:
         """Yield scenes as rows of LISTING."""
-        scenes, licences = self._scenes()
-        for transforms in scenes:
-            folder = posixpath.dirname(transforms.uri)
-            beside = [transforms, *self._there(posixpath.join(folder, name) for name in _CAPTIONS)]
-            licence = nearest_licence(licences, transforms.uri)
-            beside += [licence] if licence is not None else []
-            images = self._pictures(transforms, folder)
-            yield folder or TRANSFORMS, [file.record() for file in images], [file.record() for file in beside]
+        found, licences = self._found()
+        taken: set[str] = set()
+        for layout in self._layouts:
+            own: set[str] = set()
+            for document, others in found[layout.name].items():
+                base = layout.base(document)
+                if _is_within(document, taken):
+                    self._passed[_OTHER_CAMERAS] += 1
+                    continue
+                items = self._scenes_of(layout, others)
+                self._passed[_NO_PICTURES] += not items
+                for item in items:
+                    own.add(layout.folder(item, base))
+                    yield self._row(layout, item, base, others, licences)
+            taken |= own
 
-    def _scenes(self) -> tuple[list[PlannedFile], dict[str, PlannedFile]]:
-        """Return what says of scenes where their cameras stand, and the licences by folder."""
+    def _found(self) -> tuple[dict[str, dict[str, list[PlannedFile]]], dict[str, PlannedFile]]:
+        """Return the documents by layout and by the first of those that lie together, and the licences by folder."""
         tree = self._tree
         if not tree.fs.isdir(tree.base):
             raise ConfigError(
                 f"source captures must exist, got {tree.base}. Paths in a recipe start from where you run onegen."
             )
-        scenes, licences = [], {}
+        groups: dict[str, dict[str, list[PlannedFile]]] = {layout.name: defaultdict(list) for layout in self._layouts}
+        licences: dict[str, PlannedFile] = {}
         try:
             for file in tree.walk(tree.base, self._passed):
-                if posixpath.basename(file.uri) == TRANSFORMS:
-                    scenes.append(file)
+                layout = next((layout for layout in self._layouts if layout.is_document(file.uri)), None)
+                if layout is not None:
+                    folder = layout.base(file.uri) if layout.is_a_file_a_view else posixpath.dirname(file.uri)
+                    group = groups[layout.name][folder]
+                    if not group or not layout.is_a_file_a_view:
+                        group.append(file)
                 elif is_licence(file.uri):
                     licences[os.path.dirname(file.uri)] = file
         except OSError as error:
             raise ConfigError(
                 f"source captures must be readable, got {error.filename or tree.base}: {error.strerror or error}."
             ) from error
-        return scenes, licences
+        sorted_groups = {
+            name: {group[0].uri: group for _, group in sorted(by_folder.items())} for name, by_folder in groups.items()
+        }
+        return sorted_groups, licences
 
-    def _pictures(self, transforms: PlannedFile, folder: str) -> list[PlannedFile]:
-        """Return the pictures of a scene's frames in order; its transforms.json alone where that cannot be read."""
+    def _scenes_of(self, layout: Layout, documents: Sequence[PlannedFile]) -> list[str]:
+        """Return the scenes that documents are of; those that cannot be read are one, which fails."""
         try:
-            frames = self._frames(_document(transforms, self._tree.read(transforms)))
+            return sorted({item for document in documents for item in layout.items(self._tree, document)})
         except SampleError:
-            return [transforms]
-        places = self._places(folder)
-        return [self._picture(folder, frame, places) for frame in frames]
+            return [posixpath.dirname(documents[0].uri) or layout.name]
 
-    def _frames(self, document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-        """Return the frames that are taken, in order."""
-        frames: Sequence[Mapping[str, Any]] = document["frames"]
-        if self.max_views is None or len(frames) <= self.max_views:
-            return frames
-        last = len(frames) - 1
-        return [frames[round(last * step / (self.max_views - 1))] for step in range(self.max_views)]
+    def _row(
+        self,
+        layout: Layout,
+        item: str,
+        base: str,
+        known: Sequence[PlannedFile],
+        licences: Mapping[str, PlannedFile],
+    ) -> tuple[Any, ...]:
+        """Return a scene as a row of LISTING."""
+        there = list(layout.there(self._tree, base, self.images))
+        documents = {file.uri: file for file in (*known, *there) if layout.is_document(file.uri)}
+        beside = {**documents}
+        folder = layout.folder(item, base)
+        beside |= {file.uri: file for file in self._there(posixpath.join(folder, name) for name in _CAPTIONS)}
+        licence = nearest_licence(licences, posixpath.join(folder, TRANSFORMS))
+        beside |= {licence.uri: licence} if licence is not None else {}
+        try:
+            read = {_path(base, file.uri): self._tree.read(file) for file in documents.values()}
+            shots = layout.shots(item, read, [_path(base, file.uri) for file in there], self.images)
+        except SampleError:
+            return item, [known[0].record()], [file.record() for file in beside.values()]
+        chosen = self._chosen(shots) or shots
+        places = _Places(self._tree, base)
+        files = {file.uri: file for file in there}
+        images = [self._picture(base, shot, places, files) for shot in chosen] or [known[0]]
+        maps = (_within(base, name) for shot in chosen for name in (shot.depth, shot.mask) if name)
+        beside |= {file.uri: file for file in self._there(uri for uri in maps if uri is not None)}
+        return item, [file.record() for file in images], [file.record() for file in beside.values()]
 
-    def _places(self, folder: str) -> tuple[str, ...]:
-        """Return the folders of a scene that `images` may mean, best first: asked once a scene, not once a frame."""
-        wanted = ([self.images] if self.images else []) + ["images", *SMALLER]
-        there = [name for name in dict.fromkeys(wanted) if self._tree.fs.isdir(self._tree.path(f"{folder}/{name}"))]
-        return tuple(there)
+    def _chosen(self, shots: Sequence[Shot]) -> Sequence[Shot]:
+        """Return the frames that are taken, in order: of many, so many of the sound ones at even distances."""
+        sound = [shot for shot in shots if shot.fault is None]
+        if self.max_views is None or len(sound) <= self.max_views:
+            return shots
+        self._passed[_REFUSED] += len(shots) - len(sound)
+        last = len(sound) - 1
+        return [sound[round(last * step / (self.max_views - 1))] for step in range(self.max_views)]
 
-    def _picture(self, folder: str, frame: Mapping[str, Any], places: Sequence[str]) -> PlannedFile:
+    def _picture(self, base: str, shot: Shot, places: "_Places", files: Mapping[str, PlannedFile]) -> PlannedFile:
         """Return the picture of a frame; one that is nowhere is planned where it should be, and fails by its name."""
-        path = str(frame.get("file_path", ""))
-        head, _, tail = posixpath.normpath(path).partition("/")
-        paths = [f"{place}/{tail}" for place in places] if head == "images" and tail else []
-        for name in [*paths, path]:
-            uri = posixpath.normpath(posixpath.join(folder, name))
-            if uri.startswith(("../", "/")) or uri == "..":
+        for name in shot.pictures:
+            uri = _within(base, name)
+            if uri is None or not places.has(name):
                 continue
-            candidates = [uri] if uri.lower().endswith(_SUFFIXES) else [uri, *(uri + suffix for suffix in _SUFFIXES)]
-            for file in self._there(candidates):
+            if uri in files:
+                return files[uri]
+            for file in self._there([uri]):
                 return file
-        return PlannedFile(posixpath.join(folder, path), 0, "mtime:none")
+        return PlannedFile(_uri(base, shot.pictures[-1] if shot.pictures else shot.name), 0, "mtime:none")
 
-    def _there(self, uris: "Iterator[str] | Sequence[str]") -> Iterator[PlannedFile]:
+    def _there(self, uris: Iterable[str]) -> Iterator[PlannedFile]:
         """Yield the files among these that are there."""
         for uri in uris:
             if self._tree.fs.isfile(self._tree.path(uri)):
                 yield PlannedFile(uri, *self._tree.state(uri))
 
-    def _view(
-        self, document: Mapping[str, Any], frame: Mapping[str, Any], file: PlannedFile, facts: Mapping[str, str]
-    ) -> SourceImage | SampleError:
+    # What is read of an item.
+
+    def _scene(self, item: PlannedItem) -> "_Scene":
+        """Return what the documents of an item say, with the shot of each picture that the plan has of it."""
+        layout = next((one for one in self._layouts if any(one.is_document(file.uri) for file in item.sidecars)), None)
+        if layout is None:
+            raise SampleError("unreadable_cameras", f"{item.item} must have cameras, and the plan names none.")
+        files = [file for file in item.sidecars if layout.is_document(file.uri)]
+        base = layout.base(files[0].uri)
+        documents = {_path(base, file.uri): self._tree.read(file) for file in files}
+        there = [_path(base, file.uri) for file in (*item.images, *item.sidecars)]
+        by_uri: dict[str, list[Shot]] = defaultdict(list)
+        for shot in layout.shots(item.item, documents, there, self.images):
+            for name in shot.pictures or (shot.name,):
+                by_uri[_uri(base, name)].append(shot)
+        if not by_uri:
+            raise SampleError("unreadable_cameras", f"cameras of {item.item} must have frames, got none.")
+        shots = []
+        for file in item.images:
+            same = by_uri.get(file.uri)
+            if same is None:
+                raise SampleError(
+                    "source_changed",
+                    f"cameras of {item.item} must be of the pictures that were planned, got none of {file.uri}. Build "
+                    f"into another OUT, which plans them anew.",
+                )
+            # A frame that is described twice comes twice: the second time with its fault.
+            shots.append(same.pop(0) if len(same) > 1 else same[0])
+        return _Scene(layout, base, documents, shots)
+
+    def _view(self, base: str, shot: Shot, file: PlannedFile, facts: Mapping[str, str]) -> SourceImage | SampleError:
         """Return one view, or why it has no camera or no picture."""
         try:
-            (camera,) = from_nerfstudio({**document, "frames": [frame]}).values()
-            if posixpath.normpath(file.uri).startswith(("../", "/")):
-                raise SampleError("outside_root", f"frame must lie below {self.root}, got {file.uri[:300]}.")
+            if shot.fault is not None:
+                raise shot.fault
+            if all(_within(base, name) is None for name in shot.pictures):
+                raise SampleError("unsafe_path", f"picture must lie in its scene, got {shot.name[:200]!r}.")
             data = self._tree.read(file)
-        except ConfigError as error:
-            return SampleError("bad_camera", str(error))
+            camera, lens = self._camera(shot, data)
         except SampleError as error:
             return error
-        licence, attribution = facts.get("licence"), facts.get("attribution")
-        return SourceImage(data, facts.get("caption"), licence, attribution, uri=file.uri, camera=to_record(camera))
+        return SourceImage(
+            data,
+            facts.get("caption"),
+            facts.get("licence"),
+            facts.get("attribution"),
+            uri=file.uri,
+            camera=to_record(camera),
+            lens=lenses.to_record(lens) if self._is_undone(lens) else None,
+        )
+
+    def _camera(self, shot: Shot, picture: bytes) -> tuple[Camera, Lens]:
+        """Return the camera of a view as it is stored, and its lens; raises SampleError."""
+        (height, width), orientation = orientation_of(open_header(picture))
+        camera, lens = shot.camera((height, width) if orientation >= 5 else (width, height))
+        if not lens.is_straight and self.distortion == "refuse":
+            raise SampleError(
+                "unsupported_lens", f"lens must be straight, as distortion: refuse asks, got that of {shot.name}."
+            )
+        if not lens.is_straight and self.distortion == "keep":
+            side = min(lens.width, lens.height)
+            camera = Camera(camera.camera_to_world, (lens.fx / side, lens.fy / side))
+        return camera, lens
+
+    def _is_undone(self, lens: Lens) -> bool:
+        return self.distortion == "undo" and not lens.is_straight
+
+    def _depth(self, scene: "_Scene", shot: Shot, file: PlannedFile, beside: Mapping[str, PlannedFile]) -> bytes | None:
+        data = self._map(scene.base, shot.depth, beside)
+        if data is None:
+            return None
+        return npy_of(self._straight(scene.layout.depth(stored_numbers(str(shot.depth), data), shot), shot))
+
+    def _mask(self, scene: "_Scene", shot: Shot, file: PlannedFile, beside: Mapping[str, PlannedFile]) -> bytes | None:
+        data = self._map(scene.base, shot.mask, beside)
+        numbers = stored_numbers(file.uri, data if data is not None else self._tree.read(file))
+        if data is None:
+            if numbers.ndim != 3 or numbers.shape[2] != 4:
+                return None
+            numbers = numbers[:, :, 3]
+        elif numbers.ndim == 3:
+            numbers = numbers[:, :, 0]
+        return png_of(self._straight((numbers > _SURE).astype(np.uint8), shot))
+
+    def _map(self, base: str, path: str | None, beside: Mapping[str, PlannedFile]) -> bytes | None:
+        """Return a map that lies beside a picture, None where the cameras name none."""
+        if path is None:
+            return None
+        uri = _within(base, path)
+        if uri is None or uri not in beside:
+            raise SampleError(
+                "source_gone", f"map {path[:200]!r} must be in its scene, as the cameras say, and is not."
+            )
+        return self._tree.read(beside[uri])
+
+    def _straight(self, numbers: np.ndarray, shot: Shot) -> np.ndarray:
+        """Return a map made straight as its picture is."""
+        _, lens = shot.camera((numbers.shape[1], numbers.shape[0]))
+        return straighten(numbers, lens, is_map=True) if self._is_undone(lens) else numbers
 
     def _facts(self, item: PlannedItem) -> dict[str, str]:
-        """Return caption, licence and attribution of a scene, as far as files state them."""
+        """Return caption, licence and attribution of a scene, as far as they are known."""
         facts: dict[str, str] = {}
         for file in item.sidecars:
             name = posixpath.basename(file.uri)
             if name == "caption.json":
                 facts |= self._caption(file)
-            elif name != TRANSFORMS:
+            elif name == "caption.txt" or is_licence(file.uri):
                 facts |= stated_facts(file.uri, self._tree.read(file))
-        return facts
+        told = self._captions.get(item.item) or self._captions.get(posixpath.basename(item.item))
+        return {**({"caption": told} if told else {}), **facts}
 
     def _caption(self, file: PlannedFile) -> dict[str, str]:
         texts = {k: v for k, v in sorted(sidecar_object(file.uri, self._tree.read(file)).items()) if isinstance(v, str)}
@@ -224,15 +416,50 @@ class Captures:
         return {"caption": chosen} if chosen and chosen.strip() else {}
 
 
-def _document(file: PlannedFile, data: bytes) -> Mapping[str, Any]:
-    """Return a transforms.json with frames that are objects; raises SampleError bad_transforms."""
-    try:
-        document = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise SampleError(_UNREADABLE, f"{file.uri} must be JSON: {error}. Mend it, then `onegen retry`.") from error
-    frames = document.get("frames") if isinstance(document, Mapping) else None
-    if not isinstance(frames, list) or not frames or not all(isinstance(frame, Mapping) for frame in frames):
-        raise SampleError(
-            _UNREADABLE, f"{file.uri} must have frames, each an object with file_path and transform_matrix. Mend it."
-        )
-    return document
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What was read of an item: `shots` are those of its planned pictures, in order, paths start from `base`."""
+
+    layout: Layout
+    base: str
+    documents: Documents
+    shots: Sequence[Shot]
+
+
+class _Places:
+    """Which folders of pictures a scene has: asked once a scene, not once a frame."""
+
+    def __init__(self, tree: FileTree, base: str) -> None:
+        self._tree, self._base = tree, base
+        self._known: dict[str, bool] = {}
+
+    def has(self, name: str) -> bool:
+        """Say whether the folder that a picture's path begins with is there, where pictures come in sets."""
+        first = name.partition("/")[0]
+        if first not in ("images", *SMALLER):
+            return True
+        if first not in self._known:
+            self._known[first] = bool(self._tree.fs.isdir(self._tree.path(_uri(self._base, first))))
+        return self._known[first]
+
+
+def _uri(base: str, name: str) -> str:
+    return posixpath.normpath(posixpath.join(base, name))
+
+
+def _within(base: str, name: str) -> str | None:
+    """Return the uri of a path within a scene, None for one that leads out of it."""
+    plain = posixpath.normpath(name)
+    return None if plain.startswith(("../", "/")) or plain == ".." else _uri(base, plain)
+
+
+def _path(base: str, uri: str) -> str:
+    return posixpath.relpath(uri, base or ".")
+
+
+def _is_within(document: str, folders: Collection[str]) -> bool:
+    """Say whether a file lies in one of the folders, or below."""
+    folder = posixpath.dirname(document)
+    while folder and folder not in folders:
+        folder = posixpath.dirname(folder)
+    return folder in folders

@@ -8,12 +8,11 @@ caption stands beside an object (`chair.txt`), in a table like Cap3D's (`caption
 header), or is composed of its name. docs/scenes.md.
 """
 
-import csv
 import importlib.util
-import io
 import os
 import posixpath
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import cv2
 import fsspec
 import numpy as np
 import pyarrow as pa
@@ -34,7 +32,9 @@ from onegen.geometry.rigs import Rig, make_rig
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.key import seed_of
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.sources.reading.arrays import npy_of, png_of
 from onegen.sources.reading.beside import is_licence, nearest_licence, stated_facts
+from onegen.sources.reading.captions import read_captions
 from onegen.sources.reading.tree import FileTree
 from onegen.storage.spill import batched
 
@@ -64,6 +64,8 @@ _PROVIDES = {
 }
 _BLANK = 0.005
 """Share of a view that an object must cover."""
+_FAST, _MOST_KEPT = 1, 64
+"""How hard maps are packed while they wait, and of how many objects; a batch has fewer."""
 _WORDS = re.compile(r"[\W_]+")
 
 
@@ -125,11 +127,11 @@ class Objects:
         """
         facts = {"caption": self._caption(item.item)} | self._facts(item)
         views: list[SourceImage | SampleError] = []
-        for view in self._rendered(item, self._options):
+        for view in self._rendered(item, self._scene(item), self._options):
             if (view.mask > 0).mean() < _BLANK:
                 views.append(SampleError("blank_view", f"{item.item} must be seen, and covers nothing of a view."))
                 continue
-            data, camera = _png(view.colour), to_record(view.camera)
+            data, camera = png_of(view.colour), to_record(view.camera)
             licence, attribution = facts.get("licence"), facts.get("attribution")
             image = SourceImage(data, facts["caption"], licence, attribution, uri=item.images[0].uri, camera=camera)
             views.append(image)
@@ -140,6 +142,9 @@ class Objects:
         from onegen.scenes.scene import describe
 
         scene, renderer = self._scene(item), self._renderer
+        if self.entries:
+            # What is brought is asked for column by column: the object is read and drawn once for all of them.
+            self._keep(item, self._maps(item, scene))
         said = describe(scene, self.backend, getattr(renderer, "version", ""), self._options)
         names = set(_PROVIDES[RENDER].fields)
         return {RENDER: Annotation({"rig": self.rig, **{name: said[name] for name in names & set(said)}})}
@@ -164,10 +169,36 @@ class Objects:
 
     def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
         """Return a map a view, as bytes: distances as an array of numpy, 0 where nothing is; the mask as PNG."""
-        options = replace(self._options, samples=1)
-        if entry.places[0] == MASK:
-            return tuple(_png((view.mask > 0).astype(np.uint8)) for view in self._rendered(item, options))
-        return tuple(_npy(view.depth) for view in self._rendered(item, options))
+        place, name = entry.places[0], (item.item, item.images[0].etag)
+        kept = self._kept.get(name, {})
+        if place not in kept:
+            kept = self._maps(item, self._scene(item))
+            self._keep(item, kept)
+        maps = kept[place]
+        if sum(other.places[0] == place for other in self.entries.values()) == 1:
+            del kept[place]  # it is not asked for again
+        return tuple(zlib.decompress(data) for data in maps)
+
+    def _maps(self, item: PlannedItem, scene: "Scene") -> dict[str, list[bytes]]:
+        """Return what can be brought of an object by its place, a map a view, packed."""
+        wanted = {entry.places[0] for entry in self.entries.values()}
+        maps: dict[str, list[bytes]] = {place: [] for place in wanted}
+        for view in self._rendered(item, scene, replace(self._options, samples=1)):
+            if MASK in wanted:
+                maps[MASK].append(zlib.compress(png_of((view.mask > 0).astype(np.uint8)), _FAST))
+            if DEPTH in wanted:
+                maps[DEPTH].append(zlib.compress(npy_of(view.depth), _FAST))
+        return maps
+
+    def _keep(self, item: PlannedItem, maps: dict[str, list[bytes]]) -> None:
+        self._kept[item.item, item.images[0].etag] = maps
+        for name in list(self._kept)[:-_MOST_KEPT]:
+            self._kept.pop(name, None)
+
+    @cached_property
+    def _kept(self) -> dict[tuple[str, str | None], dict[str, list[bytes]]]:
+        """Maps that were drawn and not asked for yet, by object."""
+        return {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to a worker: the options; no renderer does."""
@@ -199,10 +230,10 @@ class Objects:
 
         return make_renderer(self.backend)
 
-    def _rendered(self, item: PlannedItem, options: "RenderOptions") -> "Iterator[View]":
+    def _rendered(self, item: PlannedItem, scene: "Scene", options: "RenderOptions") -> "Iterator[View]":
         # Drawn by the name of the object, so that each is seen from its own places, the same ones in every run.
         cameras = self._rig.cameras(seed_of(item.item, self.rig, self.version))
-        yield from self._renderer.render(self._scene(item), cameras, options)
+        yield from self._renderer.render(scene, cameras, options)
 
     def _scene(self, item: PlannedItem) -> "Scene":
         """Return the object of an item, normalised; raises SampleError."""
@@ -264,25 +295,4 @@ class Objects:
     @cached_property
     def _captions(self) -> Mapping[str, str]:
         """The captions of the table, by file stem; raises ConfigError where it cannot be read."""
-        if self.captions is None:
-            return {}
-        try:
-            with fsspec.open(self.captions, "rt", encoding="utf-8-sig", newline="") as file:
-                return {row[0]: row[1] for row in csv.reader(file) if len(row) >= 2}
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ConfigError(
-                f"captions must be a CSV of file stem and caption, got {self.captions}: {error}"
-            ) from error
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """Return RGB uint8 (H,W,3), or grey uint8 (H,W), as the bytes of a PNG."""
-    ok, data = cv2.imencode(".png", pixels[:, :, ::-1] if pixels.ndim == 3 else pixels)
-    assert ok
-    return bytes(data.tobytes())
-
-
-def _npy(numbers: np.ndarray) -> bytes:
-    sink = io.BytesIO()
-    np.save(sink, numbers, allow_pickle=False)
-    return sink.getvalue()
+        return read_captions(self.captions)

@@ -3,6 +3,7 @@
 PYTHONPATH=. python -m pytest tests/end_to_end/test_crash_sets.py
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 
 from onegen.audit.verify import verify
 from onegen.config.recipe import Recipe
-from tests.broken_stores import Crash, CrashingStore
+from onegen.executor.contract import Retry
+from tests.broken_stores import Crash, CrashingStore, KillingStore
 from tests.end_to_end import test_identities as identities
 from tests.end_to_end import test_scenes as scenes
-from tests.tiny import committed, damaged, dataset, packed, run, statuses, strays
+from tests.end_to_end.test_crash import drive_to_death
+from tests.tiny import committed, damaged, dataset, failures, make_recipe, packed, rows, run, statuses, strays
 
 
 def of_identities(root: Path) -> Recipe:
@@ -61,3 +64,80 @@ def test_a_crash_at_every_change_loses_and_repeats_nothing(make, step, tmp_path,
         assert strays(out) == [], where
         shutil.rmtree(out)
     assert list(verify(dataset(tmp_path / "whole"), full=True)) == []
+
+
+KINDS = {"scenes": of_scenes, "identities": of_identities}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [("write", "columns/image/000001.json"), ("publish", "columns/tone/000000"), ("rename", "shards/000001.tar")],
+)
+def test_a_driver_killed_at_a_write_goes_on(kind, change, part, tmp_path):
+    recipe, out = KINDS[kind](tmp_path), tmp_path / "out"
+    store = KillingStore(str(out), change, part, str(tmp_path / "marker"))
+    drive_to_death({"recipe": recipe.model_dump(mode="json"), "store": store.__reduce__()[1]}, tmp_path)
+    assert (tmp_path / "marker").exists()
+    assert damaged(out) == []
+    before = committed(out)
+    digest = run(recipe, out).digest
+    after = committed(out)
+    assert {name: after[name] for name in before} == before, "committed work was done again"
+    assert digest == run(recipe, tmp_path / "whole").digest
+    assert packed(out) == packed(tmp_path / "whole")
+    assert strays(out) == []
+
+
+@pytest.mark.parametrize("kind", ["scenes", pytest.param("identities", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("change", "part"), [("spool", "image/000001.tar"), ("publish", "columns/image/000001-")])
+def test_a_worker_killed_at_a_write_is_replaced(kind, change, part, tmp_path):
+    recipe = KINDS[kind](tmp_path)
+    store = KillingStore(str(tmp_path / "out"), change, part, str(tmp_path / "marker"), True)
+    run(recipe, store, workers=1, only=("image",))
+    assert (tmp_path / "marker").exists()
+    digest = run(recipe, tmp_path / "out").digest
+    assert digest == run(recipe, tmp_path / "whole").digest
+    assert packed(tmp_path / "out") == packed(tmp_path / "whole")
+
+
+POISON = {"name": "sting", "annotators": {"tests.plugins.tone": {}, "tests.plugins.poison": {"cure": "nowhere"}}}
+
+
+@pytest.mark.parametrize("kind", ["scenes", pytest.param("identities", marks=pytest.mark.slow)])
+def test_a_set_that_kills_its_worker_costs_itself_and_comes_back_when_cured(kind, tmp_path):
+    if kind == "scenes":
+        root = scenes.write(tmp_path / "captures")
+        (root / "1K/bbb/caption.json").write_text(json.dumps({"said": "kill"}))
+        make = scenes.recipe
+    else:
+        root = identities.write(tmp_path / "people")
+        (root / "bob/2.txt").write_text("kill")
+        make = identities.recipe
+    stage = {**POISON, "annotators": {**POISON["annotators"], "tests.plugins.poison": {"cure": str(tmp_path / "cure")}}}
+    recipe, out = make(root, stage, samples_per_shard=50), tmp_path / "out"
+    run(recipe, out, only=("image", "select"))
+    run(recipe, out, workers=1)
+    assert statuses(out, "poison") == ["ok", "failed crash", "ok"]
+    assert statuses(out, "tone") == statuses(out, "shards") == ["ok"] * 3
+    (tmp_path / "cure").touch()
+    healed = run(recipe, out, retry=Retry("crash"), workers=1)
+    assert healed.digest == run(recipe, tmp_path / "never").digest
+    assert packed(out) == packed(tmp_path / "never")
+
+
+def test_an_object_that_kills_whoever_draws_it_costs_itself(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    root, out = tmp_path / "objects", tmp_path / "out"
+    root.mkdir()
+    for name, height in (("able", 1.0), ("kill", 2.0), ("zebra", 3.0)):
+        trimesh.creation.box((1, 2, height)).export(root / f"{name}.glb")
+    source = {"tests.plugins.trap_objects": str(root)}
+    recipe = make_recipe(root, [], kind="scene", source=source, samples_per_shard=50, limits={"failure_rate": 1})
+    run(recipe, out, workers=1)
+    assert statuses(out, "image") == ["ok", "failed crash", "ok"]
+    assert failures(out, "image") == [("kill.glb", "crash")]
+    (root / "kill.glb").unlink()
+    run(recipe, tmp_path / "without")
+    kept = [row.key for row in rows(out, "image") if row.status == "ok"]
+    assert [row.key for row in rows(tmp_path / "without", "image")] == kept

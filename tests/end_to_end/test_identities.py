@@ -14,7 +14,7 @@ import pytest
 
 from onegen.audit.failures import find_failures
 from onegen.audit.rules import rule_counts
-from onegen.audit.show import show
+from onegen.audit.show import show, tiles_of
 from onegen.audit.verify import verify
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
@@ -180,6 +180,12 @@ def test_rules_judge_single_images_and_few_left_take_the_subject(tmp_path):
     assert json.loads(samples(out)["ada"]["json"])["members"] == [
         digest for n, digest in enumerate(rows(out, "image")[0].values["members"]) if n not in dark["ada"]
     ]
+    places = {
+        row.values["subject"]: (manifest.shard, row.position)
+        for manifest in dataset(out).manifests("image")
+        for row in dataset(out).rows(manifest)
+    }
+    assert "left out: few_images" in tiles_of(dataset(out), ["tone"], *places["dee"])[0][0].lines
     told = {one.rule: (one.images_before, one.images_after, one.sets_after) for one in rule_counts(dataset(out))}
     ok = sum(row.status == "ok" for row in rows(out, "select"))
     assert [*told] == ["rule:light", "few_images"]

@@ -5,6 +5,7 @@ PYTHONPATH=. python -m pytest tests/end_to_end/test_objects.py
 
 import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from onegen.config.recipe import Recipe, make_source
 from onegen.errors import ConfigError
 from onegen.geometry.cameras import from_record
 from onegen.geometry.rigs import make_rig
+from onegen.scenes import reading
+from onegen.scenes.embree import EmbreeRenderer
 from onegen.scenes.renderers import make_renderer
 from onegen.scenes.scene import RenderOptions, read_scene
 from onegen.shards.key import seed_of
@@ -91,10 +94,34 @@ def test_an_object_is_a_scene_of_its_rig(meshes, built):
 
 
 def test_the_bytes_do_not_depend_on_the_workers(meshes, built, tmp_path):
-    run(recipe(meshes), tmp_path / "out", workers=2)
+    run(recipe(meshes), tmp_path / "out", workers=4)
     assert packed(tmp_path / "out") == packed(built)
     for column in ("image", "depth", "segmentation", "render"):
         assert column_files(tmp_path / "out", column) == column_files(built, column)
+
+
+def test_an_object_is_drawn_once_for_its_images_and_once_for_all_its_maps(meshes, tmp_path, monkeypatch):
+    calls = Counter()
+    render, load = EmbreeRenderer.render, reading.load_mesh
+
+    def counted(self, scene, cameras, options):
+        calls["draw", options.samples] += 1
+        return render(self, scene, cameras, options)
+
+    def loaded(*given):
+        calls["load"] += 1
+        return load(*given)
+
+    monkeypatch.setattr(EmbreeRenderer, "render", counted)
+    monkeypatch.setattr(reading, "load_mesh", loaded)
+    run(recipe(meshes), tmp_path / "out")
+    assert calls == {("draw", 4): 2, ("draw", 1): 2, "load": 5}  # one of the three is broken, and is not asked again
+    assert statuses(tmp_path / "out", "depth")[1:] == statuses(tmp_path / "out", "segmentation")[1:] == ["ok", "ok"]
+
+
+def test_views_that_show_nothing_are_lost(meshes, tmp_path):
+    run(recipe(meshes, options={"distance": 40, "views": 2}), tmp_path / "out")
+    assert statuses(tmp_path / "out", "image")[1:] == ["failed blank_view"] * 2
 
 
 def test_captions_of_a_table_go_before_names(meshes, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from onegen.audit.failures import find_failures
-from onegen.audit.show import show
+from onegen.audit.show import show, tiles_of
 from onegen.audit.verify import verify
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
@@ -114,6 +114,13 @@ def test_a_scene_is_one_sample_of_posed_views(tmp_path):
         assert row.key == sample_key("scene", row.values["members"], cameras=[each["camera"] for each in views])
     sound(out)
     assert show(dataset(out)).width > 500
+    assert show(dataset(out), columns=["tone"]).height <= show(dataset(out)).height
+    with pytest.raises(ConfigError, match="column must be one of the dataset, got 'tine'; did you mean 'tone'"):
+        show(dataset(out), columns=["tine"])
+    first, *others = tiles_of(dataset(out), ["tone"], 0, 0)[0]
+    assert [tile.label for tile in (first, *others)] == ["image", "image 2", "image 3", "image 4", "cameras"]
+    said = [line for row in tiles_of(dataset(out), ["tone"], 0, 0) for tile in row for line in tile.lines]
+    assert said.count("A long look at 1K/aaa.") == 1, "what all views share stands once"
 
 
 def test_keys_change_with_the_order_and_with_a_camera(tmp_path):
@@ -149,7 +156,7 @@ def test_a_view_that_fails_is_left_out_and_named(tmp_path):
     assert lost(out, "image") == [
         [(1, "failed", "not_an_image")],
         [(0, "failed", "source_gone")],
-        [(2, "failed", "bad_camera"), (3, "failed", "source_gone")],
+        [(2, "failed", "bad_pose"), (3, "failed", "unsafe_path")],
     ]
     told = [(f.item, f.reason) for f in find_failures(dataset(out))]
     assert told[0] == ("1K/aaa", "not_an_image")
@@ -174,7 +181,7 @@ def test_what_is_no_capture_fails_alone_with_its_reason(tmp_path):
     edit(root, "1K/aaa", lambda document: [document.pop("w")])
     (root / "1K/bbb/transforms.json").write_text("{")
     run(recipe(root, TONE), out)
-    assert statuses(out, "image") == ["failed bad_camera", "failed bad_transforms", "ok"]
+    assert statuses(out, "image") == ["failed no_intrinsics", "failed unreadable_cameras", "ok"]
     assert "must have fl_x with w and h" in next(find_failures(dataset(out))).message
     sound(out)
 

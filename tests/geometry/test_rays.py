@@ -12,14 +12,15 @@ from onegen.geometry.rays import camera_rays, latent_to_rays, pixel_directions, 
 RIG = [orbit(a, e, 1.5) for a, e in [(0, 0), (20, 0), (40, 10), (60, 20)]]
 
 
-@pytest.mark.parametrize(
-    ("camera", "row", "column", "expected"),
-    [
-        (0, 0, 0, (0.31685, 0.31685, 0.89399, 0, 0, 0)),
-        (1, 0, 0, (0.60350, 0.31685, 0.73170, -0.02866, 0.42998, -0.16255)),
-        (3, 10, 40, (0.81065, -0.11101, 0.57491, 0.38322, 1.34644, -0.28038)),
-    ],
-)
+PRINTED = [
+    (0, 0, 0, (0.31685, 0.31685, 0.89399, 0, 0, 0)),
+    (1, 0, 0, (0.60350, 0.31685, 0.73170, -0.02866, 0.42998, -0.16255)),
+    (3, 10, 40, (0.81065, -0.11101, 0.57491, 0.38322, 1.34644, -0.28038)),
+]
+"""Rays of RIG's cameras at 64 x 64: camera, row, column, direction and moment."""
+
+
+@pytest.mark.parametrize(("camera", "row", "column", "expected"), PRINTED)
 def test_printed_rays(camera, row, column, expected):
     np.testing.assert_allclose(camera_rays(RIG, 64, 64)[camera, :, row, column], expected, atol=1e-5)
 

@@ -6,7 +6,7 @@ import pytest
 
 from onegen.geometry.cameras import Camera, orbit
 from onegen.geometry.rigs import make_rig
-from onegen.scenes.checks import coverage, is_inward, picture_faults, view_faults
+from onegen.scenes.checks import coverage, is_inward, view_faults
 from onegen.scenes.embree import EmbreeRenderer
 from onegen.scenes.preview import main
 from onegen.scenes.scene import RenderOptions, read_scene
@@ -28,26 +28,6 @@ def test_a_ball_fits_from_a_distance_of_one_and_a_half_and_a_cube_does_not(tmp_p
 
 def test_an_object_far_away_is_blank(tmp_path):
     assert view_faults(views(tmp_path / "a.glb", [orbit(0, 0, 60.0)])[0]) == ["blank"]
-
-
-def photo():
-    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
-    return cv2.GaussianBlur(noise, (0, 0), 1.5)
-
-
-def test_photos_are_blurred_dark_bright_or_burnt():
-    assert picture_faults(photo()) == []
-    assert picture_faults(cv2.GaussianBlur(photo(), (0, 0), 8)) == ["blurred"]
-    assert "dark" in picture_faults(photo() // 16)
-    assert "bright" in picture_faults(np.full((64, 64, 3), 254, np.uint8))
-    burnt = photo()
-    burnt[: 256 * 5 // 8] = 255
-    assert picture_faults(burnt) == ["burnt"]
-
-
-def test_a_photo_is_judged_at_one_size_whatever_its_own():
-    large = cv2.resize(photo(), (2048, 2048), interpolation=cv2.INTER_CUBIC)
-    assert picture_faults(cv2.resize(large, (512, 512))) == picture_faults(large)
 
 
 def test_coverage_is_the_angle_walked_around_the_object():

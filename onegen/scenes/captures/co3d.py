@@ -7,75 +7,84 @@ Cameras are PyTorch3D's (x left, y up, row vectors) with intrinsics in normalise
 import gzip
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from onegen.errors import SampleError
 from onegen.geometry.cameras import change_axes
-from onegen.geometry.lens import Lens
-from onegen.scenes.captures.frames import Capture, Frame, Refusal, collect, existing, make_camera, matrix_of, number
+from onegen.geometry.lens import Lens, check_lens
+from onegen.scenes.captures.frames import (
+    Capture,
+    Refusal,
+    Shot,
+    check_pose,
+    find,
+    make_shots,
+    matrix_of,
+    number,
+    read_documents,
+)
+
+FRAMES, SEQUENCES = "frame_annotations.jgz", "sequence_annotations.jgz"
+Entry = Mapping[str, Any]
 
 
-def read_co3d(root: Path, category: str, min_quality: float | None = None) -> dict[str, Capture | Refusal]:
+def read_co3d(root: Path, category: str) -> dict[str, Capture | Refusal]:
     """Return the sequences of a category by name, in the file's order; frames by their number.
 
-    With `min_quality`, sequences whose viewpoints score lower, or have no score, are refused as `low_quality`.
     Raises SampleError `unreadable_cameras`.
     """
-    quality = {
-        entry["sequence_name"]: entry.get("viewpoint_quality_score")
-        for entry in _annotations(root / category / "sequence_annotations.jgz", required=min_quality is not None)
-    }
-    sequences: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in _annotations(root / category / "frame_annotations.jgz"):
-        sequences.setdefault(str(entry["sequence_name"]), []).append(entry)
     captures: dict[str, Capture | Refusal] = {}
-    for name, entries in sequences.items():
-        score = quality.get(name)
-        if min_quality is not None and (score is None or score < min_quality):
-            message = f"viewpoints of {name} must score at least {min_quality}, got {score}."
-            captures[name] = Refusal(name, "low_quality", message)
-            continue
-        entries.sort(key=lambda entry: int(entry["frame_number"]))
+    for name, entries in co3d_sequences(read_documents(root / category, [FRAMES])[FRAMES]).items():
         try:
-            captures[name] = collect({str(entry["frame_number"]): partial(_frame, root, entry) for entry in entries})
+            captures[name] = find(root, co3d_shots(entries))
         except SampleError as error:
             captures[name] = Refusal(name, error.reason, str(error))
     return captures
 
 
-def read_co3d_depth(path: Path, scale: float) -> np.ndarray:
-    """Return a depth map float32 (H,W), 0 unknown: a 16-bit PNG whose bits are those of half floats, times `scale`."""
-    try:
-        with Image.open(path) as image:
-            bits = np.array(image, dtype=np.uint16)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise SampleError("unreadable_depth", f"depth map {path} must decode: {error}.") from error
-    depth = bits.view(np.float16).astype(np.float32) * np.float32(scale)
-    return np.where(np.isfinite(depth), depth, np.float32(0))
+def co3d_sequences(data: bytes) -> dict[str, list[Entry]]:
+    """Return the entries of frames by their sequence, in the file's order, given the bytes of FRAMES.
+
+    Raises SampleError `unreadable_cameras`.
+    """
+    sequences: dict[str, list[Entry]] = {}
+    for entry in _annotations(FRAMES, data):
+        if "frame_number" not in entry:
+            raise SampleError("unreadable_cameras", f"entries of {FRAMES} must have a frame_number, got one without.")
+        sequences.setdefault(str(entry["sequence_name"]), []).append(entry)
+    return sequences
 
 
-def _annotations(path: Path, required: bool = True) -> list[dict[str, Any]]:
-    if not required and not path.exists():
-        return []
-    try:
-        entries = json.loads(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, ValueError, zlib.error, RecursionError) as error:
-        raise SampleError(
-            "unreadable_cameras", f"CO3D annotations must be gzipped JSON, got {path}: {error}."
-        ) from error
-    named = isinstance(entries, list) and all(isinstance(entry, dict) and "sequence_name" in entry for entry in entries)
-    if not named or any("viewpoint" in entry and "frame_number" not in entry for entry in entries):
-        raise SampleError("unreadable_cameras", f"CO3D annotations must be a list of named entries, got {path}.")
-    return entries
+def co3d_qualities(data: bytes) -> dict[str, float]:
+    """Return how good the viewpoints of each sequence are that has a score, given the bytes of SEQUENCES.
+
+    Raises SampleError `unreadable_cameras`.
+    """
+    scores = {
+        str(entry["sequence_name"]): entry.get("viewpoint_quality_score") for entry in _annotations(SEQUENCES, data)
+    }
+    return {name: float(score) for name, score in scores.items() if isinstance(score, int | float)}
 
 
-def _frame(root: Path, entry: Mapping[str, Any]) -> Frame:
+def co3d_shots(entries: Sequence[Entry]) -> list[Shot]:
+    """Return the shots of a sequence by frame number, paths from the folder that holds the categories."""
+    ordered = sorted(entries, key=lambda entry: int(entry["frame_number"]))
+    return make_shots(
+        (str(entry["frame_number"]), (_path(entry, "image") or "",), partial(_shot, entry)) for entry in ordered
+    )
+
+
+def _path(entry: Entry, part: str) -> str | None:
+    about = entry.get(part)
+    return str(about["path"]) if isinstance(about, Mapping) and about.get("path") else None
+
+
+def _shot(entry: Entry) -> Shot:
     view = entry.get("viewpoint")
     if not view:
         raise SampleError("unregistered", f"frame {entry['frame_number']} must have a viewpoint, and has none.")
@@ -83,11 +92,27 @@ def _frame(root: Path, entry: Mapping[str, Any]) -> Frame:
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, -rotation @ translation
     lens = _lens(view, entry["image"]["size"])
-    parts = {
-        part: existing(root, str(about["path"])) for part in ("depth", "mask") if (about := entry.get(part)) is not None
-    }
-    picture = existing(root, str(entry["image"]["path"]))
-    return Frame(picture, make_camera(change_axes(matrix, "pytorch3d", "opencv"), lens), lens, **parts)
+    check_lens(lens)
+    pose = check_pose(change_axes(matrix, "pytorch3d", "opencv"))
+    scale = number((entry.get("depth") or {}).get("scale_adjustment", 1.0))
+    pictures = (str(entry["image"]["path"]),)
+    return Shot(str(entry["frame_number"]), pictures, pose, lens, _path(entry, "depth"), _path(entry, "mask"), scale)
+
+
+def co3d_depth(bits: np.ndarray, scale: float) -> np.ndarray:
+    """Return a depth map float32 (H,W), 0 unknown, of the 16-bit numbers of its PNG: the bits of half floats."""
+    depth = bits.astype(np.uint16).view(np.float16).astype(np.float32) * np.float32(scale)
+    return np.where(np.isfinite(depth), depth, np.float32(0))
+
+
+def _annotations(name: str, data: bytes) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads(gzip.decompress(data))
+    except (OSError, EOFError, ValueError, zlib.error, RecursionError) as error:
+        raise SampleError("unreadable_cameras", f"{name} must be gzipped JSON: {error}.") from error
+    if not isinstance(entries, list) or not all(isinstance(e, dict) and "sequence_name" in e for e in entries):
+        raise SampleError("unreadable_cameras", f"{name} must be a list of entries with a sequence_name, got another.")
+    return entries
 
 
 def _lens(view: Mapping[str, Any], size: Any) -> Lens:

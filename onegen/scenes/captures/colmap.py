@@ -4,16 +4,28 @@ https://colmap.github.io/format.html. Poses are world-to-camera, OpenCV's axes; 
 """
 
 import os
+import posixpath
+import re
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from onegen.errors import SampleError
 from onegen.geometry.cameras import from_colmap
-from onegen.geometry.lens import Lens
-from onegen.scenes.captures.frames import Capture, Frame, collect, existing, make_camera, number
+from onegen.geometry.lens import Lens, check_lens
+from onegen.scenes.captures.frames import (
+    Capture,
+    Documents,
+    Shot,
+    check_pose,
+    find,
+    make_shots,
+    number,
+    read_documents,
+    smaller_sets,
+)
 
 MODELS: Mapping[str, str] = {
     "SIMPLE_PINHOLE": "f cx cy",
@@ -49,48 +61,83 @@ class _Image:
     translation: tuple[float, ...]
 
 
+MODEL_FILES = ("cameras.txt", "images.txt", "cameras.bin", "images.bin")
+"""The files of a model that are read."""
+
+
+def pictures_folder(model: str) -> str:
+    """Return where a model's `images` lie: beside `sparse/0`, or `colmap/sparse/0`, or the files themselves."""
+    parts = [part for part in model.split("/") if part]
+    if parts and re.fullmatch(r"\d+", parts[-1]) and parts[-2:-1] == ["sparse"]:
+        parts.pop()
+    for name in ("sparse", "colmap"):
+        if parts[-1:] == [name]:
+            parts.pop()
+    return "/".join(parts)
+
+
 def read_colmap(model: Path, pictures: Path) -> Capture:
     """Return the capture of a model folder (`sparse/0`) and its pictures, by name; text where both forms are there.
 
     Pictures that the model does not have are refused as `unregistered`. Raises SampleError `unreadable_cameras`, or as
-    `collect` does.
+    `find` does.
     """
+    documents = read_documents(model, [name for name in MODEL_FILES if (model / name).is_file()])
+    there = (Path(folder) / file for folder, _, files in os.walk(pictures) for file in files)
+    names = ["images/" + path.relative_to(pictures).as_posix() for path in there]
+    shots = colmap_shots(documents, names)
+    within = [replace(shot, pictures=(shot.pictures[0].removeprefix("images/"),)) for shot in shots]
+    return find(pictures, within)
+
+
+def colmap_shots(documents: Documents, there: Collection[str] = (), images: str | None = None) -> list[Shot]:
+    """Return the shots of a model by name, given its files; `images` is the folder of pictures to prefer.
+
+    Of the files that are `there`, pictures that the model does not have are `unregistered`. Raises SampleError
+    `unreadable_cameras`.
+    """
+    by_name = {posixpath.basename(name): data for name, data in documents.items()}
     try:
-        if (model / "images.txt").is_file():
-            cameras, images = dict(_text_cameras(model / "cameras.txt")), list(_text_images(model / "images.txt"))
+        if "images.txt" in by_name:
+            cameras = dict(_text_cameras(by_name["cameras.txt"]))
+            solved = list(_text_images(by_name["images.txt"]))
         else:
-            cameras = dict(_binary_cameras((model / "cameras.bin").read_bytes()))
-            images = list(_binary_images((model / "images.bin").read_bytes()))
-    except (OSError, ValueError, IndexError, KeyError, struct.error) as error:
-        raise SampleError("unreadable_cameras", f"COLMAP model must be readable, got {model}: {error!r}.") from error
-    named = {image.name: partial(_frame, pictures, cameras, image) for image in images}
-    for name in _unregistered(pictures, named):
-        named[name] = partial(_refuse, name)
-    return collect({name: named[name] for name in sorted(named)})
+            cameras = dict(_binary_cameras(by_name["cameras.bin"]))
+            solved = list(_binary_images(by_name["images.bin"]))
+    except (ValueError, IndexError, KeyError, struct.error) as error:
+        raise SampleError("unreadable_cameras", f"COLMAP model must be readable, got {error!r}.") from error
+    makes = [(image.name, partial(_shot, cameras, image, images)) for image in solved]
+    known = {image.name for image in solved}
+    makes += [(name, partial(_refuse, name)) for name in sorted(_pictures_in(there, images) - known)]
+    makes.sort(key=lambda described: described[0])
+    return make_shots((name, _places(name, images), make) for name, make in makes)
 
 
-def _refuse(name: str) -> Frame:
+def _pictures_in(there: Collection[str], images: str | None) -> set[str]:
+    """Return the names of pictures, as a model has them, in the sets of pictures that are there."""
+    sets = {path.partition("/")[0] for path in smaller_sets("images/x", images)}
+    parts = (path.partition("/") for path in there if path.lower().endswith(_PICTURES))
+    return {name for folder, _, name in parts if folder in sets and name}
+
+
+def _places(name: str, images: str | None) -> tuple[str, ...]:
+    return tuple(smaller_sets(f"images/{name}", images))
+
+
+def _refuse(name: str) -> Shot:
     raise SampleError("unregistered", f"picture {name!r} must have a pose in the model, and has none.")
 
 
-def _unregistered(pictures: Path, named: Mapping[str, object]) -> list[str]:
-    found = [
-        (Path(folder) / file).relative_to(pictures).as_posix()
-        for folder, _, files in os.walk(pictures)
-        for file in files
-    ]
-    return [name for name in found if name not in named and name.lower().endswith(_PICTURES)]
-
-
-def _frame(pictures: Path, cameras: Mapping[int, _Camera], image: _Image) -> Frame:
+def _shot(cameras: Mapping[int, _Camera], image: _Image, images: str | None) -> Shot:
     if image.camera not in cameras:
         raise SampleError("no_intrinsics", f"{image.name!r} must have a camera in the model, got {image.camera}.")
     lens = _lens(cameras[image.camera])
+    check_lens(lens)
     quaternion = [number(value) for value in image.quaternion]
     if not any(quaternion):
         raise SampleError("bad_pose", f"rotation of {image.name!r} must not be zero.")
     pose = from_colmap(quaternion, [number(value) for value in image.translation])
-    return Frame(existing(pictures, image.name), make_camera(pose.camera_to_world, lens), lens)
+    return Shot(image.name, _places(image.name, images), check_pose(pose.camera_to_world), lens)
 
 
 def _lens(camera: _Camera) -> Lens:
@@ -109,20 +156,20 @@ def _lens(camera: _Camera) -> Lens:
     return Lens(camera.width, camera.height, fx, fy, values["cx"], values["cy"], model, kept)  # type: ignore[arg-type]
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8").splitlines()
 
 
-def _text_cameras(path: Path) -> Iterator[tuple[int, _Camera]]:
-    for line in _lines(path):
+def _text_cameras(data: bytes) -> Iterator[tuple[int, _Camera]]:
+    for line in _lines(data):
         if line.strip() and not line.startswith("#"):
             identity, model, width, height, *parameters = line.split()
             yield int(identity), _Camera(model, int(width), int(height), tuple(map(float, parameters)))
 
 
-def _text_images(path: Path) -> Iterator[_Image]:
+def _text_images(data: bytes) -> Iterator[_Image]:
     """Yield images: every other line that is no comment; the second of a pair lists points, and may be empty."""
-    lines = [line for line in _lines(path) if not line.startswith("#")]
+    lines = [line for line in _lines(data) if not line.startswith("#")]
     while lines and not lines[0].strip():
         lines.pop(0)
     for line in lines[::2]:

@@ -6,83 +6,104 @@ those of the size the file says. https://docs.nerf.studio/quickstart/data_conven
 
 import json
 import math
+import posixpath
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from onegen.errors import SampleError
 from onegen.geometry.cameras import Camera, change_axes
-from onegen.geometry.lens import Lens
+from onegen.geometry.lens import Lens, check_lens
 from onegen.geometry.nerfstudio import to_nerfstudio
-from onegen.scenes.captures.frames import Capture, Frame, collect, existing, make_camera, matrix_of, read_json
+from onegen.scenes.captures.frames import (
+    Capture,
+    Documents,
+    Shot,
+    Size,
+    check_pose,
+    find,
+    json_of,
+    make_shots,
+    matrix_of,
+    number,
+    read_documents,
+    smaller_sets,
+)
 from onegen.storage.whole import whole
 
-_SMALLER = ("images", "images_2", "images_4", "images_8")
+TRANSFORMS = "transforms.json"
+MILLIMETRES = 0.001
+"""What a depth map's numbers are multiplied with, where the file does not say it."""
+_ENDINGS = (".png", ".jpg", ".jpeg")
+"""Endings that a frame of a synthetic scene leaves out."""
 _BROWN = ("k1", "k2", "p1", "p2", "k3")
 _FISHEYE = ("k1", "k2", "k3", "k4")
 _FLAT = ("EQUIRECTANGULAR", "ORTHOPHOTO", "VR180")
 
 
-def read_nerfstudio(folder: Path, name: str = "transforms.json") -> Capture:
+def read_nerfstudio(folder: Path, name: str = TRANSFORMS) -> Capture:
     """Return the capture of a folder with a `transforms.json`, in its order.
 
-    Intrinsics stand in the file or a frame. Raises SampleError `unreadable_cameras`, or as `collect` does.
+    Raises SampleError `unreadable_cameras`, or as `find` does.
     """
-    document = read_json(folder / name)
-    frames = document.get("frames") if isinstance(document, dict) else None
-    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
-        raise SampleError("unreadable_cameras", f"{name} must be an object with a list of frames, got {folder / name}.")
-    return collect(
-        {
-            f"{frame.get('file_path', position)}": partial(_frame, folder, {**document, **frame})
-            for position, frame in enumerate(frames)
-        }
+    return find(folder, nerfstudio_shots({name: read_documents(folder, [name])[name]}))
+
+
+def nerfstudio_shots(documents: Documents, images: str | None = None) -> list[Shot]:
+    """Return the shots of a `transforms.json` in its order; `images` is the folder of pictures to prefer.
+
+    Intrinsics stand in the file or a frame. Raises SampleError `unreadable_cameras`.
+    """
+    ((name, data),) = documents.items()
+    document = json_of(name, data)
+    frames = document.get("frames") if isinstance(document, Mapping) else None
+    if not isinstance(frames, list) or not all(isinstance(frame, Mapping) for frame in frames):
+        raise SampleError(
+            "unreadable_cameras", f"{name} must have frames, each an object with file_path and transform_matrix."
+        )
+    described = [(str(frame.get("file_path", position)), frame) for position, frame in enumerate(frames)]
+    return make_shots(
+        (path, pictures, partial(_shot, path, pictures, {**document, **frame}))
+        for path, frame in described
+        for pictures in [_pictures(path, images)]
     )
 
 
-def _frame(folder: Path, numbers: Mapping[str, Any]) -> Frame:
+def _shot(path: str, pictures: Sequence[str], numbers: Mapping[str, Any]) -> Shot:
     rows = numbers.get("transform_matrix")
     if isinstance(rows, list) and len(rows) == 3:
         rows = [*rows, [0.0, 0.0, 0.0, 1.0]]
-    pose = change_axes(matrix_of(rows, (4, 4)), "nerfstudio", "opencv")
-    picture = _picture(folder, str(numbers["file_path"]))
-    lens = _lens(numbers if "w" in numbers and "h" in numbers else {**numbers, **_size(picture)})
-    beside = {part: numbers.get(f"{part}_file_path", numbers.get(f"{part}_path")) for part in ("depth", "mask")}
-    parts = {part: existing(folder, str(name)) for part, name in beside.items() if name}
-    return Frame(picture, make_camera(pose, lens), lens, **parts)
+    pose = check_pose(change_axes(matrix_of(rows, (4, 4)), "nerfstudio", "opencv"))
+    is_whole = "fl_x" in numbers or "camera_angle_x" not in numbers or ("w" in numbers and "h" in numbers)
+    lens = _lens(numbers) if is_whole else partial(_lens, numbers)
+    if isinstance(lens, Lens):
+        check_lens(lens)
+    beside = {part: numbers.get(f"{part}_file_path") or numbers.get(f"{part}_path") for part in ("depth", "mask")}
+    depth, mask = (str(beside[part]) if beside[part] else None for part in ("depth", "mask"))
+    scale = number(numbers.get("depth_unit_scale_factor", MILLIMETRES))
+    return Shot(path, tuple(pictures), pose, lens, depth, mask, scale)
 
 
-def _size(picture: Path) -> dict[str, int]:
-    """Return w and h of a picture, for files that leave them out: synthetic scenes say the angle alone."""
-    try:
-        with Image.open(picture) as image:
-            return {"w": image.width, "h": image.height}
-    except (OSError, ValueError, SyntaxError) as error:
-        raise SampleError("unreadable_image", f"picture {picture} must decode: {error}.") from error
+def _pictures(path: str, images: str | None) -> list[str]:
+    """Return where a frame's picture may lie: under its name, in a smaller set, or with an ending that is left out."""
+    plain = posixpath.normpath(path)
+    sets = smaller_sets(plain, images)
+    names = [*sets, *([plain] if plain not in sets else [])]
+    return names if plain.lower().endswith(_ENDINGS) else [n for name in names for n in (name, *_with_endings(name))]
 
 
-def _picture(folder: Path, name: str) -> Path:
-    """Return a frame's picture: under its name, in a smaller set, or, for synthetic scenes, with its ending added."""
-    first, _, rest = name.removeprefix("./").partition("/")
-    names = [name, *(f"{smaller}/{rest}" for smaller in _SMALLER if first == "images"), f"{name}.png"]
-    for candidate in names:
-        try:
-            return existing(folder, candidate)
-        except SampleError as error:
-            if error.reason != "missing_image":
-                raise
-    raise SampleError("missing_image", f"picture {name[:200]!r} must be there, and is not in {folder}.")
+def _with_endings(name: str) -> list[str]:
+    return [name + ending for ending in _ENDINGS]
 
 
-def _lens(numbers: Mapping[str, Any]) -> Lens:
+def _lens(numbers: Mapping[str, Any], size: Size | None = None) -> Lens:
+    """Return the lens of a frame; `size` is told where no file says it: synthetic scenes have the angle alone."""
     model = str(numbers.get("camera_model", "PINHOLE")).upper()
     if any(word in model for word in _FLAT):
         raise SampleError("unsupported_lens", f"camera_model must be a perspective or fisheye lens, got {model}.")
     try:
-        width, height = int(numbers["w"]), int(numbers["h"])
+        width, height = size if size is not None else (int(numbers["w"]), int(numbers["h"]))
         if "fl_x" in numbers:
             fx = float(numbers["fl_x"])
         else:
@@ -117,7 +138,7 @@ def write_nerfstudio(
     for word, values in extra.items():
         for frame, value in zip(document["frames"], values, strict=True):
             frame[word] = value
-    path = folder / "transforms.json"
+    path = folder / TRANSFORMS
     with whole(path) as part:
         part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return path

@@ -1,73 +1,116 @@
 """Published renders: G-Objaverse's folders of JSON, and GSO30's numbered pictures with `.npy` matrices.
 
 G-Objaverse: `00003/00003.png` with `00003.json`, whose x, y, z are the camera's axes as OpenCV has them, in Blender's
-world. GSO30 and Zero123: `003.png` with `003.npy`, a 3x4 world-to-camera matrix with OpenGL's axes.
+world. GSO30 and Zero123: `003.png` with `003.npy`, a 3x4 world-to-camera matrix with OpenGL's axes. No file says their
+focal length: it is what their makers say.
 """
 
+import io
+import posixpath
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from onegen.errors import SampleError
 from onegen.geometry.cameras import change_axes
-from onegen.geometry.lens import Lens
 from onegen.geometry.rigs import RENDER_FOCAL, ZERO123_FOCAL
-from onegen.scenes.captures.frames import Capture, Frame, collect, existing, make_camera, matrix_of, read_json
+from onegen.scenes.captures.frames import (
+    Capture,
+    Documents,
+    Shot,
+    check_pose,
+    find,
+    json_of,
+    make_shots,
+    matrix_of,
+    read_documents,
+    square_lens,
+)
 
 
 def read_gobjaverse(folder: Path, focal: float = RENDER_FOCAL) -> Capture:
     """Return the views of one object of G-Objaverse, by number. `focal` is in sides of the picture.
 
-    Raises SampleError as `collect` does; a camera that looks away from its object is a `bad_pose`.
+    Raises SampleError as `find` does; a camera that looks away from its object is a `bad_pose`.
     """
-    names = sorted(path.parent.name for path in folder.glob("*/*.json") if path.stem == path.parent.name)
-    return collect({name: partial(_gobjaverse, folder, name, focal) for name in names})
+    paths = [path.relative_to(folder).as_posix() for path in folder.glob("*/*.json")]
+    documents = read_documents(folder, filter(is_gobjaverse_view, paths))
+    return find(folder, gobjaverse_shots(documents, focal=focal))
 
 
-def _gobjaverse(folder: Path, name: str, focal: float) -> Frame:
-    document = read_json(folder / name / f"{name}.json")
+def is_gobjaverse_view(path: str) -> bool:
+    """Say whether a file is the camera of a view of G-Objaverse: `.../00003/00003.json`."""
+    folder, name = posixpath.split(path)
+    stem, ending = posixpath.splitext(name)
+    return ending == ".json" and stem.isdigit() and posixpath.basename(folder) == stem
+
+
+def gobjaverse_shots(documents: Documents, there: Collection[str] = (), focal: float = RENDER_FOCAL) -> list[Shot]:
+    """Return the views of an object by number, given the JSON of each by its path within the object's folder."""
+    ordered = sorted(documents.items(), key=lambda item: posixpath.basename(item[0]))
+    return make_shots(
+        (posixpath.dirname(path), (picture,), partial(_gobjaverse, path, data, picture, focal))
+        for path, data in ordered
+        for picture in [f"{posixpath.splitext(path)[0]}.png"]
+    )
+
+
+def _gobjaverse(path: str, data: bytes, picture: str, focal: float) -> Shot:
+    try:
+        document = json_of(path, data)
+    except SampleError as error:
+        raise SampleError("bad_pose", str(error)) from error
     pose = np.eye(4)
     for column, axis in enumerate(("x", "y", "z", "origin")):
         pose[:3, column] = matrix_of(document[axis], (3,))
     if pose[:3, 2] @ pose[:3, 3] > 0:  # the object is at the origin, z is ahead
-        raise SampleError("bad_pose", f"camera of view {name} must look at its object, got one that looks away.")
-    lens = _square_lens(existing(folder, f"{name}/{name}.png"), focal)
-    return Frame(existing(folder, f"{name}/{name}.png"), make_camera(_orthonormal(pose), lens), lens)
+        raise SampleError("bad_pose", f"camera of view {path} must look at its object, got one that looks away.")
+    return Shot(posixpath.dirname(path), (picture,), check_pose(_orthonormal(pose)), partial(square_lens, focal))
 
 
 def read_gso30(folder: Path, focal: float = ZERO123_FOCAL) -> Capture:
-    """Return the views in a folder of GSO30's (`model`) or Zero123's, by number. `focal` is in sides of the picture."""
-    names = sorted({path.stem for path in folder.glob("*.npy")} | {path.stem for path in folder.glob("*.png")})
-    return collect({name: partial(_numbered, folder, name, focal) for name in names})
+    """Return the views in a folder of GSO30's (`model`) or Zero123's, by number. `focal` is in sides of the picture.
+
+    Raises SampleError as `find` does.
+    """
+    paths = [path.name for path in folder.glob("*.*")]
+    return find(folder, gso30_shots(read_documents(folder, filter(is_gso30_view, paths)), paths, focal))
 
 
-def _numbered(folder: Path, name: str, focal: float) -> Frame:
-    picture = existing(folder, f"{name}.png")
+def is_gso30_view(path: str) -> bool:
+    """Say whether a file is the camera of a view of GSO30 or Zero123: `.../003.npy`."""
+    stem, ending = posixpath.splitext(posixpath.basename(path))
+    return ending == ".npy" and stem.isdigit()
+
+
+def gso30_shots(documents: Documents, there: Collection[str] = (), focal: float = ZERO123_FOCAL) -> list[Shot]:
+    """Return the views of an object by number, given their matrices; pictures without one are `unregistered`."""
+    stems = {posixpath.splitext(path)[0] for path in (*documents, *filter(_is_picture, there))}
+    return make_shots(
+        (stem, (f"{stem}.png",), partial(_numbered, stem, documents.get(f"{stem}.npy"), focal))
+        for stem in sorted(stems)
+    )
+
+
+def _is_picture(path: str) -> bool:
+    stem, ending = posixpath.splitext(posixpath.basename(path))
+    return ending == ".png" and stem.isdigit()
+
+
+def _numbered(name: str, data: bytes | None, focal: float) -> Shot:
+    if data is None:
+        raise SampleError("unregistered", f"picture {name}.png must have a matrix {name}.npy, and has none.")
     try:
-        matrix = np.load(folder / f"{name}.npy", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise SampleError("unregistered", f"picture {name}.png must have a matrix {name}.npy, and has none.") from error
+        matrix = np.load(io.BytesIO(data), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise SampleError("bad_pose", f"matrix {name}.npy must be an array of numbers: {error}.") from error
     world_to_camera = np.vstack([matrix_of(matrix, (3, 4)), [0.0, 0.0, 0.0, 1.0]])
     if abs(np.linalg.det(world_to_camera)) < 1e-6:
         raise SampleError("bad_pose", f"matrix {name}.npy must hold a rotation, got a flat one.")
-    lens = _square_lens(picture, focal)
     pose = change_axes(np.linalg.inv(world_to_camera), "opengl", "opencv")
-    return Frame(picture, make_camera(pose, lens), lens)
-
-
-def _square_lens(picture: Path, focal: float) -> Lens:
-    """Return the lens of a render: no file says it, so it is what its makers say; sizes are the picture's."""
-    try:
-        with Image.open(picture) as image:
-            width, height = image.size
-    except (OSError, ValueError, SyntaxError) as error:
-        raise SampleError("unreadable_image", f"picture {picture} must decode: {error}.") from error
-    length = focal * min(width, height)
-    return Lens(width, height, length, length, width / 2, height / 2)
+    return Shot(name, (f"{name}.png",), check_pose(pose), partial(square_lens, focal))
 
 
 def _orthonormal(pose: np.ndarray) -> np.ndarray:

@@ -2,32 +2,31 @@
 
 import gzip
 import json
-import struct
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from onegen.errors import SampleError
-from onegen.geometry.cameras import change_axes, to_colmap, to_pytorch3d
+from onegen.geometry.cameras import change_axes
 from onegen.geometry.rays import camera_rays
-from onegen.geometry.rigs import RENDER_FOCAL, ZERO123_FOCAL, make_rig
-from onegen.scenes.captures.co3d import read_co3d, read_co3d_depth
-from onegen.scenes.captures.colmap import MODELS, read_colmap
-from onegen.scenes.captures.frames import Refusal
-from onegen.scenes.captures.nerfstudio import read_nerfstudio, write_nerfstudio
+from onegen.geometry.rigs import RENDER_FOCAL, ZERO123_FOCAL
+from onegen.scenes.captures.co3d import co3d_depth, co3d_qualities, read_co3d
+from onegen.scenes.captures.colmap import read_colmap
+from onegen.scenes.captures.nerfstudio import read_nerfstudio
 from onegen.scenes.captures.renders import read_gobjaverse, read_gso30
-
-WIDTH, HEIGHT = 64, 48
-
-
-def rig(focal=1.2):
-    return make_rig("gso30", {"views": 4, "focal": focal}).cameras(seed=5)
-
-
-def save(path, width=WIDTH, height=HEIGHT):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (width, height), (200, 30, 10)).save(path)
+from tests.scenes.captures.layouts import (
+    HEIGHT,
+    NAMES,
+    WIDTH,
+    co3d,
+    colmap,
+    gobjaverse,
+    gso30,
+    nerfstudio,
+    rig,
+    save,
+    write_jgz,
+)
 
 
 def agree(capture, names, cameras):
@@ -40,18 +39,6 @@ def agree(capture, names, cameras):
 
 
 # nerfstudio
-
-
-def nerfstudio(folder, cameras, **changes):
-    names = [f"images/{9 - number}.png" for number in range(len(cameras))]  # not sorted: the file's order counts
-    for name in names:
-        save(folder / name)
-    path = write_nerfstudio(folder, dict(zip(names, cameras, strict=True)), WIDTH, HEIGHT)
-    document = json.loads(path.read_text())
-    for word, value in changes.items():
-        document[word] = value
-    path.write_text(json.dumps(document))
-    return document, path
 
 
 def test_nerfstudio_round_trips_in_the_files_order(tmp_path):
@@ -151,37 +138,6 @@ def test_a_transforms_json_without_frames_is_said(tmp_path):
 
 # COLMAP
 
-NAMES = ["b c.png", "a.png", "d.png", "sub/c.png"]
-
-
-def colmap(folder, cameras, binary, model="PINHOLE", parameters=(1.2 * HEIGHT, 1.2 * HEIGHT, WIDTH / 2, HEIGHT / 2)):
-    solved = folder / "sparse" / "0"
-    solved.mkdir(parents=True, exist_ok=True)
-    for name in NAMES:
-        save(folder / "images" / name)
-    poses = [to_colmap(camera) for camera in cameras]
-    if binary:
-        head = struct.pack("<QiiQQ", 1, 7, list(MODELS).index(model), WIDTH, HEIGHT)
-        (solved / "cameras.bin").write_bytes(head + struct.pack(f"<{len(parameters)}d", *parameters))
-        rows = b"".join(
-            struct.pack("<i7di", 10 - number, *quaternion, *translation, 7)
-            + name.encode()
-            + b"\0"
-            + struct.pack("<Q", number)
-            + number * struct.pack("<ddq", 1.0, 2.0, -1)
-            for number, (name, (quaternion, translation)) in enumerate(zip(NAMES, poses, strict=True))
-        )
-        (solved / "images.bin").write_bytes(struct.pack("<Q", len(NAMES)) + rows)
-        return solved
-    numbers = " ".join(map(repr, map(float, parameters)))
-    (solved / "cameras.txt").write_text(f"# Camera list\n7 {model} {WIDTH} {HEIGHT} {numbers}\n")
-    lines = ["# Image list"]
-    for number, (name, (quaternion, translation)) in enumerate(zip(NAMES, poses, strict=True)):
-        pose = " ".join(repr(float(value)) for value in (*quaternion, *translation))
-        lines += [f"{10 - number} {pose} 7 {name}", "1.0 2.0 -1" if number % 2 else ""]
-    (solved / "images.txt").write_text("\n".join(lines) + "\n")
-    return solved
-
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_colmap_round_trips_by_name(tmp_path, binary):
@@ -249,33 +205,6 @@ def test_a_model_cut_short_is_said(tmp_path, cut):
 # CO3D
 
 
-def co3d(root, cameras, form="ndc_isotropic", score=1.2):
-    entries = []
-    for number, camera in enumerate(cameras):
-        name = f"apple/110_1/images/frame{number:06d}.png"
-        save(root / name)
-        rotation, translation = to_pytorch3d(camera)
-        half = np.array([HEIGHT / 2] * 2 if form == "ndc_isotropic" else [WIDTH / 2, HEIGHT / 2])
-        focal = np.array(camera.focal) * HEIGHT / half
-        view = {
-            "R": rotation.tolist(),
-            "T": translation.tolist(),
-            "focal_length": focal.tolist(),
-            "principal_point": [0.0, 0.0],
-            "intrinsics_format": form,
-        }
-        about = {"path": name, "size": [HEIGHT, WIDTH]}
-        entries.append({"sequence_name": "110_1", "frame_number": number, "image": about, "viewpoint": view})
-    sequences = [{"sequence_name": "110_1", "category": "apple", "viewpoint_quality_score": score}]
-    write_jgz(root, list(reversed(entries)), sequences)
-    return entries, sequences
-
-
-def write_jgz(root, entries, sequences):
-    for name, content in (("frame", entries), ("sequence", sequences)):
-        (root / "apple" / f"{name}_annotations.jgz").write_bytes(gzip.compress(json.dumps(content).encode()))
-
-
 @pytest.mark.parametrize("form", ["ndc_isotropic", "ndc_norm_image_bounds"])
 def test_co3d_round_trips_by_frame_number(tmp_path, form):
     co3d(tmp_path, rig(), form)
@@ -291,11 +220,9 @@ def test_a_principal_point_of_co3d_points_left_and_up(tmp_path):
     assert (lens.cx, lens.cy) == (WIDTH / 2 - 0.25 * HEIGHT / 2, HEIGHT / 2 + 0.5 * HEIGHT / 2)
 
 
-def test_sequences_of_co3d_with_poor_viewpoints_are_refused_when_asked(tmp_path):
+def test_the_score_of_a_sequence_is_read(tmp_path):
     co3d(tmp_path, rig(), score=0.3)
-    found = read_co3d(tmp_path, "apple", min_quality=0.5)["110_1"]
-    assert isinstance(found, Refusal)
-    assert found.reason == "low_quality"
+    assert co3d_qualities((tmp_path / "apple" / "sequence_annotations.jgz").read_bytes()) == {"110_1": 0.3}
 
 
 def test_frames_of_co3d_without_viewpoint_or_intrinsics_are_refused(tmp_path):
@@ -317,21 +244,12 @@ def test_annotations_that_are_none_are_said(tmp_path, data):
     assert caught.value.reason == "unreadable_cameras"
 
 
-def test_depth_of_co3d_is_half_floats_in_sixteen_bits(tmp_path):
+def test_depth_of_co3d_is_half_floats_in_sixteen_bits():
     depth = np.array([[0.0, 1.5], [2.25, np.inf]], np.float16)
-    Image.fromarray(depth.view(np.uint16)).save(tmp_path / "d.png")
-    np.testing.assert_array_equal(read_co3d_depth(tmp_path / "d.png", 2.0), [[0, 3.0], [4.5, 0]])
+    np.testing.assert_array_equal(co3d_depth(depth.view(np.uint16), 2.0), [[0, 3.0], [4.5, 0]])
 
 
 # renders
-
-
-def gobjaverse(folder, cameras):
-    for number, camera in enumerate(cameras):
-        name = f"{number:05d}"
-        save(folder / name / f"{name}.png", 64, 64)
-        x, y, z, origin = camera.camera_to_world[:3].T.round(9).tolist()
-        (folder / name / f"{name}.json").write_text(json.dumps({"origin": origin, "x": x, "y": y, "z": z}))
 
 
 def test_gobjaverse_round_trips(tmp_path):
@@ -346,13 +264,6 @@ def test_a_view_of_gobjaverse_that_looks_away_is_of_another_convention(tmp_path)
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "y": [-v for v in document["y"]], "z": [-v for v in document["z"]]}))
     assert [refusal.reason for refusal in read_gobjaverse(tmp_path).refused] == ["bad_pose"]
-
-
-def gso30(folder, cameras):
-    for number, camera in enumerate(cameras):
-        save(folder / f"{number:03d}.png", 64, 64)
-        world_to_camera = np.linalg.inv(change_axes(camera.camera_to_world, "opencv", "opengl"))
-        np.save(folder / f"{number:03d}.npy", world_to_camera[:3])
 
 
 def test_gso30_round_trips(tmp_path):
