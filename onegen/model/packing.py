@@ -7,7 +7,7 @@ a list of samples. Tokens are 2x2 patches in the order sample, view, row, column
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 
@@ -132,9 +132,7 @@ def unpatchify(tokens: torch.Tensor, grid: Grid, patch: int) -> torch.Tensor:
     return view.reshape(*batch, view.shape[-5], rows * patch, columns * patch)
 
 
-@lru_cache(maxsize=256)
 def _view_positions(frame: int, grid: Grid) -> torch.Tensor:
-    """Return the positions of one view; batches have few kinds of them, and never write into what is returned."""
     rows, columns = grid
     row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     return torch.stack([torch.full_like(row, frame), row, column], dim=-1).reshape(-1, 3)
