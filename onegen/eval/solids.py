@@ -229,7 +229,7 @@ def _scene(columns: Mapping[str, ColumnReader], place: int, size: int) -> Scene:
     (masks,) = columns["segmentation"].annotation(columns["segmentation"].rows[place], 0, MASKS).parts.values()
     spread = max(1e-9, float(values["maximum"]) - float(values["minimum"]))
     return Scene(
-        key=image.key,
+        key=str(image.key),
         caption=str(image.values.get("caption") or ""),
         pixels=cv2.resize(decode_image(data), (size, size), interpolation=cv2.INTER_AREA),
         near=(inverse - float(values["minimum"])) / spread,
