@@ -58,11 +58,10 @@ def commands(out: Path, parts: Sequence[Part]) -> list[list[str]]:
     ]
     for part in parts:
         lines.append(["onegen", "train", part.name, "--data", str(dataset), "--out", str(out / part.name)])
-        for steps in (1, STEPS):
-            drawn = ["--model", str(out / part.name / "model"), "--data", str(unseen), "--steps", str(steps)]
-            named = ["--out", str(out / "results"), "--name", _name(part, steps)]
-            options = ["-O", f"train={dataset.absolute()}", "-O", f"size={part.size}", "-O", f"samples={UNSEEN}"]
-            lines.append(["onegen", "eval", "solids", *drawn, *named, *options])
+        drawn = ["--model", str(out / part.name / "model"), "--data", str(unseen), "--steps", str(STEPS)]
+        named = ["--out", str(out / "results"), "--name", part.name]
+        options = ["-O", f"train={dataset.absolute()}", "-O", f"size={part.size}", "-O", f"samples={UNSEEN}"]
+        lines.append(["onegen", "eval", "solids", *drawn, *named, *options])
     return lines
 
 
@@ -81,24 +80,14 @@ def _cpu_seconds() -> float:
     return children.ru_utime + children.ru_stime
 
 
-def _name(part: Part, steps: int) -> str:
-    return f"{part.name}_{steps}"
-
-
-def _folder(out: Path, part: Part, steps: int) -> Path:
-    return out / "results" / f"solids-{part.size}" / _name(part, steps)
-
-
-def table(one: Result, many: Result) -> str:
-    """Return the scores of a part as text: ours after one step and after many, beside what needs no model."""
-    values = [{metric.name: metric.value for metric in result.metrics} for result in (one, many)]
+def table(result: Result) -> str:
+    """Return the scores of a part as text: ours beside what needs no model."""
+    values = {metric.name: metric.value for metric in result.metrics}
     columns = ("rmse", "abs_rel", "delta1", "psnr", "right_colour")
     rows: list[tuple[str, list[float | None]]] = [
-        ("ours, 1 step", [values[0].get(name) for name in columns]),
-        (f"ours, {STEPS} steps", [values[1].get(name) for name in columns]),
-        ("mean depth of the training scenes", [values[1].get(f"{name}_mean") for name in columns]),
-        ("another scene's condition, 1 step", [values[0].get(f"{name}_other") for name in columns]),
-        (f"another scene's condition, {STEPS} steps", [values[1].get(f"{name}_other") for name in columns]),
+        (f"ours, {STEPS} steps", [values.get(name) for name in columns]),
+        ("mean depth of the training scenes", [values.get(f"{name}_mean") for name in columns]),
+        ("another scene's condition", [values.get(f"{name}_other") for name in columns]),
         ("chance", [*[None] * 4, 1 / len(PAINTS)]),
     ]
     heads = ("depth RMSE", "AbsRel", "delta1", "PSNR, dB", "right colour")
@@ -130,14 +119,15 @@ def grid(protocol: Solids, folder: Path, count: int = _SHOWN) -> Image.Image:
 
 def show(out: Path, part: Part) -> None:
     """Print the table of a part and write its picture."""
-    results = [read_result(_folder(out, part, steps) / RESULT) for steps in (1, STEPS)]
-    print(f"\n{part.size} x {part.size} pixels, {UNSEEN} scenes never looked at:\n{table(*results)}")
+    folder = out / "results" / f"solids-{part.size}" / part.name
+    scores = table(read_result(folder / RESULT))
+    print(f"\n{part.size} x {part.size} pixels, {UNSEEN} scenes never looked at:\n{scores}")
     options = {"data": out / "unseen", "train": out / "dataset", "size": part.size, "samples": UNSEEN}
     protocol = make_protocol("solids", options)
     assert isinstance(protocol, Solids), "named so"
     path = out / f"{part.name}.png"
     with whole(path) as file:
-        grid(protocol, _folder(out, part, STEPS) / DRAWINGS).quantize(256).save(file, "PNG", optimize=True)
+        grid(protocol, folder / DRAWINGS).save(file, "PNG", optimize=True)
     print(f"the first {_SHOWN} of them: {path}")
 
 
