@@ -10,11 +10,13 @@ DEMO := demo
 TESTS ?= tests
 MARKS := $(if $(SLOW),not gpu,not gpu and not slow)
 
-.PHONY: help demo eval test lint format schemas bench gpu clean
+.PHONY: help demo eval reproduce test lint format schemas bench gpu clean
 
 help:
 	@echo "make demo     install what a build needs, build real shards from packaged photos, draw them"
 	@echo "make eval     run every evaluation protocol on small stand-ins with a tiny model, and write the report"
+	@echo "make reproduce  train a small model on generated scenes and score it on others, a quarter of an hour (LONG=1: and at"
+	@echo "                64 pixels, an hour more)"
 	@echo "make test     install what the tests need and run them (SLOW=1: the slow ones too; TESTS=tests/shards: some)"
 	@echo "make lint     ruff and mypy"
 	@echo "make schemas  write schemas/ from the typed records"
@@ -78,6 +80,10 @@ eval: $(VENV)/dev
 	@echo; echo "This proves the code: perfect answers (truth) score what they must, and every protocol runs from data to page."
 	@echo "It says nothing about a model: this one is random, and the data stand in for the benchmarks'."
 
+# What it runs, and with what it is compared, is told by the command itself and in docs/training.md.
+reproduce: $(VENV)/dev
+	$(BIN)/python -m onegen.eval.reproduce $(if $(LONG),--long)
+
 test: $(VENV)/dev
 	$(BIN)/onegen models fetch
 	$(BIN)/onegen models fetch minilm
@@ -103,4 +109,4 @@ gpu: $(VENV)/dev
 	$(BIN)/python -m pytest $(TESTS) -m gpu $(PYTEST)
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(EVAL) dist build
+	rm -rf $(VENV) $(DEMO) $(EVAL) reproduce dist build

@@ -10,6 +10,7 @@ the same files; what is there already is left alone. `pipelines/solids.yaml` bui
 
 import argparse
 import io
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ SKIES: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "a dusk sky": ((250, 180, 120), (80, 60, 120)),
 }
 """Skies by name, RGB at the horizon and above."""
+PLACES = ("on the left", "in the middle", "on the right")
+"""Thirds of a picture."""
 WALL = "a beige wall"
 _WALL_PAINT, _WALL_DEPTH = (214, 196, 160), 11.0
 _LIGHT = np.array([-0.45, 0.75, -0.5]) / np.linalg.norm([-0.45, 0.75, -0.5])
@@ -159,17 +162,29 @@ def _behind(scene: Scene, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndar
 
 
 def caption_of(scene: Scene, width: int = 64) -> str:
-    """Return a caption of what is in a scene, and of how its first things stand to each other."""
-    names = [f"a {thing.name}" if thing.colour != "orange" else f"an {thing.name}" for thing in scene.things]
-    ground = f"on a {scene.floor} checkered floor, {'before' if scene.back == WALL else 'under'} {scene.back}"
+    """Return a caption of what is in a scene: each thing with its place, and how things at one place stand."""
+    places = [_place(thing, scene.view, width) for thing in scene.things]
+    names = [
+        f"{'an' if thing.colour == 'orange' else 'a'} {thing.name} {place}"
+        for thing, place in zip(scene.things, places, strict=True)
+    ]
+    ground = f"on a {scene.floor} checkered floor {'before' if scene.back == WALL else 'under'} {scene.back}"
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    text = f"{listed} {ground}. "
-    for first, second in zip(scene.things, scene.things[1:], strict=False):
-        text += f"The {first.name} is {_relation(first, second, scene.view, width)} the {second.name}. "
+    text = f"{listed}, {ground}. "
+    for (first, place), (second, other) in itertools.pairwise(zip(scene.things, places, strict=True)):
+        if place == other:
+            text += f"The {first.name} is {_relation(first, second, scene.view, width)} the {second.name}. "
     return text[0].upper() + text[1:].rstrip()
 
 
+def _place(thing: Thing, view: View, width: int) -> str:
+    """Return the third of the picture that the middle of a thing is in."""
+    column, _ = thing.solid.project(view, width)
+    return PLACES[min(2, max(0, int(3 * column / width)))]
+
+
 def _relation(first: Thing, second: Thing, view: View, width: int) -> str:
+    """Return how the first of two things at one place stands to the second."""
     (column, depth), (other, beyond) = (thing.solid.project(view, width) for thing in (first, second))
     if abs(column - other) > 0.18 * width:
         return "left of" if column < other else "right of"

@@ -29,6 +29,7 @@ PROTOCOLS: Mapping[str, Entry] = {
     "pie": Entry("pie", "PieBench", "Table 6: does an edit leave the rest alone (PIE-Bench)"),
     "dreambench": Entry("dreambench", "DreamBench", "Table 7: is it still the same thing (DreamBooth's set)"),
     "cycle": Entry("cycle", "Cycle", "Our own: does a picture keep to its condition; --data is a dataset of ours"),
+    "solids": Entry("solids", "Solids", "Our own: what a small model learnt; --data is a dataset of generated scenes"),
 }
 
 

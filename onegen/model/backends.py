@@ -21,6 +21,9 @@ from onegen.errors import ConfigError
 Backend = Literal["sdpa", "math", "flash_varlen", "flex"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
+_LEAST_RUNS = 3
+_MOST_PADDED = 4
+"""Keys are padded to one call from so many runs of equal lengths, up to so many times their number."""
 _SCORE_BYTES = 128 * 2**20  # the math kernel's score buffer when nothing is kept for a backward pass
 
 
@@ -28,7 +31,8 @@ _SCORE_BYTES = 128 * 2**20  # the math kernel's score buffer when nothing is kep
 class Plan:
     """Which queries see which keys, with what the chosen backend needs to know of it, made once per forward.
 
-    `cumulative_queries`, `cumulative_keys` (S+1,) int32 are for flash_varlen, `block_mask` for flex; None elsewhere.
+    `cumulative_queries`, `cumulative_keys` (S+1,) int32 are for flash_varlen, `block_mask` for flex, `padding` for sdpa
+    where keys alone differ in length; None elsewhere.
     """
 
     backend: Backend
@@ -37,6 +41,15 @@ class Plan:
     cumulative_queries: torch.Tensor | None = None
     cumulative_keys: torch.Tensor | None = None
     block_mask: Any = None
+    padding: "Padding | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Padding:
+    """Keys of unequal number in one rectangle: `places` (S*M,) int64 among all keys, `real` (S,1,1,M) bool."""
+
+    places: torch.Tensor
+    real: torch.Tensor
 
 
 def resolve_backend(backend: str | None, softcap: float | None) -> Backend:
@@ -77,6 +90,8 @@ def make_plan(
         return Plan(backend, queries, keys, _cumulative(queries, device), _cumulative(keys, device))
     if backend == "flex" and any(keys):
         return Plan(backend, queries, keys, block_mask=_block_mask(queries, keys, torch.device(device)))
+    if backend == "sdpa":
+        return Plan(backend, queries, keys, padding=_padding(queries, keys, device))
     return Plan(backend, queries, keys)
 
 
@@ -98,6 +113,8 @@ def attend(
             raise ConfigError(
                 f"attention backend must honour softcap {softcap}, got 'sdpa'. Choose math, flash_varlen or flex."
             )
+        if plan.padding is not None:
+            return _padded_sdpa(query, key, value, plan.padding)
         return _by_runs(query, key, value, plan, _sdpa)
     return _by_runs(query, key, value, plan, functools.partial(_math, softcap=softcap))
 
@@ -127,6 +144,34 @@ def _by_runs(
 
 def _sdpa(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     return functional.scaled_dot_product_attention(query, key, value, enable_gqa=query.shape[1] != key.shape[1])
+
+
+def _padding(queries: tuple[int, ...], keys: tuple[int, ...], device: torch.device | str) -> Padding | None:
+    """Return how keys are padded to one call, where that saves more calls than it adds keys; None: run by run.
+
+    Each text of a batch has its own length: a small network would spend more on calls than on attention.
+    """
+    runs = len(list(itertools.groupby(keys)))
+    most = max(keys, default=0)
+    if runs < _LEAST_RUNS or len(set(queries)) != 1 or min(keys) == 0 or most * len(keys) > _MOST_PADDED * sum(keys):
+        return None
+    lengths = torch.tensor(keys)
+    within = torch.arange(most)
+    real = within < lengths[:, None]
+    places = torch.where(real, (lengths.cumsum(0) - lengths)[:, None] + within, 0)
+    return Padding(places.flatten().to(device), real[:, None, None].to(device))
+
+
+def _padded_sdpa(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, padding: Padding) -> torch.Tensor:
+    size = len(padding.real)
+    queries = query.unflatten(0, (size, -1)).transpose(1, 2)
+    keys, values = (
+        tensor.index_select(0, padding.places).unflatten(0, (size, -1)).transpose(1, 2) for tensor in (key, value)
+    )
+    out = functional.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=padding.real, enable_gqa=queries.shape[1] != keys.shape[1]
+    )
+    return out.transpose(1, 2).flatten(0, 1)
 
 
 def _math(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, softcap: float | None) -> torch.Tensor:

@@ -25,8 +25,8 @@ from onegen.model.encoders import (
     text_width,
 )
 
-_KEPT = 4096
-"""Prompts whose states are kept."""
+_KEPT = 1 << 30
+"""Bytes of states that are kept, those of the latest prompts. An epoch that does not fit is encoded anew each time."""
 
 
 class Encoders:
@@ -36,6 +36,7 @@ class Encoders:
         self.codec, self.text_encoder, self.tokenizer = codec.to(device), text_encoder.to(device), tokenizer
         self.device = device
         self._states: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._size = 0
         for module in (self.codec, self.text_encoder):
             module.requires_grad_(False).eval()
 
@@ -61,11 +62,13 @@ class Encoders:
             states, mask = encode_prompts(self.tokenizer, self.text_encoder, group)
             for prompt, own, real in zip(group, states, mask != 0, strict=True):
                 self._states[prompt] = own[real.to(own.device)]
+                self._size += self._states[prompt].nbytes
         found = [self._states[prompt] for prompt in prompts]
         for prompt in prompts:
             self._states.move_to_end(prompt)
-        while len(self._states) > _KEPT:
-            self._states.popitem(last=False)
+        while self._size > _KEPT:
+            _, oldest = self._states.popitem(last=False)
+            self._size -= oldest.nbytes
         lengths = torch.tensor([len(states) for states in found])
         mask = torch.arange(int(lengths.max())) < lengths[:, None]
         return nn.utils.rnn.pad_sequence(found, batch_first=True), mask

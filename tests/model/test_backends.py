@@ -63,6 +63,39 @@ def test_present_backends_agree_with_one_dense_softmax(backend, heads, kv_heads,
     assert distance(attended.float().cpu(), wanted) < tolerance
 
 
+@pytest.mark.parametrize(("heads", "kv_heads"), [(8, 2), (4, 1)])
+def test_texts_of_unequal_lengths_take_one_call_and_its_gradients(heads, kv_heads, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    queries, keys = (5, 5, 5, 5), (4, 7, 2, 7)
+    tensors = [
+        torch.randn(count, number, 24, generator=generator)
+        for count, number in ((sum(queries), heads), (sum(keys), kv_heads), (sum(keys), kv_heads))
+    ]
+
+    def run(plan):
+        own = [tensor.clone().requires_grad_() for tensor in tensors]
+        out = attend(*own, plan, None)
+        out.square().sum().backward()
+        return [out.detach(), *(tensor.grad for tensor in own)]
+
+    padded = make_plan("sdpa", queries, keys, "cpu")
+    calls = []
+    kernel = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        torch.nn.functional, "scaled_dot_product_attention", lambda *a, **k: calls.append(1) or kernel(*a, **k)
+    )
+    found = run(padded)
+    assert len(calls) == 1
+    for ours, alone in zip(found, run(make_plan("math", queries, keys, "cpu")), strict=True):
+        assert torch.allclose(ours, alone, atol=1e-5)
+
+
+def test_one_long_text_among_short_ones_is_not_padded_to():
+    assert make_plan("sdpa", (5,) * 9, (2, 3, 2, 3, 2, 300, 2, 3, 2), "cpu").padding is None
+    assert make_plan("sdpa", (5, 5, 6, 5), (2, 3, 4, 3), "cpu").padding is None
+    assert make_plan("sdpa", (5, 5, 5, 5), (2, 3, 0, 3), "cpu").padding is None
+
+
 def test_the_math_backend_cut_into_slices_is_the_same(monkeypatch):
     query, key, value = draw(8, 2)
     plan = make_plan("math", QUERIES, KEYS, "cpu")

@@ -1,0 +1,131 @@
+"""The scores of generated scenes: the truth scores what it must, and what needs no model scores what it must not.
+
+PYTHONPATH=. python -m pytest tests/eval/test_solids.py
+"""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onegen.config.recipe import load_recipe
+from onegen.config.shipped import recipe_path
+from onegen.demo import scenes
+from onegen.demo.scenes import PAINTS
+from onegen.errors import ConfigError
+from onegen.eval import reproduce
+from onegen.eval.records import Result
+from onegen.eval.solids import Solids, mean_near, read_scenes
+from onegen.eval.table import make_protocol
+from tests.tiny import make_recipe, run, write_photos
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("solids")
+    (root / "scenes").mkdir()
+    for number in range(10):
+        scenes.write_scene(root / "scenes", 48, 0, number)
+    recipe = load_recipe(recipe_path("solids"))
+    source = {**recipe.source, "folder": str(root / "scenes")}
+    run(recipe.model_copy(update={"source": source, "samples_per_shard": 6}), root / "out", workers=0)
+    return root / "out"
+
+
+@pytest.fixture
+def protocol(dataset):
+    return Solids(data=dataset, train=dataset, size=32)
+
+
+def write(protocol, folder, depth, image, other):
+    """Write what a model would have drawn of each scene, by functions of (scene, the next one)."""
+    found = protocol.scenes()
+    for unit, scene, beside in zip(protocol.units(), found, (*found[1:], found[0]), strict=True):
+        for name, make in zip(unit.outputs, (depth, image, other), strict=True):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            made = make(scene, beside)
+            np.save(folder / name, made) if name.endswith(".npy") else Image.fromarray(made).save(folder / name)
+
+
+def scored(protocol, folder):
+    rows = [{"unit": unit.name, **row} for unit in protocol.units() for row in protocol.score(unit, folder)]
+    return {metric.name: metric.value for metric in protocol.summarise(rows)}
+
+
+def test_the_truth_beats_the_mean_map_and_the_wrong_condition(protocol, tmp_path):
+    write(protocol, tmp_path, lambda s, _: s.near, lambda s, _: s.pixels, lambda _, other: other.pixels)
+    got = scored(protocol, tmp_path)
+    assert got["rmse"] == pytest.approx(0, abs=1e-9)
+    assert got["abs_rel"] == pytest.approx(0, abs=1e-6)
+    assert got["delta1"] == 1.0
+    assert got["psnr"] == 100.0
+    assert got["right_colour"] == 1.0
+    assert got["rmse_won"] == 1.0
+    assert got["rmse_mean"] > 0.05
+    assert got["rmse_other"] > got["rmse_mean"]
+    assert got["delta1_mean"] < 0.95
+    assert got["psnr_other"] < 20
+    assert got["right_colour_other"] < 0.5
+
+
+def test_a_model_that_always_draws_the_mean_is_no_better_than_the_mean(protocol, tmp_path):
+    mean = mean_near(protocol.train, 32)
+    grey = np.full((32, 32, 3), 128, np.uint8)
+    write(protocol, tmp_path, lambda *_: mean, lambda *_: grey, lambda *_: grey)
+    got = scored(protocol, tmp_path)
+    assert got["rmse"] == got["rmse_mean"] == got["rmse_other"]
+    assert got["rmse_won"] == 0.0
+    assert got["psnr"] == got["psnr_other"]
+    # Grey is nearest to one colour, whatever was asked for.
+    assert got["right_colour"] == got["right_colour_other"] < 0.5
+
+
+def test_scenes_are_read_at_their_size(dataset):
+    found = read_scenes(dataset, 32)
+    assert len(found) == 10
+    for scene in found:
+        assert scene.pixels.shape == (32, 32, 3)
+        assert scene.near.shape == scene.masks.shape == (32, 32)
+        assert 0 <= scene.near.min() < 0.1
+        assert 0.9 < scene.near.max() <= 1
+        assert scene.masks.max() <= len(scene.colours)
+        assert set(scene.colours) <= set(PAINTS)
+        assert all(f"{colour} " in scene.caption.lower() for colour in scene.colours)
+
+
+def test_another_dataset_is_refused(tmp_path, dataset):
+    write_photos(tmp_path / "photos", 2)
+    run(make_recipe(tmp_path / "photos", []), tmp_path / "out")
+    with pytest.raises(ConfigError, match="column 'depth'"):
+        Solids(data=tmp_path / "out", train=dataset).units()
+    with pytest.raises(ConfigError, match="2 scenes"):
+        Solids(data=dataset, train=dataset, samples=2).model_copy(update={"samples": 1}).units()
+
+
+def test_the_proof_is_commands_that_end_in_a_table_and_a_picture(protocol, dataset, tmp_path):
+    lines = reproduce.commands(tmp_path, [reproduce.Part(32), reproduce.Part(64)])
+    assert [line[1] for line in lines if line[0] == "onegen"].count("eval") == 2
+    assert all(line[0] in ("onegen", "onegen.demo.scenes") for line in lines)
+    write(protocol, tmp_path / "pictures", lambda s, _: s.near, lambda s, _: s.pixels, lambda _, o: o.pixels)
+    page = reproduce.grid(protocol, tmp_path / "pictures", 3)
+    assert page.width > page.height
+    rows = [{"unit": u.name, **r} for u in protocol.units() for r in protocol.score(u, tmp_path / "pictures")]
+    result = Result.model_construct(metrics=protocol.summarise(rows))
+    text = reproduce.table(result)
+    assert "chance" in text
+    assert "12.5%" in text
+    assert "100.0%" in text
+
+
+def test_a_command_that_fails_ends_the_proof():
+    with pytest.raises(ConfigError, match="exit code 2"):
+        reproduce.run(["onegen", "train", "no_such_recipe", "--data", "nowhere", "--out", "nowhere"])
+    assert math.isfinite(reproduce.run(["onegen", "--version"]))
+
+
+def test_it_has_its_options_from_the_command_line(dataset):
+    made = make_protocol("solids", {"data": dataset, "train": str(dataset), "size": 48})
+    assert made.label == "solids-48"
+    with pytest.raises(ConfigError, match="train"):
+        make_protocol("solids", {"data": dataset})
