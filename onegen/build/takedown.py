@@ -51,7 +51,7 @@ def take_down(dataset: Dataset, entries: Sequence[Entry]) -> TakenDown:
     These are recorded all the same: they hold for what is ingested later. Only the fields that entries are matched
     with are read. Raises ConfigError for a list or an index that does not read.
     """
-    before = read_takedowns(dataset.store)
+    before, card = read_takedowns(dataset.store), dataset.card()
     asked = Takedowns.of(entries)
     matched: set[Entry] = set()
     resolved: set[Entry] = set()
@@ -61,9 +61,12 @@ def take_down(dataset: Dataset, entries: Sequence[Entry]) -> TakenDown:
         found = set(_matches(row, asked))
         matched |= found
         resolved |= set(_resolved(row, found))
-    for item, uri in _planned(dataset, {value for by, value in asked.entries if by == "uri"}):
+    uris = {value for by, value in asked.entries if by == "uri"} if card is not None else set()
+    for item, uri in _planned(dataset, uris):
         matched.add(("uri", uri))
-        resolved.add(("uri", item))
+        if card is not None and card.kind not in SETS:
+            # A pair goes with any of its files, and its index names but the first.
+            resolved.add(("uri", item))
     new = [entry for entry in {*asked.entries, *resolved} if entry not in before]
     append_takedowns(dataset.store, new)
     return TakenDown(

@@ -1,19 +1,24 @@
 """Growth and rights: what --extend adds, what a takedown leaves out, and that a purge leaves nothing of it."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from onegen.audit.tables import open_tables
 from onegen.audit.verify import verify
 from onegen.build.purge import purge
 from onegen.build.takedown import read_list, take_down
 from onegen.errors import ConfigError, LeaseHeld
 from onegen.executor.contract import Retry
+from onegen.shards.index import canonical_row
 from onegen.shards.plan import plan_shards, read_plan
 from onegen.shards.takedowns import Entry, append_takedowns, read_takedowns, version_of
 from onegen.storage.lease import lease
-from tests.tiny import Ears, dataset, encoded, make_recipe, picture, rows, run, statuses, write_photos
+from tests.end_to_end import test_identities as identities
+from tests.exports import write_rows
+from tests.tiny import Ears, dataset, encoded, make_recipe, packed, picture, rows, run, statuses, write_photos
 
 STAGES: list[dict[str, Any]] = [
     {"name": "look", "annotators": {"tests.plugins.tone": {}}},
@@ -172,8 +177,6 @@ def test_a_takedown_is_idempotent_and_tells_what_it_does_not_know(tmp_path):
 def test_what_is_taken_down_before_it_comes_is_never_stored(tmp_path):
     out = built(tmp_path)
     data = encoded(picture(6))
-    import hashlib
-
     take_down(dataset(out), [("digest", hashlib.sha256(data).hexdigest())])
     add_photos(tmp_path, 6, 2)
     run(recipe(tmp_path), out, extend=True)
@@ -266,3 +269,111 @@ def test_the_version_is_of_both(tmp_path):
     take_down(dataset(out), [entry_of(out, "key", 1)])
     takedowns = read_takedowns(dataset(out).store)
     assert version_of(digest, takedowns) == f"{digest}+{takedowns.digest}"
+
+
+def people(root: Path, **changes: Any):
+    identities.write(root / "people", {"ada": 5, "bob": 5, "cyd": 5})
+    return identities.recipe(root / "people", identities.TONE, **changes)
+
+
+def member(out: Path, position: int, image: int) -> str:
+    return str(rows(out, "image")[position].values["members"][image])
+
+
+def direct_digest(root: Path, recipe_: Any, out: Path) -> str | None:
+    """Return the digest of a dataset that is built at once, with the same takedowns from the start."""
+    append_takedowns(dataset(root / "direct").store, read_takedowns(dataset(out).store).entries)
+    return run(recipe_, root / "direct").digest
+
+
+def lines_of(out: Path, column: str) -> list[bytes]:
+    return [canonical_row(row) for row in rows(out, column)]
+
+
+@pytest.mark.parametrize("by", ["digest", "key", "uri"])
+def test_a_set_goes_on_without_a_picture_that_was_taken_down(tmp_path, by):
+    recipe_, out = people(tmp_path), tmp_path / "out"
+    run(recipe_, out)
+    digest = member(out, 1, 2)
+    value = {"digest": digest, "key": digest[:20], "uri": "bob/2.png"}[by]
+    assert take_down(dataset(out), [(by, value)]).unknown == ()
+    with open_tables(dataset(out)) as tables:
+        assert tables.rows("SELECT count(*) FROM image WHERE status = 'ok'") == [(2,)], "until it is made anew"
+    purged = purge(dataset(out))
+    assert (purged.samples, purged.sets, purged.digest) == (0, 1, None)
+    data = (tmp_path / "people/bob/2.png").read_bytes()
+    assert [name for name, found in files(out).items() if data in found or b"bob in photo 2" in found] == []
+    summary = run(recipe_, out)
+    assert identities.lost(out, "image")[1] == [(2, "filtered", "takedown")]
+    assert len(rows(out, "image")[1].values["members"]) == 4
+    assert statuses(out, "tone") == ["ok"] * 3
+    sound(out)
+    assert direct_digest(tmp_path, recipe_, out) == summary.digest
+    for column in ("image", "select", "tone"):
+        assert lines_of(out, column) == lines_of(tmp_path / "direct", column)
+    assert packed(out).keys() == packed(tmp_path / "direct").keys()
+    assert [value for name, value in packed(out).items() if name.endswith(".tar")] == [
+        value for name, value in packed(tmp_path / "direct").items() if name.endswith(".tar")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by", "changes"),
+    [("subject", {}), ("key", {}), ("digest", {"incomplete": "fail"}), ("uri", {"incomplete": "fail"})],
+)
+def test_a_whole_set_is_taken_down_by_subject_by_key_and_where_it_may_lose_none(tmp_path, by, changes):
+    recipe_, out = people(tmp_path, **changes), tmp_path / "out"
+    run(recipe_, out)
+    row = rows(out, "image")[1]
+    values = {"subject": "bob", "key": str(row.key), "digest": member(out, 1, 0), "uri": "bob/3.png"}
+    take_down(dataset(out), [(by, values[by])])  # type: ignore[list-item]
+    purged = purge(dataset(out))
+    assert (purged.samples, purged.sets, purged.left) == (1, 0, ())
+    assert statuses(out, "image")[1] == "filtered takedown"
+    data = [(tmp_path / f"people/bob/{n}.png").read_bytes() for n in range(5)]
+    assert [name for name, found in files(out).items() if any(one in found for one in data)] == []
+    sound(out)
+    assert direct_digest(tmp_path, recipe_, out) == purged.digest
+    assert run(recipe_, out).digest == purged.digest
+
+
+def test_the_key_of_a_set_is_taken_down_for_good_whatever_it_is_called_later(tmp_path):
+    recipe_, out = people(tmp_path), tmp_path / "out"
+    broken = tmp_path / "people/bob/4.png"
+    data = broken.read_bytes()
+    broken.write_bytes(b"none")
+    run(recipe_, out)
+    take_down(dataset(out), [("key", str(rows(out, "image")[1].key))])
+    broken.write_bytes(data)
+    run(recipe_, out, retry=Retry())
+    assert statuses(out, "image")[1] == "filtered takedown"
+
+
+def test_a_subject_who_left_is_not_ingested_when_the_dataset_grows(tmp_path):
+    recipe_, out = people(tmp_path), tmp_path / "out"
+    run(recipe_, out)
+    assert take_down(dataset(out), [("subject", "dee")]).unknown == (("subject", "dee"),)
+    identities.write(tmp_path / "people", {"dee": 4, "eve": 4})
+    run(recipe_, out, extend=True)
+    assert statuses(out, "image") == ["ok", "ok", "ok", "filtered takedown", "ok"]
+    sound(out)
+
+
+@pytest.mark.parametrize("by", ["digest", "uri"])
+def test_a_pair_is_taken_down_with_either_picture(tmp_path, by):
+    table = [{"a": encoded(picture(2 * n)), "b": encoded(picture(2 * n + 1)), "say": f"Turn {n}."} for n in range(3)]
+    write_rows(tmp_path / "pairs.parquet", table)
+    source = {"pairs": str(tmp_path / "pairs.parquet"), "target": "a", "source": "b", "instruction": "say"}
+    recipe_, out = make_recipe(tmp_path, STAGES[:1], kind="pair", source=source), tmp_path / "out"
+    run(recipe_, out)
+    row = rows(out, "image")[1]
+    value = row.values["members"][1] if by == "digest" else row.values["item"]
+    assert take_down(dataset(out), [(by, value)]).rows == 1  # type: ignore[list-item]
+    purged = purge(dataset(out))
+    assert purged.samples == 1
+    found = files(out)
+    assert [
+        n for n, data in found.items() if table[1]["a"] in data or table[1]["b"] in data or b"Turn 1." in data
+    ] == []
+    assert direct_digest(tmp_path, recipe_, out) == purged.digest
+    sound(out)
