@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from onegen.audit.readable import readable
 from onegen.errors import ConfigError
-from onegen.sample import IMAGE, PACKED
+from onegen.sample import IMAGE, PACKED, Kind
 from onegen.shards.dataset import Dataset, folder, is_own_file
 from onegen.shards.index import read_fields
 from onegen.shards.key import DIGITS
@@ -26,13 +26,14 @@ from onegen.shards.takedowns import BYS, MATCHED, By, Entry, Takedowns, append_t
 from onegen.shards.views import OTHERS, SETS
 
 _THREADS = 2
-_ASKED: Mapping[By, tuple[str, ...]] = {
+_SINGLE: Mapping[By, tuple[str, ...]] = {"key": (), "digest": ("sha256",), "uri": ("item", "uri"), "subject": ()}
+_SEVERAL: Mapping[By, tuple[str, ...]] = {
     "key": ("members",),
-    "digest": ("sha256", "members"),
+    "digest": ("members",),
     "uri": ("item", "uri", OTHERS),
     "subject": ("subject",),
 }
-"""Fields of the image column that an entry is looked for in, beside the key."""
+"""Fields of the image column that an entry is looked for in, beside the key: of samples of one image, and of others."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,16 @@ def take_down(dataset: Dataset, entries: Sequence[Entry]) -> TakenDown:
     matched: set[Entry] = set()
     resolved: set[Entry] = set()
     rows = 0
-    for row in _matching(dataset, asked):
+    kind = card.kind if card is not None else "image"
+    for row in _matching(dataset, asked, kind):
         rows += 1
         found = set(_matches(row, asked))
         matched |= found
-        resolved |= set(_resolved(row, found))
+        resolved |= set(_resolved(row, found, kind))
     uris = {value for by, value in asked.entries if by == "uri"} if card is not None else set()
     for item, uri in _planned(dataset, uris):
         matched.add(("uri", uri))
-        if card is not None and card.kind not in SETS:
+        if kind not in SETS:
             # A pair goes with any of its files, and its index names but the first.
             resolved.add(("uri", item))
     new = [entry for entry in {*asked.entries, *resolved} if entry not in before]
@@ -100,12 +102,13 @@ def read_list(text: str, name: str) -> list[Entry]:
     return entries
 
 
-def _matching(dataset: Dataset, asked: Takedowns) -> Iterator[dict[str, Any]]:
+def _matching(dataset: Dataset, asked: Takedowns, kind: Kind) -> Iterator[dict[str, Any]]:
     """Yield the stored rows that entries match, with all that they are matched with."""
     where = folder(IMAGE) if dataset.store.names(folder(IMAGE)) else PACKED
     column = IMAGE if where != PACKED else PACKED
     files = [n for n in dataset.store.names(where) if n.endswith(".parquet") and is_own_file(column, n)]
-    fields = [name for by in BYS if asked.values[by] for name in _ASKED[by]]
+    looked_in = _SINGLE if kind == "image" else _SEVERAL
+    fields = [name for by in BYS if asked.values[by] for name in looked_in[by]]
     look = partial(_matching_file, dataset, asked, tuple(dict.fromkeys(fields)), column == PACKED)
     # Most of the time goes into opening files, not into what Python does.
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -118,11 +121,11 @@ def _matching_file(
 ) -> list[dict[str, Any]]:
     with readable(f"{dataset.store.url}/{name}"), dataset.store.open(name) as file:
         parquet = pq.ParquetFile(file)
-        keys, table = read_fields(parquet, ("kind", *fields), IMAGE if is_packed else None)
+        keys, table = read_fields(parquet, fields, IMAGE if is_packed else None)
         found = np.flatnonzero(asked.rows(keys, table))
         if not len(found):
             return []
-        keys, table = read_fields(parquet, ("kind", *MATCHED), IMAGE if is_packed else None)
+        keys, table = read_fields(parquet, MATCHED, IMAGE if is_packed else None)
     return [
         {**row, "key": key}
         for row, key in zip(table.take(found).to_pylist(), keys.take(found).to_pylist(), strict=True)
@@ -145,13 +148,13 @@ def _matches(row: Mapping[str, Any], asked: Takedowns) -> Iterator[Entry]:
     yield from (entry for entry in said if entry in asked)
 
 
-def _resolved(row: Mapping[str, Any], matched: Iterable[Entry]) -> Iterator[Entry]:
+def _resolved(row: Mapping[str, Any], matched: Iterable[Entry], kind: Kind) -> Iterator[Entry]:
     """Yield what else is to be recorded of a row, so that it stays down whatever name it gets."""
     for by, value in matched:
         if by == "uri":
             whole = value == row.get("item")
             yield from (("digest", digest) for digest, uri in _images(row) if digest and (whole or uri == value))
-        if by == "key" and value == row["key"] and row.get("kind") in SETS:
+        if by == "key" and value == row["key"] and kind in SETS:
             # The key of a set is of the images it has by now; its item is for good.
             yield "uri", row["item"]
 

@@ -76,6 +76,10 @@ class Takedowns:
     def _all(self) -> frozenset[Entry]:
         return frozenset(self.entries)
 
+    @cached_property
+    def _arrays(self) -> Mapping[By, pa.Array]:
+        return {by: pa.array(sorted(found), pa.string()) for by, found in self.values.items()}
+
     @property
     def entries(self) -> list[Entry]:
         """All entries, sorted."""
@@ -153,10 +157,9 @@ class Takedowns:
         return self.values.get(by, frozenset())
 
     def _is_in(self, values: pa.Array | pa.ChunkedArray, by: By) -> np.ndarray:
-        wanted = self._by(by)
-        if not wanted or not len(values):
+        if not self._by(by) or not len(values):
             return np.zeros(len(values), bool)
-        found = pc.is_in(values, value_set=pa.array(sorted(wanted), pa.string()))
+        found = pc.is_in(values, value_set=self._arrays[by])
         return np.array(found.to_numpy(zero_copy_only=False) if isinstance(found, pa.Array) else found.to_numpy(), bool)
 
 
