@@ -40,7 +40,7 @@ def _extension(work: Work, plan: PlanSummary) -> str:
     if work.options.limit is not None:
         added = min(added, work.options.limit - plan.items)
     shards = -(-added // work.recipe.samples_per_shard)
-    return f"--extend: {added:,} items, about {shards:,} more shards: {changes.told('new', 'changed', 'gone')}"
+    return f"--extend: {added:,} item(s), about {shards:,} more shard(s): {changes.told('new', 'changed', 'gone')}"
 
 
 def _left(step: Step, work: Work, num_shards: int) -> str:

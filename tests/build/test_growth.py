@@ -93,7 +93,7 @@ def test_extend_lifts_or_raises_the_limit(tmp_path):
     ears = Ears()
     run(recipe(tmp_path), out, ears, limit=5, extend=True)
     assert dataset(out).require_card().limit == 5
-    assert any("--limit 5 leaves 4 items out" in note for note in ears.notes)
+    assert any("--limit 5 leaves 4 item(s) out" in note for note in ears.notes)
     assert len(rows(out, "image")) == 5
     run(recipe(tmp_path), out, extend=True)
     assert dataset(out).require_card().limit is None
