@@ -127,9 +127,9 @@ def _verify(dataset: str, full: bool, repair: bool, recipe: str | None) -> ExitC
     if defects:
         typer.echo(f"{defects} defect(s)")
         return ExitCode.FAILURES
-    typer.echo(f"{dataset} is sound" + ("" if full else " (--full reads every byte too)"))
     if version is not None:
         typer.echo(f"version {version}")
+    typer.echo(f"{dataset} is sound" + ("" if full else " (--full reads every byte too)"))
     return ExitCode.DONE
 
 
