@@ -109,7 +109,8 @@ def _matching(dataset: Dataset, asked: Takedowns, kind: Kind) -> Iterator[dict[s
     files = [n for n in dataset.store.names(where) if n.endswith(".parquet") and is_own_file(column, n)]
     looked_in = _SINGLE if kind == "image" else _SEVERAL
     fields = [name for by in BYS if asked.values[by] for name in looked_in[by]]
-    look = partial(_matching_file, dataset, asked, tuple(dict.fromkeys(fields)), column == PACKED)
+    is_resolved = kind in SETS or bool(asked.values["uri"])
+    look = partial(_matching_file, dataset, asked, tuple(dict.fromkeys(fields)), is_resolved, column == PACKED)
     # Most of the time goes into opening files, not into what Python does.
     with ThreadPoolExecutor(_THREADS) as threads:
         for rows in threads.map(look, (f"{where}/{name}" for name in files)):
@@ -117,7 +118,7 @@ def _matching(dataset: Dataset, asked: Takedowns, kind: Kind) -> Iterator[dict[s
 
 
 def _matching_file(
-    dataset: Dataset, asked: Takedowns, fields: Sequence[str], is_packed: bool, name: str
+    dataset: Dataset, asked: Takedowns, fields: Sequence[str], is_resolved: bool, is_packed: bool, name: str
 ) -> list[dict[str, Any]]:
     with readable(f"{dataset.store.url}/{name}"), dataset.store.open(name) as file:
         parquet = pq.ParquetFile(file)
@@ -125,11 +126,10 @@ def _matching_file(
         found = np.flatnonzero(asked.rows(keys, table))
         if not len(found):
             return []
-        keys, table = read_fields(parquet, MATCHED, IMAGE if is_packed else None)
-    return [
-        {**row, "key": key}
-        for row, key in zip(table.take(found).to_pylist(), keys.take(found).to_pylist(), strict=True)
-    ]
+        if is_resolved:
+            keys, table = read_fields(parquet, MATCHED, IMAGE if is_packed else None)
+    rows = pa.table({"key": keys, **{field: table.column(field) for field in table.column_names}})
+    return list(rows.take(found).to_pylist())
 
 
 def _images(row: Mapping[str, Any]) -> Iterator[tuple[str | None, str | None]]:
