@@ -19,6 +19,7 @@ from onegen.audit.readme import write_readme
 from onegen.build.select import SelectStep
 from onegen.config.parse import parse
 from onegen.config.recipe import Recipe
+from onegen.errors import ConfigError
 from onegen.sample import IMAGE, PACKED, SELECT, Status
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import CARD, Card, ColumnSummary, Dataset, file_of, folder
@@ -59,7 +60,7 @@ class Purged:
 def purge(dataset: Dataset) -> Purged:
     """Remove what was taken down from every file of a dataset.
 
-    Raises ConfigError for a damaged file, LeaseHeld while the dataset is being built.
+    Raises ConfigError for a damaged file and for a packed view alone, LeaseHeld while the dataset is being built.
     """
     dataset.require_card()
     with lease(dataset.store):
@@ -67,6 +68,11 @@ def purge(dataset: Dataset) -> Purged:
         purged = Purged(digest=card.digest)
         if not takedowns:
             return purged
+        if not dataset.shards(IMAGE) and dataset.shards(PACKED):
+            raise ConfigError(
+                f"{dataset.store.url} must have its columns to be purged, and has the packed view alone. Purge the dataset "
+                f"that it was made from, and publish that again."
+            )
         sweep(dataset)
         for name in DERIVED:
             purged.deleted += _delete_all(dataset.store, name)

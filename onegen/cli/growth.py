@@ -10,6 +10,7 @@ from onegen.cli.data import DatasetArgument, reading
 from onegen.errors import ConfigError
 
 if TYPE_CHECKING:
+    from onegen.build.takedown import TakenDown
     from onegen.shards.dataset import Dataset
     from onegen.shards.takedowns import Entry
 
@@ -63,12 +64,10 @@ def takedown(
             _tell(url, one, entries, take_down(one, entries))
 
 
-def _tell(url: str, dataset: "Dataset", entries: "list[Entry]", done: object) -> None:
-    from onegen.build.takedown import TakenDown
+def _tell(url: str, dataset: "Dataset", entries: "list[Entry]", done: "TakenDown") -> None:
     from onegen.cli.lines import command
     from onegen.storage.lease import holder
 
-    assert isinstance(done, TakenDown)
     again = f", {done.known:,} were on the list" if done.known else ""
     typer.echo(f"{url}: {done.added:,} of {len(entries):,} taken down{again}; {done.rows:,} stored sample(s) match")
     for by, value in done.unknown[:UNKNOWN_SHOWN]:

@@ -1,6 +1,7 @@
 """Growth and rights: what --extend adds, what a takedown leaves out, and that a purge leaves nothing of it."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from onegen.audit.tables import open_tables
 from onegen.audit.verify import verify
 from onegen.build.purge import purge
+from onegen.build.repair import repair
 from onegen.build.takedown import read_list, take_down
 from onegen.errors import ConfigError, LeaseHeld
 from onegen.executor.contract import Retry
@@ -377,3 +379,18 @@ def test_a_pair_is_taken_down_with_either_picture(tmp_path, by):
     ] == []
     assert direct_digest(tmp_path, recipe_, out) == purged.digest
     sound(out)
+
+
+def test_a_packed_view_alone_cannot_be_purged_and_says_so(tmp_path):
+    out = built(tmp_path)
+    take_down(dataset(out), [entry_of(out, "key", 0)])
+    shutil.rmtree(out / "columns")
+    with pytest.raises(ConfigError, match="must have its columns to be purged"):
+        purge(dataset(out))
+
+
+def test_a_repair_keeps_what_the_card_says_of_a_purge(tmp_path):
+    out = built(tmp_path)
+    take_down(dataset(out), [entry_of(out, "key", 0)])
+    purge(dataset(out))
+    assert list(repair(dataset(out), recipe(tmp_path))) == []
