@@ -70,8 +70,8 @@ def purge(dataset: Dataset) -> Purged:
             return purged
         if not dataset.shards(IMAGE) and dataset.shards(PACKED):
             raise ConfigError(
-                f"{dataset.store.url} must have its columns to be purged, and has the packed view alone. Purge the dataset "
-                f"that it was made from, and publish that again."
+                f"{dataset.store.url} must have its columns to be purged, and has the packed view alone. Purge the "
+                f"dataset that it was made from, and publish that again."
             )
         sweep(dataset)
         for name in DERIVED:
