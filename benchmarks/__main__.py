@@ -33,6 +33,7 @@ NAMES = {
     "memory": "peak RSS at ten times the images",
     "render": "textured views per CPU-second, and memory after many objects (needs the extra scenes)",
     "audit": "a report and a query over ten million samples",
+    "takedown": "a thousand keys of ten million rows taken down",
     "startup": "onegen --help",
     "network": "the model beside a per-token reference (needs torch)",
 }

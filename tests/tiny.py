@@ -18,6 +18,7 @@ from onegen.sample import PACKED
 from onegen.shards.dataset import Dataset, folder
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest
+from onegen.shards.takedowns import FOLDER, takedown_files
 from onegen.storage.local import LocalStore
 from onegen.storage.store import Store
 
@@ -157,6 +158,7 @@ def strays(out: Path) -> list[str]:
         "README.md",
         ".lease",
         *(f"plan/{shard:06d}.parquet" for shard in range(card.plan.shards)),
+        *(f"{FOLDER}/{name}" for name in takedown_files(found.store)),
     }
     for column in (*found.columns(), PACKED):
         for manifest in found.manifests(column):

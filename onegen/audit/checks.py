@@ -104,7 +104,7 @@ def _stored(dataset: Dataset, tables: Tables, full: bool) -> Iterator[Defect]:
 def _conservation(tables: Tables) -> Iterator[Defect]:
     """Yield shards whose rows are not those that their manifest counts, and keys that differ from the images'."""
     for column, manifests in tables.manifests.items():
-        rows = tables.rows(f"SELECT shard, status, count(*) FROM {quoted(column)} GROUP BY ALL")
+        rows = tables.rows(f"SELECT shard, status, count(*) FROM {tables.stored(column)} GROUP BY ALL")
         found: dict[int, dict[str, int]] = {}
         for shard, status, count in rows:
             found.setdefault(shard, {})[status] = count

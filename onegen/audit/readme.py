@@ -5,7 +5,7 @@ and is left alone. The same dataset always gives the same text.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.canonical import canonical, sha256
 from onegen.shards.dataset import Card, Dataset, file_of, folder
 from onegen.shards.manifest import Counts, Manifest, Producer
+from onegen.shards.takedowns import Takedowns, read_takedowns, taken_positions, version_of
 from onegen.shards.views import OTHERS
 
 README = "README.md"
@@ -45,6 +46,8 @@ def write_readme(dataset: Dataset) -> bool:
 def _first_line(dataset: Dataset, card: Card) -> str:
     """Return the mark, with a digest of everything the text is made from."""
     about = [card.digest, card.recipe_digest, card.plan.model_dump(), _packed(dataset, card).model_dump()]
+    if digest := read_takedowns(dataset.store).digest:
+        about += [digest, card.purged]
     return f"{_MARK} {sha256(canonical(about))[:16]} -->"
 
 
@@ -73,22 +76,22 @@ class _Rights:
 
 
 def _rights_of(dataset: Dataset) -> _Rights:
-    rights = _Rights()
+    rights, takedowns = _Rights(), read_takedowns(dataset.store)
     for manifest in dataset.manifests(IMAGE):
-        for image in _images(dataset, manifest):
+        for image in _images(dataset, manifest, taken_positions(dataset, takedowns, manifest)):
             rights.add(image)
     return rights
 
 
-def _images(dataset: Dataset, manifest: Manifest) -> Iterator[Mapping[str, Any]]:
-    """Yield licence and attribution of every stored image of a shard."""
+def _images(dataset: Dataset, manifest: Manifest, taken: Set[int]) -> Iterator[Mapping[str, Any]]:
+    """Yield licence and attribution of every stored image of a shard that was not taken down."""
     name = f"{folder(IMAGE)}/{file_of(manifest, '.parquet')}"
     with readable(name), dataset.store.open(name) as file:
         parquet = pq.ParquetFile(file)
         own = [c for c in ("status", "licence", "attribution", OTHERS) if c in parquet.schema_arrow.names]
         rows = parquet.read(columns=own, use_threads=False).to_pylist()
-    for row in rows:
-        if row["status"] == "ok":
+    for position, row in enumerate(rows):
+        if row["status"] == "ok" and position not in taken:
             yield {"licence": row.get("licence"), "attribution": row.get("attribution")}
             for other in row.get(OTHERS) or ():
                 yield {"licence": other.get("licence"), "attribution": other.get("attribution")}
@@ -107,7 +110,8 @@ def _lines(dataset: Dataset, card: Card) -> list[str]:
     lines += [
         f"{card.plan.items:,} items of kind {card.kind} in {card.plan.shards:,} shards, {rights.images:,} images."
     ]
-    lines += [f"Version `{card.digest}`." if card.digest else "**Not finished**: `onegen status` says what is missing."]
+    version, takedowns = version_of(card.digest, read_takedowns(dataset.store)), read_takedowns(dataset.store)
+    lines += [f"Version `{version}`." if card.digest else "**Not finished**: `onegen status` says what is missing."]
     lines += [f"Source: {cell(source)}.", *([f"Planned with --limit {card.limit:,}."] if card.limit else []), ""]
     lines += [f"{cell(line)}." for line in card.plan.omissions()]
     lines += ["", "## Columns", "", *_columns(dataset, card)]
@@ -115,7 +119,7 @@ def _lines(dataset: Dataset, card: Card) -> list[str]:
     lines += [*rights_table(rights.licences), "", *_attributions(rights)]
     lines += ["", "Licence, attribution and source stand with every image: in the index, and in `key.json`.", ""]
     lines += ["## Models", "", *weights_table(producers), ""]
-    return [*lines, *_reading(card)]
+    return [*lines, *_reading(card), *_taken_down(card, takedowns)]
 
 
 def _columns(dataset: Dataset, card: Card) -> list[str]:
@@ -164,5 +168,14 @@ def _reading(card: Card) -> list[str]:
         "## Takedown",
         "",
         "Who wants a picture out writes to whoever gave you this dataset, and names its key (the name of its files",
-        "before the first dot). `onegen export` and `onegen subset` hand on the rest: `--leave-out KEYS`.",
+        "before the first dot). `onegen takedown` leaves it out of all that onegen shows and hands on, `onegen purge`",
+        "of every file.",
     ]
+
+
+def _taken_down(card: Card, takedowns: Takedowns) -> list[str]:
+    """Return how many requests there were, and whether files still hold what they name."""
+    if not takedowns:
+        return []
+    held = "no file here holds anything of it" if card.purged == takedowns.digest else "files here still hold it"
+    return ["", f"{len(takedowns):,} entries were taken down, version `{takedowns.digest}`: {held}."]

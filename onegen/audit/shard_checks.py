@@ -21,10 +21,10 @@ from onegen.shards.column import count
 from onegen.shards.dataset import Dataset, file_of, folder, manifest_name
 from onegen.shards.index import Row
 from onegen.shards.index import digest as digest_of
-from onegen.shards.key import SEED_RULE, sample_key
+from onegen.shards.key import SEED_RULE
 from onegen.shards.manifest import FileRecord, Manifest, fingerprint, inputs_digest
 from onegen.shards.tar import Member
-from onegen.shards.views import OTHERS, failed_reasons
+from onegen.shards.views import failed_reasons, key_of
 
 Problem = tuple[str, str]
 """The path of a file, and what is wrong with it."""
@@ -172,15 +172,8 @@ def _image_problems(manifest: Manifest, rows: Sequence[Row], shard: Shard) -> It
     for row in rows:
         # A scene that is not stored has a key and no cameras.
         is_known = row.key is not None and (manifest.kind != "scene" or row.status == "ok")
-        if is_known and row.key != _key_of(row, manifest.kind):
+        if is_known and row.key != key_of(row, manifest.kind):
             yield f"keys must follow from members and words, got {row.key} at position {row.position}"
-
-
-def _key_of(row: Row, kind: Kind) -> str:
-    values = row.values
-    own = [values.get("camera"), *((other or {}).get("camera") for other in values.get(OTHERS) or ())]
-    cameras = [camera for camera in own if camera is not None]
-    return sample_key(kind, values["members"] or [""], values.get("instruction"), values.get("subject"), cameras)
 
 
 def _label_problems(dataset: Dataset, manifest: Manifest) -> Iterator[str]:

@@ -19,6 +19,7 @@ from onegen.sample import IMAGE, SELECT, Annotation, Kind
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset, manifest_name
 from onegen.shards.index import Row
+from onegen.shards.takedowns import read_takedowns, taken_positions, version_of
 from onegen.shards.views import SETS, dropped, split_name, values_of
 from onegen.tasks.conditions import pictures
 
@@ -31,6 +32,10 @@ ROLES: Mapping[Kind, tuple[str, ...]] = {"image": ("",), "pair": ("target", "sou
 """What the images of a sample are to it, where it always has as many."""
 _DRAWN_NOTE = ("drawn, not stored",)
 _Read = tuple[Row, dict[str, bytes]]  # a row of a column and its parts
+
+
+SHORT = 12
+"""Digits of a digest on a picture."""
 
 
 def show(dataset: Dataset, keys: Sequence[str] = (), columns: Sequence[str] = ()) -> Image.Image:
@@ -48,7 +53,9 @@ def show(dataset: Dataset, keys: Sequence[str] = (), columns: Sequence[str] = ()
     if not samples:
         raise ConfigError(f"{dataset.store.url} must hold an image that is ok, and has none. See `onegen status`.")
     rows = [row for sample in samples for row in sample]
-    return contact_sheet(rows, f"{card.name}: {len(samples)} of {card.plan.items:,} samples")
+    version = version_of(card.digest, read_takedowns(dataset.store))
+    told = f", version {'+'.join(digest[:SHORT] for digest in version.split('+'))}" if version else ""
+    return contact_sheet(rows, f"{card.name}: {len(samples)} of {card.plan.items:,} samples{told}")
 
 
 def _find(dataset: Dataset, keys: Sequence[str]) -> list[tuple[int, int]]:
@@ -63,17 +70,19 @@ def _find(dataset: Dataset, keys: Sequence[str]) -> list[tuple[int, int]]:
     missing = [key for key in keys if key not in places]
     if missing:
         raise ConfigError(
-            f"key must be in the dataset with an image that is ok, got {missing[0]!r}. Keys are the tar member names."
+            f"key must be in the dataset with an image that is ok and not taken down, got {missing[0]!r}. "
+            f"Keys are the tar member names."
         )
     return [places[key] for key in keys] if keys else list(places.values())
 
 
 def _images(dataset: Dataset) -> Iterator[tuple[int, Row]]:
+    takedowns = read_takedowns(dataset.store)
     for manifest in dataset.manifests(IMAGE):
         with readable(f"the index of {manifest_name(IMAGE, manifest.shard)}"):
-            rows = dataset.rows(manifest)
+            rows, taken = dataset.rows(manifest), taken_positions(dataset, takedowns, manifest)
         for row in rows:
-            if row.status == "ok":
+            if row.status == "ok" and row.position not in taken:
                 yield manifest.shard, row
 
 

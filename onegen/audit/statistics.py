@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from onegen.audit.tables import Tables, quoted
-from onegen.sample import IMAGE
+from onegen.sample import IMAGE, STATUSES
 from onegen.shards.dataset import Dataset
+from onegen.shards.takedowns import version_of
 
 BINS = 40
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
@@ -104,7 +105,7 @@ def statistics(dataset: Dataset, tables: Tables) -> Statistics:
     schemas = {column: tables.own_fields(column) for column in tables.manifests}
     return Statistics(
         name=card.name,
-        digest=card.digest,
+        digest=version_of(card.digest, tables.takedowns),
         kind=card.kind,
         state=card.state,
         shards=len(tables.manifests[IMAGE]),
@@ -125,6 +126,11 @@ def _coverage(tables: Tables, column: str) -> Coverage:
     for manifest in manifests:
         for name, number in manifest.counts.model_dump().items():
             counts[name] = counts.get(name, 0) + number
+    if tables.takedowns:
+        # As a purge will leave them, and not as the files have them.
+        told = tables.rows(f"SELECT status, count(*) FROM {quoted(column)} GROUP BY ALL")
+        counts |= dict.fromkeys(STATUSES, 0)
+        counts |= dict(told)
     reasons = tables.rows(
         f"SELECT status, coalesce(reason, 'unknown'), count(*) FROM {quoted(column)} WHERE status != 'ok' "
         f"GROUP BY ALL ORDER BY 3 DESC, 1, 2 LIMIT {MOST}"

@@ -10,6 +10,7 @@ from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.dataset import Card, Dataset
 from onegen.shards.manifest import Counts
 from onegen.shards.run import Pace
+from onegen.shards.takedowns import Takedowns, read_takedowns
 from onegen.storage.lease import holder
 
 REASONS_SHOWN = 3
@@ -37,6 +38,7 @@ class DatasetStatus:
     """A dataset as committed: card, columns and packed view, digest, who builds it now, the last log line.
 
     `failures` are the first few failed rows; `rules` is what the rules of select did to sets.
+    `takedowns` is what was taken down, whether it was purged or not.
     """
 
     card: Card
@@ -46,6 +48,7 @@ class DatasetStatus:
     last: dict[str, Any] | None
     failures: tuple[Failure, ...] = ()
     rules: tuple[RuleCount, ...] = ()
+    takedowns: Takedowns = field(default_factory=Takedowns)
 
 
 def read_status(dataset: Dataset) -> DatasetStatus:
@@ -54,7 +57,9 @@ def read_status(dataset: Dataset) -> DatasetStatus:
     names = [*(name for name in (IMAGE, SELECT) if name in dataset.columns()), *dataset.columns(), PACKED]
     columns = tuple(_column(dataset, name) for name in dict.fromkeys(names) if dataset.shards(name))
     driver, last = holder(dataset.store), _last_line(dataset)
-    return DatasetStatus(card, columns, card.digest, driver, last, first_failures(dataset), rule_counts(dataset))
+    takedowns = read_takedowns(dataset.store)
+    failures, rules = first_failures(dataset), rule_counts(dataset)
+    return DatasetStatus(card, columns, card.digest, driver, last, failures, rules, takedowns)
 
 
 def _column(dataset: Dataset, name: str) -> ColumnStatus:

@@ -23,6 +23,7 @@ from onegen.shards.dataset import CARD, Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Manifest, Run, inputs_digest
 from onegen.shards.plan import PlannedItem, plan_digest, plan_file, plan_name, read_plan
 from onegen.shards.scope import fields_of, scope_of
+from onegen.shards.takedowns import Takedowns, append_takedowns, read_takedowns, taken_positions
 from onegen.shards.where import Scope, columns_in, evaluate_rows
 from onegen.storage.local import LocalStore
 from onegen.storage.whole import whole_folder
@@ -43,15 +44,19 @@ class Subset:
 def subset(dataset: Dataset, out: Path, where: str, leave_out: Set[str] = frozenset()) -> Subset:
     """Make a dataset of the samples over which `where` is true, without the keys in `leave_out`, in a new folder.
 
-    Only samples that `select` kept are asked. Raises ConfigError: a dataset that is not complete, an expression that is
-    no boolean of its columns, no sample over which it is true, a damaged shard, a folder that is there.
+    Only samples that `select` kept are asked, and none that was taken down; the list goes along. Raises ConfigError: a
+    dataset that is not complete, an expression that is no boolean of its columns, no sample over which it is true, a
+    damaged shard, a folder that is there.
     """
     card = _complete(dataset)
     scope = scope_of(dataset, [column for column in card.columns if column != SELECT])
     columns = columns_in(where, scope)
     with whole_folder(out) as folder:
         copier = _Copier(dataset, card, Dataset(LocalStore(str(folder))))
-        chosen = _chosen(dataset, card, where, {column: scope[column] for column in columns}, leave_out)
+        takedowns = read_takedowns(dataset.store)
+        append_takedowns(LocalStore(str(folder)), takedowns.entries)
+        named = {column: scope[column] for column in columns}
+        chosen = _chosen(dataset, card, where, named, leave_out, takedowns)
         shards = kept = 0
         for places in _cut(chosen, int(card.recipe["samples_per_shard"])):
             copier.copy(shards, places)
@@ -76,17 +81,18 @@ def _complete(dataset: Dataset) -> Card:
 
 
 def _chosen(
-    dataset: Dataset, card: Card, where: str, scope: Scope, leave_out: Set[str]
+    dataset: Dataset, card: Card, where: str, scope: Scope, leave_out: Set[str], takedowns: Takedowns
 ) -> Iterator[tuple[int, int, int]]:
     """Yield (shard, position, number of images) of the samples that are kept, in plan order."""
     for shard in range(card.plan.shards):
         with readable(f"shard {shard:06d}"):
             rows = {c: dataset.rows(dataset.require_manifest(c, shard)) for c in {*scope, IMAGE, SELECT}}
             plan = read_plan(dataset.store, shard)
+        taken = taken_positions(dataset, takedowns, dataset.require_manifest(IMAGE, shard))
         answers = evaluate_rows(where, {column: rows[column] for column in scope}, scope)
         for position, holds in enumerate(answers.holds):
             image, select = rows[IMAGE][position], rows[SELECT][position]
-            if holds and image.status == select.status == "ok" and image.key not in leave_out:
+            if holds and image.status == select.status == "ok" and image.key not in leave_out and position not in taken:
                 yield shard, position, len(plan[position].images)
 
 
@@ -140,6 +146,7 @@ class _Copier:
             }
         )
         ended = {"plan": plan, "columns": columns, "digest": self._out.digest(columns), "limit": None}
+        ended["purged"] = read_takedowns(self._out.store).digest
         self._out.store.write(CARD, self._card.model_copy(update=ended).to_json())
         write_readme(self._out)
 

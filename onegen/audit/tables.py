@@ -1,7 +1,8 @@
-"""A dataset as tables of duckdb: one for each column, and `samples`, `failures` and `manifests` over all of them.
+"""A dataset as tables of duckdb: one for each column, and `samples`, `failures`, `manifests`, `takedowns` over all.
 
-The rows are read from the indexes that committed manifests name, and from nothing else. Every other file is locked
-out, for reading and for writing, before anybody's SQL is run. docs/audit.md.
+Rows that were taken down are as a purge would leave them. The rows are read from the indexes that committed manifests
+name, and from nothing else. Every other file is locked out, for reading and for writing, before anybody's SQL is run.
+docs/audit.md.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from onegen.sample import IMAGE, SELECT
 from onegen.shards.dataset import Dataset, file_of, folder, manifest_name
 from onegen.shards.index import BASE
 from onegen.shards.manifest import Manifest
+from onegen.shards.takedowns import TAKEDOWN, Takedowns, read_takedowns, taken_positions
 from onegen.shards.views import DROPPED, OTHERS
 from onegen.storage.local import LocalStore
 
@@ -33,6 +35,9 @@ _MANIFESTS = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
+_TAKEDOWNS = pa.schema([("matched_by", pa.string()), ("value", pa.string())])
+"""`by` is a word of SQL."""
+_PLACES = pa.schema([("shard", pa.int32()), ("position", pa.int32())])
 _MESSAGES = pa.schema(
     [
         ("column", pa.string()),
@@ -48,9 +53,19 @@ _MESSAGES = pa.schema(
 class Tables:
     """A dataset's tables in one duckdb connection, and the manifests that they were made from, by column."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, manifests: Mapping[str, Sequence[Manifest]]) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        manifests: Mapping[str, Sequence[Manifest]],
+        takedowns: Takedowns | None = None,
+    ) -> None:
         self.connection = connection
         self.manifests = manifests
+        self.takedowns = takedowns or Takedowns()
+
+    def stored(self, column: str) -> str:
+        """Return the name, quoted, of a column's table as its files have it, rows that were taken down among them."""
+        return quoted(_stored(column) if self.takedowns else column)
 
     def fields(self, table: str) -> dict[str, str]:
         """Return the fields of a table with duckdb's names of their types."""
@@ -66,8 +81,9 @@ class Tables:
             name
             for (name,) in self.rows(
                 "SELECT view_name FROM duckdb_views() WHERE NOT internal "
-                "UNION ALL SELECT table_name FROM duckdb_tables() WHERE table_name != '_messages'"
+                "UNION ALL SELECT table_name FROM duckdb_tables()"
             )
+            if not name.startswith("_")
         ]
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -90,14 +106,16 @@ def open_tables(dataset: Dataset) -> Iterator[Tables]:
         raise ConfigError(
             f"{dataset.store.url} must have a committed shard of images, and has none yet. Run `onegen build` first."
         )
+    takedowns = read_takedowns(dataset.store)
     with tempfile.TemporaryDirectory(prefix="onegen-") as scratch:
         connection = duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY_LIMIT})
         try:
             connection.execute(f"SET temp_directory = {_text(scratch)}")
             paths = {column: _paths(dataset, found, scratch) for column, found in manifests.items()}
-            _make_views(connection, manifests, paths)
+            _make_list(connection, dataset, manifests, takedowns)
+            _make_views(connection, manifests, paths, bool(takedowns))
             _lock(connection, [path for found in paths.values() for path in found], scratch)
-            yield Tables(connection, manifests)
+            yield Tables(connection, manifests, takedowns)
         finally:
             connection.close()
 
@@ -122,10 +140,51 @@ def _naming(dataset: Dataset, manifest: Manifest) -> contextlib.AbstractContextM
     return readable(f"the index of {dataset.store.url}/{manifest_name(manifest.column, manifest.shard)}")
 
 
+def _make_list(
+    connection: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    manifests: Mapping[str, Sequence[Manifest]],
+    takedowns: Takedowns,
+) -> None:
+    """Make the tables of what was taken down, and of the rows that it matches."""
+    listed = [{"matched_by": by, "value": value} for by, value in takedowns.entries]
+    places = []
+    for manifest in manifests[IMAGE]:
+        with _naming(dataset, manifest):
+            taken = taken_positions(dataset, takedowns, manifest)
+        places += [{"shard": manifest.shard, "position": position} for position in sorted(taken)]
+    tables = {"takedowns": pa.Table.from_pylist(listed, schema=_TAKEDOWNS)} if "takedowns" not in manifests else {}
+    for name, table in (tables | {"_taken": pa.Table.from_pylist(places, schema=_PLACES)}).items():
+        connection.register("_given", table)
+        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM _given")
+        connection.unregister("_given")
+
+
+def _masked(connection: duckdb.DuckDBPyConnection, column: str) -> str:
+    """Return the statement of a column's table in which rows that were taken down are as a purge leaves them."""
+    ended = ("filtered", TAKEDOWN) if column == IMAGE else ("skipped", f"{IMAGE}:filtered")
+    said = {"status": _text(ended[0]), "reason": _text(ended[1])}
+    fields = [name for name, *_ in connection.execute(f"DESCRIBE {quoted(_stored(column))}").fetchall()]
+    kept = {"shard", "position", "kind", "producer", *(["item"] if column == IMAGE else [])}
+    picked = [
+        f"s.{quoted(name)}"
+        if name in kept
+        else f"CASE WHEN t.position IS NULL THEN s.{quoted(name)} ELSE {said.get(name, 'NULL')} END AS {quoted(name)}"
+        for name in fields
+    ]
+    joined = f"{quoted(_stored(column))} AS s LEFT JOIN _taken AS t ON s.shard = t.shard AND s.position = t.position"
+    return f"SELECT {', '.join(picked)} FROM {joined}"
+
+
+def _stored(column: str) -> str:
+    return f"_stored_{column}"
+
+
 def _make_views(
     connection: duckdb.DuckDBPyConnection,
     manifests: Mapping[str, Sequence[Manifest]],
     paths: Mapping[str, Sequence[str]],
+    is_masked: bool,
 ) -> None:
     try:
         for column, files in paths.items():
@@ -133,7 +192,10 @@ def _make_views(
             by_name = len({manifest.fingerprint for manifest in manifests[column]}) > 1
             listed = ", ".join(_text(path) for path in files)
             source = f"read_parquet([{listed}], union_by_name = {str(by_name).lower()})"
-            connection.execute(f"CREATE VIEW {quoted(column)} AS SELECT * FROM {source}")
+            stored = quoted(_stored(column) if is_masked else column)
+            connection.execute(f"CREATE VIEW {stored} AS SELECT * FROM {source}")
+            if is_masked:
+                connection.execute(f"CREATE VIEW {quoted(column)} AS {_masked(connection, column)}")
         connection.register("_given", _messages(manifests))
         connection.execute("CREATE TABLE _messages AS SELECT * FROM _given")
         connection.register("_given", _manifest_table(manifests))

@@ -26,6 +26,7 @@ from onegen.shards.field_types import type_from_json
 from onegen.shards.manifest import Counts, Manifest
 from onegen.shards.plan import plan_digest, plan_name, read_plan
 from onegen.shards.scope import scope_of
+from onegen.shards.takedowns import FOLDER, read_file, takedown_files
 from onegen.shards.where import Scope, columns_in
 
 PINNED = "`onegen verify --repair` makes it again if the source is as it was; else build into a new OUT."
@@ -266,6 +267,16 @@ def verify(dataset: Dataset, full: bool = False) -> Iterator[Finding]:
         yield from verifier.check_plan(shard)
         yield from verifier.check_columns(shard, columns)
     yield from verifier.check_whole()
+    yield from _check_takedowns(dataset)
+
+
+def _check_takedowns(dataset: Dataset) -> Iterator[Finding]:
+    """Yield lists of takedowns that do not read: nobody knows what to leave out."""
+    for name in takedown_files(dataset.store):
+        try:
+            read_file(dataset.store, name)
+        except ConfigError as error:
+            yield Finding(f"{FOLDER}/{name}", str(error), "Put it back as it was.")
 
 
 def _shards_on_disk(dataset: Dataset) -> int:

@@ -27,6 +27,7 @@ from onegen.config.recipe import RESERVED, SOURCE, Recipe, StageConfig, make_ann
 from onegen.errors import ConfigError, nearest
 from onegen.sample import CAME_LATER, CHANGES_NO_RESULT, IMAGE, SELECT, Annotator, Kind, Provides, Resources
 from onegen.shards.manifest import Producer, Provenance
+from onegen.shards.takedowns import is_divisible
 from onegen.shards.views import SETS, check_names, image_fields
 from onegen.shards.where import columns_in
 from onegen.sources import Brings, Source, bring_of
@@ -214,7 +215,8 @@ def _ingest_step(recipe: Recipe, store: Store, source: Source) -> StageStep:
         image.colour,
         image.format,
     )
-    feed = partial(ImageFeed, source=source, kind=recipe.kind)
+    may_lose = is_divisible(recipe.kind, recipe.incomplete)
+    feed = partial(ImageFeed, source=source, kind=recipe.kind, is_divisible=may_lose)
     columns = (_set_job(column_job(IMAGE, ingest, recipe.kind), recipe),)
     return StageStep(StageJob(IMAGE, store, columns, image.batch_size, recipe.limits, feed), image.workers)
 

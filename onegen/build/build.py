@@ -5,12 +5,13 @@ Run it with `onegen build RECIPE OUT`. Whatever stopped a build, the same comman
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from onegen.audit.readme import write_readme
 from onegen.build.card import OpenCard, describe, reopen_as_it_is
+from onegen.build.extend import extension
 from onegen.build.foresight import foresee
 from onegen.build.jobs import Permissions
 from onegen.build.pending import unmatched_retry
@@ -26,9 +27,10 @@ from onegen.executor.supervisor import Supervisor
 from onegen.sample import IMAGE, PACKED
 from onegen.shards.dataset import Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest, where_errors_of
-from onegen.shards.plan import compare_plan, make_plan, read_plan
+from onegen.shards.plan import compare_plan, drop_unpinned, extend_plan, make_plan, read_plan
 from onegen.shards.run import Pace
 from onegen.shards.sweep import sweep
+from onegen.shards.takedowns import TAKEDOWN, read_takedowns
 from onegen.sources import OPTED_OUT, Withdraws, passed_over
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
@@ -98,6 +100,9 @@ def _build(work: Work, listener: Listener) -> Summary:
     _sweep(work, listener)
     foreseen = foresee(work)
     card = _pin_plan(work, listener)
+    if work.options.extend:
+        foreseen = {}  # of the shards before
+    _name_takedowns(work, listener)
     _drop(work, card, listener)
     _announce(work, listener)
     _name_licences(work, listener)
@@ -146,6 +151,16 @@ def _name_licences(work: Work, listener: Listener) -> None:
                     )
 
 
+def _name_takedowns(work: Work, listener: Listener) -> None:
+    """Say that stored files may still hold what was taken down."""
+    takedowns, card = read_takedowns(work.dataset.store), work.dataset.card()
+    if card is not None and takedowns.digest != card.purged and work.dataset.shards(IMAGE):
+        listener.note(
+            f"{len(takedowns):,} takedown(s) hold for what is ingested from here on; `onegen purge "
+            f"{work.dataset.store.url}` removes what is stored already."
+        )
+
+
 def _announce(work: Work, listener: Listener) -> None:
     """Say what --recompute drags along, how many workers there are not, and what a retry cannot find."""
     permitted = work.permissions.permitted
@@ -163,13 +178,16 @@ def _announce(work: Work, listener: Listener) -> None:
 
 
 def _pin_plan(work: Work, listener: Listener) -> OpenCard:
-    """Return the dataset's card; make the plan first where there is none. Writing the card pins the plan."""
+    """Return the dataset's card; make or extend the plan first where that is due. Writing the card pins the plan."""
     recipe, dataset, source = work.recipe, work.dataset, work.source
     card = dataset.card()
     if card is not None:
+        drop_unpinned(dataset.store, card.plan.shards)
+        if work.options.extend:
+            return _extend_plan(work, card, listener)
         _compare_source(work, card, listener)
         plan = card.plan.model_copy(update={"provides": provided_types(source)})
-        return OpenCard(dataset, describe(recipe, source, plan, card.limit, card.columns))
+        return OpenCard(dataset, describe(recipe, source, plan, card.limit, card.columns, card.purged))
     listener.note(f"listing {source.root}")
     plan = make_plan(dataset.store, source.listing(), recipe.samples_per_shard, work.options.limit)
     if plan.items == 0:
@@ -185,12 +203,30 @@ def _pin_plan(work: Work, listener: Listener) -> OpenCard:
     return card_file
 
 
+def _extend_plan(work: Work, card: Card, listener: Listener) -> OpenCard:
+    """Plan what is new or changed as further shards, and pin them; rows there are stay what they are."""
+    recipe, dataset, source, limit = work.recipe, work.dataset, work.source, work.options.limit
+    _refuse_withdrawn(work, card)
+    listener.note(f"listing {source.root} again")
+    plan, changes = extend_plan(dataset.store, card.plan, source.listing(), recipe.samples_per_shard, limit)
+    for line in extension(card, plan, changes, limit):
+        listener.note(line)
+    facts: dict[str, Any] = {"provides": provided_types(source)}
+    if plan.shards > card.plan.shards:
+        facts["passed_over"] = dict(passed_over(source))
+    plan = plan.model_copy(update=facts)
+    card_file = OpenCard(dataset, describe(recipe, source, plan, limit, card.columns, card.purged))
+    if plan.shards > card.plan.shards:
+        card_file.reopen()
+    return card_file
+
+
 def _compare_source(work: Work, card: Card, listener: Listener) -> None:
     """Say what the pinned plan does not know of its source: what --limit cut off, and what changed since."""
     if card.limit is not None and work.options.limit is None:
         listener.note(
             f"planned with --limit {card.limit}: the dataset ends after {card.plan.items:,} items of "
-            f"{card.source_root}. Build into another OUT for all of them."
+            f"{card.source_root}. --extend plans the others too."
         )
     _refuse_withdrawn(work, card)
     if not work.reads_source or not getattr(work.source, "is_listing_cheap", True):
@@ -206,8 +242,8 @@ def _compare_source(work: Work, card: Card, listener: Listener) -> None:
     new = 0 if card.limit is not None else changes.new
     if new or changes.changed or changes.gone:
         listener.note(
-            f"the plan is pinned and {card.source_root} was not planned again: {new:,} new, "
-            f"{changes.changed:,} changed, {changes.gone:,} gone since. {_what_is_taken(work, changes.changed)}"
+            f"the plan is pinned and {card.source_root} was not planned again: "
+            f"{replace(changes, new=new).told('new', 'changed', 'gone')} since. {_what_is_taken(work, changes.changed)}"
         )
 
 
@@ -221,7 +257,7 @@ def _refuse_withdrawn(work: Work, card: Card) -> None:
         raise ConfigError(
             f"{dataset.store.url} must hold no image of who opted out, and holds those of {len(withdrawn)} planned "
             f"item(s) whose subjects opted out since, first {withdrawn[0]}. Throw them away, and what was made from "
-            f"them, with --recompute image."
+            f"them, with --recompute image, or with `onegen takedown --subject` and `onegen purge`."
         )
 
 
@@ -231,16 +267,16 @@ def _withdrawn(source: Withdraws, dataset: Dataset, manifest: Manifest) -> list[
     if not positions:
         return []
     rows = dataset.rows(manifest)
-    return [items[position] for position in positions if rows[position].reason != OPTED_OUT]
+    return [items[position] for position in positions if rows[position].reason not in (OPTED_OUT, TAKEDOWN)]
 
 
 def _what_is_taken(work: Work, num_changed: int) -> str:
     """Say what becomes of files that are not as the plan saw them."""
     if IMAGE in work.permissions.permitted:
-        return f"--recompute image takes the {num_changed:,} changed as they are now; new ones need another OUT."
+        return f"--recompute image takes the {num_changed:,} changed as they are now; --extend adds the new ones."
     return (
-        "Committed rows stay as they are: retry takes failed ones as they are now, --recompute image all, and new ones "
-        "need another OUT."
+        "Committed rows stay as they are: --extend adds what is new or changed as new rows, retry takes failed ones as "
+        "they are now, --recompute image all."
     )
 
 

@@ -13,9 +13,17 @@ from onegen.sources import Source
 
 
 def describe(
-    recipe: Recipe, source: Source, plan: PlanSummary, limit: int | None, columns: Mapping[str, ColumnSummary]
+    recipe: Recipe,
+    source: Source,
+    plan: PlanSummary,
+    limit: int | None,
+    columns: Mapping[str, ColumnSummary],
+    purged: str | None = None,
 ) -> Card:
-    """Return the card of a dataset under way; `columns` are those of the last finished build."""
+    """Return the card of a dataset under way; `columns` are those of the last finished build.
+
+    `purged` is the digest of the takedowns that no file holds anything of.
+    """
     described = recipe.model_dump(mode="json")
     return Card(
         name=recipe.name,
@@ -30,6 +38,7 @@ def describe(
         limit=limit,
         plan=plan,
         columns=dict(columns),
+        purged=purged,
     )
 
 

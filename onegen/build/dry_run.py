@@ -6,6 +6,8 @@ from onegen.build.steps import Step
 from onegen.build.work import Options, Work, check_committed, prepare
 from onegen.config.recipe import Recipe
 from onegen.errors import ConfigError
+from onegen.shards.dataset import PlanSummary
+from onegen.shards.plan import compare_plan
 from onegen.storage.store import Store
 
 
@@ -22,12 +24,23 @@ def _planned(work: Work) -> list[str]:
     if card is not None:
         plan = card.plan
         head = f"plan (pinned): {plan.items:,} items in {plan.shards:,} shards from {card.source_root}"
-        return [head, *(f"  {step.name}: {_left(step, work, plan.shards)}" for step in work.steps)]
+        more = [_extension(work, plan)] if work.options.extend else []
+        return [head, *more, *(f"  {step.name}: {_left(step, work, plan.shards)}" for step in work.steps)]
     items = sum(batch.num_rows for batch in work.source.listing())
     items = min(items, work.options.limit) if work.options.limit else items
     shards = -(-items // work.recipe.samples_per_shard)
     head = f"plan: {items:,} items from {work.source.root}, about {shards:,} shards; nothing is done yet"
     return [head, *(f"  {step.name}: {', '.join(step.columns)}" for step in work.steps)]
+
+
+def _extension(work: Work, plan: PlanSummary) -> str:
+    """Return what --extend would add."""
+    changes = compare_plan(work.dataset.store, plan.shards, work.source.listing())
+    added = changes.new + changes.changed
+    if work.options.limit is not None:
+        added = min(added, work.options.limit - plan.items)
+    shards = -(-added // work.recipe.samples_per_shard)
+    return f"--extend: {added:,} item(s), about {shards:,} more shard(s): {changes.told('new', 'changed', 'gone')}"
 
 
 def _left(step: Step, work: Work, num_shards: int) -> str:

@@ -22,13 +22,14 @@ from onegen.build.outcome import Lost, Outcome, failed
 from onegen.errors import SampleError
 from onegen.pixels.codec import decode_image
 from onegen.pixels.placement import placement_of
-from onegen.sample import IMAGE, Annotation, Brought, Item, Kind, Placement, SourceImage
+from onegen.sample import IMAGE, Annotation, Brought, Item, Kind, Placement, SourceImage, SourceItem
 from onegen.shards.canonical import storable
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
 from onegen.shards.key import DIGITS, member_digest, sample_key
 from onegen.shards.plan import PlannedItem, read_plan
+from onegen.shards.takedowns import TAKEDOWN, Taken, read_takedowns
 from onegen.shards.views import SETS, dropped, kept_images, values_of
 from onegen.sources import OPTED_OUT, Brings, Source, bring_of
 
@@ -110,10 +111,11 @@ class ImageFeed(Feed):
 
     names_rows = True
 
-    def __init__(self, dataset: Dataset, shard: int, source: Source, kind: Kind) -> None:
+    def __init__(self, dataset: Dataset, shard: int, source: Source, kind: Kind, is_divisible: bool = False) -> None:
         super().__init__(dataset, shard)
-        self._source, self._kind = source, kind
+        self._source, self._kind, self._is_divisible = source, kind, is_divisible
         self._plan = read_plan(dataset.store, shard)
+        self._takedowns = read_takedowns(dataset.store)
 
     def values(self, position: int) -> Mapping[str, Any]:
         """Return the row's item id and the uri of its first image."""
@@ -121,7 +123,10 @@ class ImageFeed(Feed):
         return {"item": item.item, "uri": item.images[0].uri}
 
     def read(self, position: int) -> FeedRow | Outcome:
-        """Read the images of one row and what the source says of them."""
+        """Read the images of one row and what the source says of them; what was taken down is left out."""
+        planned = self._plan[position]
+        if self._takedowns.takes_planned(planned, self._is_divisible):
+            return taken_down(planned)
         values = dict(self.values(position))
         try:
             source = self._source.read(self._planned(self._plan, position))
@@ -129,25 +134,29 @@ class ImageFeed(Feed):
             if error.reason == OPTED_OUT:
                 return Outcome("filtered", OPTED_OUT, str(error), values)
             return failed(None, error, values)
-        images = [image for image in source.images if isinstance(image, SourceImage)]
+        read = {number: image for number, image in enumerate(source.images) if isinstance(image, SourceImage)}
         lost = [_lost(number, image) for number, image in enumerate(source.images) if isinstance(image, SampleError)]
+        digests = {number: member_digest(image) for number, image in read.items()}
+        taken = self._taken(planned, source, read, digests)
+        if taken.whole:
+            return taken_down(planned)
+        numbers = [number for number in read if number not in taken.images]
+        images, members = [read[number] for number in numbers], [digests[number] for number in numbers]
+        lost += [Lost(number, "filtered", TAKEDOWN) for number in sorted(taken.images & read.keys())]
         if not images:
             return Outcome("failed", lost[0].reason, lost[0].message, values)
-        members = [member_digest(image) for image in images]
         instruction, subject = (storable(text) if text else None for text in (source.instruction, source.subject))
         if self._kind == "pair":
             values |= {"instruction": instruction, "subject": subject}
         elif self._kind == "identity":
             values |= {"subject": subject}
-        numbers = [number for number, image in enumerate(source.images) if isinstance(image, SourceImage)]
 
         def named(kept: Sequence[int]) -> tuple[str, dict[str, Any]]:
-            digests = [members[index] for index in kept]
-            cameras = [camera for index in kept if (camera := images[index].camera) is not None]
-            key = sample_key(self._kind, digests, instruction, subject, cameras)
+            stored = [members[index] for index in kept]
+            key = _key_of(self._kind, source, stored, [images[index] for index in kept])
             own = {"uri": images[kept[0]].uri} if self._kind in SETS else {}
-            single = digests[0] if len(digests) == 1 and self._kind == "image" else None
-            return key, values | own | {"sha256": single, "members": digests}
+            single = stored[0] if len(stored) == 1 and self._kind == "image" else None
+            return key, values | own | {"sha256": single, "members": stored}
 
         key, values_of_all = named(range(len(images)))
         pairs = zip(members, images, strict=True)
@@ -157,6 +166,29 @@ class ImageFeed(Feed):
         return FeedRow(
             key, items, values_of_all, members, images=numbers, num_images=len(source.images), lost=lost, named=named
         )
+
+    def _taken(
+        self, planned: PlannedItem, source: SourceItem, read: Mapping[int, SourceImage], digests: Mapping[int, str]
+    ) -> Taken:
+        """Return what of a sample is taken down, as far as what was read tells."""
+        if not self._takedowns or not read:
+            return Taken()
+        key = _key_of(self._kind, source, list(digests.values()), list(read.values()))
+        uris = {number: image.uri for number, image in read.items()}
+        subject = storable(source.subject) if source.subject else None
+        return self._takedowns.judge(planned, self._is_divisible, [key], subject, digests, uris)
+
+
+def taken_down(planned: PlannedItem) -> Outcome:
+    """Return what is left of a sample that was taken down: its item, which the plan has too."""
+    return Outcome("filtered", TAKEDOWN, values={"item": planned.item})
+
+
+def _key_of(kind: Kind, source: SourceItem, digests: Sequence[str], images: Sequence[SourceImage]) -> str:
+    """Return the key of a sample of these images of what a source read."""
+    instruction, subject = (storable(text) if text else None for text in (source.instruction, source.subject))
+    cameras = [image.camera for image in images if image.camera is not None]
+    return sample_key(kind, digests, instruction, subject, cameras)
 
 
 class SourceColumnFeed(Feed):

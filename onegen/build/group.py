@@ -23,6 +23,7 @@ from onegen.sample import IMAGE, SELECT
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import Row
+from onegen.shards.takedowns import read_takedowns, taken_positions
 from onegen.storage.whole import whole
 
 DISTANCES: Mapping[str, float] = {"faces": 0.6, "arcface": 1.1}
@@ -164,7 +165,11 @@ def _faces(dataset: Dataset, column: str, shard: int, least: int, left_out: Coun
     images = dataset.rows(dataset.require_manifest(IMAGE, shard))
     chosen = dataset.manifest(SELECT, shard)
     select: Sequence[Row] = dataset.rows(chosen) if chosen is not None else images
+    taken = taken_positions(dataset, read_takedowns(dataset.store), dataset.require_manifest(IMAGE, shard))
     for image, said, row in zip(images, select, dataset.rows(dataset.require_manifest(column, shard)), strict=True):
+        if image.position in taken:
+            left_out["taken down"] += 1
+            continue
         if image.status != "ok" or said.status != "ok" or row.status != "ok":
             left_out["not selected, or without an answer"] += 1
             continue

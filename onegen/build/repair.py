@@ -142,7 +142,11 @@ def _kept(said: Mapping[str, Any], recipe: Recipe, items: int) -> dict[str, Any]
     """Return what only the card says, as far as it can be so."""
     limit, folder, root = said.get("limit"), said.get("started_in"), said.get("source_root")
     is_limit = isinstance(limit, int) and not isinstance(limit, bool) and limit >= items
-    kept = {"limit": limit if is_limit else None, "started_in": folder if isinstance(folder, str) else None}
+    kept: dict[str, Any] = {
+        "limit": limit if is_limit else None,
+        "started_in": folder if isinstance(folder, str) else None,
+    }
+    kept["purged"] = said["purged"] if isinstance(said.get("purged"), str) else None
     is_relative = absolute_location(recipe.source) is None
     if is_relative and isinstance(root, str) and not (isinstance(folder, str) and os.path.isdir(folder)):
         kept["source_root"] = root  # where a relative source lay, nothing here can tell

@@ -25,7 +25,8 @@ class Options:
 
     `only` names stages or columns to run; `recompute` those whose committed work may be thrown away; `retry` makes
     failed rows with a matching reason be computed again, in all columns or those of `retry_stage`; `limit` cuts the
-    listing when the plan is made, and is pinned with it; `drop` names columns to delete that the recipe does not make.
+    listing when the plan is made, and is pinned with it; `drop` names columns to delete that the recipe does not make;
+    `extend` lists again and plans what is new or changed as further shards, up to `limit` items in all.
     """
 
     executor: Literal["local", "ray"] = "local"
@@ -37,6 +38,7 @@ class Options:
     retry_stage: str | None = None
     limit: int | None = None
     drop: tuple[str, ...] = ()
+    extend: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,13 @@ def _check_output(work: Work) -> None:
         side["source"] = {k: v for k, v in side["source"].items() if k not in source.annotation_options}
     pinned["samples_per_shard"] = card.recipe["samples_per_shard"]
     asked["samples_per_shard"] = recipe.samples_per_shard
-    if options.limit is not None:
+    if options.limit is not None and options.extend:
+        if options.limit < card.plan.items:
+            raise ConfigError(
+                f"--limit must be at least the {card.plan.items:,} items planned already, got {options.limit}. "
+                f"Raise it, or leave it out to plan all there is."
+            )
+    elif options.limit is not None:
         pinned["--limit"], asked["--limit"] = card.limit, options.limit
     changed = [f"{key}: {pinned[key]!r} -> {asked[key]!r}" for key in pinned if pinned[key] != asked[key]]
     if changed:
@@ -133,6 +141,8 @@ def _check_options(steps: Sequence[Step], dataset: Dataset, options: Options) ->
             raise ConfigError(f"--drop must name a column of {store.url}, got {column!r}; {known}")
     for name in (*options.only, *options.recompute, *([options.retry_stage] if options.retry_stage else [])):
         find_columns(steps, name)
+    if options.extend and options.only:
+        raise ConfigError("--extend must stand without --only: new shards need every column. Leave --only out.")
     if store.is_private and options.workers != 0:
         raise ConfigError(f"a dataset on {store.url} needs --workers 0 in this version: other processes cannot see it.")
     if options.executor == "local" and options.address is not None:

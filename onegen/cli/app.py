@@ -21,6 +21,7 @@ from onegen.cli.constraints import constraints
 from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
 from onegen.cli.group import group
+from onegen.cli.growth import purge, takedown
 from onegen.cli.sample import sample
 from onegen.cli.train import train
 from onegen.cli.tune import tune
@@ -144,6 +145,8 @@ for _verb in (
     handing.export,
     handing.subset,
     handing.compare,
+    takedown,
+    purge,
     group,
 ):
     app.command(cls=Verb)(guarded(_verb))

@@ -75,6 +75,12 @@ def build(
         typer.Option(metavar="COLUMN", help="Delete a column that the recipe no longer makes. May be repeated."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Plan the first N items only; pinned with the plan.")] = None,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend", help="List the source again, and add what is new or changed as new shards; --limit is of all."
+        ),
+    ] = False,
     dataset: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Of a collection, build this dataset alone. May be repeated."),
@@ -94,6 +100,7 @@ def build(
       onegen build pipelines/quickstart.yaml demo/dataset
       onegen build recipe.yaml out --executor ray --workers 8
       onegen build recipe.yaml out --dry-run
+      onegen build recipe.yaml out --extend
       onegen build one_gen out --dataset pixelprose --dataset coyo
     """
     from onegen.build.work import Options
@@ -105,7 +112,9 @@ def build(
     with reading(out) as opened:
         store = opened.store
     steps, again, unwanted = (tuple(names or ()) for names in (only, recompute, drop))
-    options = Options(kind_of(executor, address), address, workers, steps, again, limit=limit, drop=unwanted)
+    options = Options(
+        kind_of(executor, address), address, workers, steps, again, limit=limit, drop=unwanted, extend=extend
+    )
     if is_collection(path):
         from onegen.cli.collection import build_collection, dry_run_collection
 

@@ -112,17 +112,23 @@ def verify(
 def _verify(dataset: str, full: bool, repair: bool, recipe: str | None) -> ExitCode:
     """Check one dataset and print what is wrong with it, repaired first where that is wanted."""
     from onegen.audit.verify import verify as find_defects
+    from onegen.shards.takedowns import read_takedowns, version_of
 
     defects = 0
+    version = None
     with reading(dataset) as opened:
         if repair:
             _repair(opened, recipe, dataset)
         for defect in find_defects(opened, full):
             defects += 1
             typer.echo(f"{dataset}/{defect}")
+        if not defects and (card := opened.card()) is not None:
+            version = version_of(card.digest, read_takedowns(opened.store))
     if defects:
         typer.echo(f"{defects} defect(s)")
         return ExitCode.FAILURES
+    if version is not None:
+        typer.echo(f"version {version}")
     typer.echo(f"{dataset} is sound" + ("" if full else " (--full reads every byte too)"))
     return ExitCode.DONE
 

@@ -27,6 +27,7 @@ from onegen.shards.dataset import Card
 from onegen.shards.index import BASE, IMAGE_FIELDS, MEMBERS
 from onegen.shards.manifest import SCHEMA_VERSION, Manifest
 from onegen.shards.plan import FILES, PLAN
+from onegen.shards.takedowns import ENTRIES
 from onegen.shards.views import OTHERS, stored_fields
 
 Schema = dict[str, Any]
@@ -66,6 +67,8 @@ NOTES: Mapping[str, str] = {
     "duplicate_of": "key of the image kept in this one's place",
     "images": "the item's images, in order: uri from the source root, bytes, and etag or modification time",
     "sidecars": "files that stand beside it: captions, facts, the licence",
+    "by": "what the value is matched with: key, digest (of original bytes), uri (a file or an item) or subject",
+    "value": "as it was given",
 }
 """What the fields of the index and the plan mean; a new field without a note does not generate."""
 
@@ -94,6 +97,7 @@ def schemas() -> dict[str, Schema]:
         "dataset.json": _of_record(Card, "dataset", "dataset.json: identity card of a dataset"),
         "manifest.json": _of_record(Manifest, "manifest", "Manifest: the commit of one shard of one column"),
         "plan.json": _plan(),
+        "takedowns.json": _takedowns(),
         "index.json": _index(columns),
         "key.json": _key(columns),
     }
@@ -137,6 +141,13 @@ def _of_record(record: type[BaseModel], name: str, title: str) -> Schema:
 def _plan() -> Schema:
     head = _head("plan", "Row of a plan", "One item of plan/NNNNNN.parquet; fixed before any work starts.")
     properties = {field.name: _noted(field.name, _arrow(field.type)) for field in PLAN}
+    return head | _object(properties, required=list(properties))
+
+
+def _takedowns() -> Schema:
+    text = "One entry of takedowns/*.parquet, whose files are only added: what no reader may show any more."
+    head = _head("takedowns", "Entry of a list of takedowns", text)
+    properties = {field.name: _noted(field.name, _arrow(field.type)) for field in ENTRIES}
     return head | _object(properties, required=list(properties))
 
 

@@ -97,6 +97,9 @@ def print_status(status: DatasetStatus, url: str) -> None:
     if failed:
         _print_failed(console, failed, status.failures, f"{command('failures', url)} lists them with their messages")
     print_line(console, f"digest {status.digest or NO_DIGEST}")
+    if status.takedowns:
+        held = "purged" if card.purged == status.takedowns.digest else f"{command('purge', url)} removes what is stored"
+        print_line(console, f"takedowns {status.takedowns.digest}: {len(status.takedowns):,} entries; {held}")
     if status.driver:
         print_line(console, f"being built by {status.driver}")
     elif card.state == "building":

@@ -20,6 +20,7 @@ from onegen.sample import IMAGE, SELECT, Annotation, Provides
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.key import seed_of
+from onegen.shards.takedowns import read_takedowns, taken_positions
 from onegen.storage import open_store
 from onegen.tasks.conditions import CONDITIONS, MIN_SCORE, VERSION, condition, grey_map
 from onegen.tasks.table import TASKS
@@ -107,14 +108,20 @@ def read_samples(root: Path, count: int) -> list[Sample]:
     if dataset.require_card().kind != "image":
         raise ConfigError(f"--data must be a dataset of images, got one of {dataset.require_card().kind}s.")
     samples: list[Sample] = []
+    takedowns = read_takedowns(dataset.store)
     for manifest in dataset.manifests(IMAGE):
+        taken = taken_positions(dataset, takedowns, manifest)
         reads = {c: dataset.manifest(c, manifest.shard) for c in dataset.columns()}
         with readable(f"shard {manifest.shard:06d} of {root}"):
             rows = {column: dataset.rows(found) for column, found in reads.items() if found is not None}
         wanted = (IMAGE, SELECT, "caption", *(column for column, _, _ in _STORED.values()), *_DRAWN_FROM)
         needed = [column for column in wanted if column in rows]
         for row in rows[IMAGE]:
-            if row.key and all(rows[column][row.position].status == "ok" for column in needed):
+            if (
+                row.key
+                and row.position not in taken
+                and all(rows[column][row.position].status == "ok" for column in needed)
+            ):
                 caption = rows["caption"][row.position].values.get("caption") if "caption" in rows else None
                 samples.append(Sample(root, manifest.shard, row.position, row.key, str(caption or "")))
     if len(samples) < 2:

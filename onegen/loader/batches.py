@@ -137,8 +137,13 @@ class Loader:
         self._epoch, self._position = self._epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the loader is, the same on every rank: it goes on from there at any world size."""
-        return {"epoch": self._epoch, "position": self._position, "settings": dict(self._settings)}
+        """Return where the loader is, the same on every rank: it goes on from there at any world size.
+
+        `datasets` has the version of each, which says what was trained on.
+        """
+        versions = {opened.name: opened.version for opened in self._inventory.sets}
+        state = {"epoch": self._epoch, "position": self._position, "settings": dict(self._settings)}
+        return {**state, "datasets": versions}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; raises ConfigError where the order would be another, naming what has changed.
@@ -149,12 +154,23 @@ class Loader:
         changed = [name for name, value in self._settings.items() if _plain(before.get(name)) != _plain(value)]
         if changed:
             name = changed[0]
-            what = "other samples" if name == "samples" else f"{name} {before.get(name)!r} -> {self._settings[name]!r}"
+            what = (
+                self._other_samples(state)
+                if name == "samples"
+                else f"{name} {before.get(name)!r} -> {self._settings[name]!r}"
+            )
             raise ConfigError(
                 f"loader must go on with what it began with, got {what}. Put it back, or begin an epoch with it: "
                 f"load_state_dict({{'epoch': {int(state['epoch']) + 1}, 'position': 0}})."
             )
         self._epoch, self._position = int(state["epoch"]), int(state["position"])
+
+    def _other_samples(self, state: Mapping[str, Any]) -> str:
+        """Return which datasets have another version than in a state: a takedown makes one."""
+        before = state.get("datasets") or {}
+        now = {opened.name: opened.version for opened in self._inventory.sets}
+        changed = [f"{name} {before[name]} -> {now.get(name)}" for name in before if before[name] != now.get(name)]
+        return f"other samples ({'; '.join(changed)})" if changed else "other samples"
 
     def plan(self) -> Plan:
         """Return what this epoch holds by bucket, task and dataset; nothing is read for it."""

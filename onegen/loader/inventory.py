@@ -15,6 +15,7 @@ from onegen.loader.needs import NEEDS, ORDER
 from onegen.loader.scan import ScannedShard, View, open_view
 from onegen.shards.dataset import Dataset
 from onegen.shards.split import held_out_below
+from onegen.shards.takedowns import read_takedowns, version_of
 from onegen.storage import open_store
 from onegen.storage.store import Store
 from onegen.tasks.table import find_task
@@ -117,7 +118,8 @@ def open_set(spec: TrainingSet) -> OpenedSet:
     store = open_store(spec.url)
     dataset = Dataset(store)
     card = dataset.require_card()
-    return OpenedSet(spec, spec.name or card.name, store, open_view(dataset), card.digest or "")
+    version = version_of(card.digest, read_takedowns(store)) or ""
+    return OpenedSet(spec, spec.name or card.name, store, open_view(dataset), version)
 
 
 def take_inventory(specs: Sequence[TrainingSet], wanted: Wanted) -> tuple[Inventory, int]:

@@ -20,6 +20,7 @@ from onegen.sample import IMAGE, PACKED, SELECT, Kind
 from onegen.shards.dataset import Dataset
 from onegen.shards.manifest import Manifest
 from onegen.shards.split import group_of
+from onegen.shards.takedowns import read_takedowns, taken_positions
 from onegen.shards.views import DROPPED, OTHERS
 
 CAPTION, ORIGINAL = "caption", "original"
@@ -105,6 +106,7 @@ class Columns:
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self._columns = dataset.columns()
+        self._takedowns = read_takedowns(dataset.store)
 
     def describe(self) -> str:
         """Return the columns there are."""
@@ -121,6 +123,7 @@ class Columns:
         image = ShardTable(self._dataset, manifest, _IMAGE_FIELDS)
         select = ShardTable(self._dataset, self._dataset.require_manifest(SELECT, shard), (DROPPED,))
         ok = _array(pc.and_(image.is_ok(), select.is_ok()))
+        ok[sorted(taken_positions(self._dataset, self._takedowns, manifest))] = False
         has = {column: self._has(column, shard, len(image)) for column in wanted_columns(captions)}
         dropped = select.table.column(DROPPED).to_pylist() if DROPPED in select.fields else None
         return scanned(shard, manifest.kind, _Images(image.table, "", dropped), ok, has, captions)
@@ -144,6 +147,7 @@ class Packed:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
+        self._takedowns = read_takedowns(dataset.store)
 
     def describe(self) -> str:
         """Return that it is packed."""
@@ -168,8 +172,9 @@ class Packed:
                 has[column] = _array(_is_said(table.table.column(column), COUNTS.get(column)))
             else:
                 has[column] = np.zeros(len(table), bool)
-        images = _Images(table.table, IMAGE)
-        return scanned(manifest.shard, manifest.kind, images, _array(table.is_ok()), has, captions)
+        images, ok = _Images(table.table, IMAGE), _array(table.is_ok())
+        ok[sorted(taken_positions(self._dataset, self._takedowns, manifest))] = False
+        return scanned(manifest.shard, manifest.kind, images, ok, has, captions)
 
 
 class _Images:

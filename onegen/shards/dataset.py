@@ -83,6 +83,7 @@ class Card(Record):
     plan: PlanSummary = Field(description="what the dataset is made from, fixed before work starts")
     columns: dict[str, ColumnSummary] = Field({}, description="columns as of the last finished build")
     digest: str | None = Field(None, description="the dataset's version, over the columns and not the packed view")
+    purged: str | None = Field(None, description="digest of the takedowns that no file holds anything of any more")
 
     def to_json(self) -> bytes:
         """Return the card as the bytes of its file."""

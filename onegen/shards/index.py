@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from onegen.sample import Kind, Status
@@ -127,6 +128,31 @@ def to_parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", row_group_size=max(1, table.num_rows))
     return sink.getvalue().to_pybytes()
+
+
+def read_fields(
+    parquet: pq.ParquetFile, fields: Iterable[str], under: str | None = None
+) -> tuple[pa.ChunkedArray, pa.Table]:
+    """Return the keys of an index, and those of the fields that it has; in the packed view they stand `under` a column.
+
+    Base fields stand at the top of either.
+    """
+    schema = parquet.schema_arrow
+    base = [name for name in fields if name in BASE]
+    if under is None:
+        own = [name for name in fields if name in schema.names and name not in BASE]
+        table = parquet.read(columns=["key", *base, *own], use_threads=False)
+        return table.column("key"), table.select([*base, *own])
+    names = [field.name for field in schema.field(under).type] if under in schema.names else []
+    own = [name for name in fields if name in names and name not in BASE]
+    table = parquet.read(columns=["key", *base, *(f"{under}.{name}" for name in own)], use_threads=False)
+    found = table.select(base)
+    if own:
+        struct = table.column(under).combine_chunks()
+        struct = struct if isinstance(struct, pa.Array) else pa.concat_arrays(struct.chunks)
+        for name in own:
+            found = found.append_column(name, pc.struct_field(struct, name))
+    return table.column("key"), found
 
 
 def canonical_row(row: Row) -> bytes:

@@ -6,7 +6,7 @@ docs/contract.md, rule 12.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +22,8 @@ FILES = pa.list_(pa.struct([("uri", pa.string()), ("size", pa.int64()), ("etag",
 LISTING = pa.schema([("item", pa.string()), ("images", FILES), ("sidecars", FILES)])
 """What a source lists: item id, its images in order and the files beside them, each with size and etag or mtime."""
 _PLAN = re.compile(r"\d{6}\.parquet")
+NAMED = 3
+"""Items of each kind of change that are named."""
 PLAN = pa.schema([pa.field("position", pa.int32()), *LISTING])
 
 
@@ -106,27 +108,109 @@ def make_plan(
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """How a source differs from its plan: items that are new, changed (another size, etag or set of files), or gone."""
+    """How a source differs from its plan: items that are new, changed (another size, etag or set of files), or gone.
 
-    new: int
-    changed: int
-    gone: int
+    `named` has the first few of each by name. An item planned again since it changed is as it is in any of its rows.
+    """
+
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    named: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
+
+    def told(self, *kinds: str) -> str:
+        """Return the counts of these kinds, with the first names of each."""
+        return ", ".join(self._told(kind) for kind in kinds)
+
+    def _told(self, kind: str) -> str:
+        number, names = getattr(self, kind), self.named.get(kind, ())
+        more = ", ..." if number > len(names) else ""
+        return f"{number:,} {kind}" + (f" ({', '.join(names)}{more})" if names else "")
 
 
 def compare_plan(store: Store, num_shards: int, listing: Iterable[pa.RecordBatch]) -> Changes:
     """Compare a listing made now with the pinned plan, out of core and without reading an image."""
-    plans = (batch for shard in range(num_shards) for batch in _planned(store, shard))
     with Spill() as spill:
-        spill.store("listing", LISTING, listing)
-        spill.store("plan", LISTING, plans)
-        counts = spill.query(
-            "SELECT count(*) FILTER (plan.item IS NULL) AS new, count(*) FILTER (listing.item IS NULL) AS gone, "
-            "count(*) FILTER (plan.item = listing.item AND (plan.images <> listing.images OR "
-            "plan.sidecars <> listing.sidecars)) AS changed "
-            "FROM listing FULL JOIN plan ON plan.item = listing.item"
+        return _compare(spill, store, num_shards, listing)
+
+
+def extend_plan(
+    store: Store,
+    plan: PlanSummary,
+    listing: Iterable[pa.RecordBatch],
+    samples_per_shard: int,
+    limit: int | None = None,
+) -> tuple[PlanSummary, Changes]:
+    """Write plans of further shards for what is new or changed in a listing; return the plan with them, and what is.
+
+    Shards there are stay as they are. `limit` is of all items. The extension is pinned once the caller names it in the
+    dataset's card; until then its files are orphans, and another extension replaces them.
+    """
+    drop_unpinned(store, plan.shards)
+    with Spill() as spill:
+        changes = _compare(spill, store, plan.shards, listing)
+        room = "" if limit is None else f"LIMIT {max(0, limit - plan.items)}"
+        shards, items = plan.shards, plan.items
+        total = hashlib.sha256()
+        lacking = spill.query(
+            f"SELECT item, images, sidecars FROM listing JOIN compared USING (item) WHERE NOT is_same "
+            f"ORDER BY item {room}"
         )
-        (row,) = next(counts).to_pylist()
-    return Changes(row["new"], row["changed"], row["gone"])
+        for rows in _shards(lacking, samples_per_shard):
+            if shards == plan.shards:
+                # The digest is over all rows: it cannot go on from that of the plan as it was.
+                total = _digest_of(store, plan.shards)
+            for row in rows:
+                total.update(canonical(row.content()) + b"\n")
+            store.write(plan_name(shards), plan_file(rows))
+            shards, items = shards + 1, items + len(rows)
+    if shards == plan.shards:
+        return plan, changes
+    return plan.model_copy(update={"shards": shards, "items": items, "digest": total.hexdigest()}), changes
+
+
+def drop_unpinned(store: Store, num_shards: int) -> None:
+    """Delete the plans of shards that no card names: an extension that was not pinned."""
+    for shard in plan_shards(store):
+        if shard >= num_shards:
+            store.delete(plan_name(shard))
+
+
+def _digest_of(store: Store, num_shards: int) -> "hashlib._Hash":
+    """Return the digest of a plan's rows so far."""
+    total = hashlib.sha256()
+    for shard in range(num_shards):
+        for row in read_plan(store, shard):
+            total.update(canonical(row.content()) + b"\n")
+    return total
+
+
+def _compare(spill: Spill, store: Store, num_shards: int, listing: Iterable[pa.RecordBatch]) -> Changes:
+    """Make the tables `listing`, `plan` and `compared` (each listed item: is it planned, and as it is), and count."""
+    spill.store("listing", LISTING, listing)
+    spill.store("plan", LISTING, (batch for shard in range(num_shards) for batch in _planned(store, shard)))
+    spill.execute(
+        "CREATE TABLE compared AS SELECT listing.item, bool_or(plan.item IS NOT NULL) AS is_planned, "
+        "bool_or(plan.item IS NOT NULL AND NOT coalesce(plan.images <> listing.images OR "
+        "plan.sidecars <> listing.sidecars, false)) AS is_same "
+        "FROM listing LEFT JOIN plan ON plan.item = listing.item GROUP BY listing.item"
+    )
+    queries = {
+        "new": "SELECT item FROM compared WHERE NOT is_planned",
+        "changed": "SELECT item FROM compared WHERE is_planned AND NOT is_same",
+        "gone": "SELECT DISTINCT item FROM plan ANTI JOIN listing USING (item)",
+    }
+    counts: dict[str, int] = {}
+    named: dict[str, Sequence[str]] = {}
+    for kind, sql in queries.items():
+        found = [
+            row["item"]
+            for batch in spill.query(f"SELECT item FROM ({sql}) ORDER BY item LIMIT {NAMED}")
+            for row in batch.to_pylist()
+        ]
+        (count,) = next(spill.query(f"SELECT count(*) AS n FROM ({sql})")).to_pylist()
+        counts[kind], named[kind] = count["n"], found
+    return Changes(**counts, named=named)
 
 
 def _planned(store: Store, shard: int) -> Iterator[pa.RecordBatch]:

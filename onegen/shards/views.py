@@ -19,6 +19,7 @@ import pyarrow as pa
 from onegen.errors import ConfigError
 from onegen.sample import IMAGE, SELECT, Kind, Provides
 from onegen.shards.index import IMAGE_FIELDS, Row
+from onegen.shards.key import sample_key
 
 OTHERS = "others"
 PICTURE_FIELDS = ("width", "height", "phash", "caption", "licence", "attribution")
@@ -143,6 +144,14 @@ def failed_reasons(row: Row) -> list[str]:
     if row.status == "failed":
         return [row.reason or "unknown"]
     return [str(entry["reason"]) for entry in dropped(row) if entry["status"] == "failed"]
+
+
+def key_of(row: Row, kind: Kind) -> str:
+    """Return the key that follows from what a row of the image column says of a sample of a kind."""
+    values = row.values
+    own = [values.get("camera"), *((other or {}).get("camera") for other in values.get(OTHERS) or ())]
+    cameras = [camera for camera in own if camera is not None]
+    return sample_key(kind, values["members"] or [""], values.get("instruction"), values.get("subject"), cameras)
 
 
 def kept_images(image: Row, others: Iterable[Row] = ()) -> list[int]:

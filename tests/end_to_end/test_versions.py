@@ -125,7 +125,7 @@ def test_a_limit_is_said_by_every_later_build(tmp_path):
     ears = Ears()
     run(recipe(photos), out, ears)
     assert len(statuses(out, "image")) == 2
-    assert any("planned with --limit 2" in note and "another OUT" in note for note in ears.notes)
+    assert any("planned with --limit 2" in note and "--extend plans the others too" in note for note in ears.notes)
 
 
 def test_a_status_tells_what_the_plan_left_out(tmp_path):
@@ -175,7 +175,7 @@ def test_what_changed_in_the_source_since_the_plan_is_counted(built):
     (photos / "00003.txt").write_text("a caption that was not there")
     run(recipe(photos), out, ears)
     (note,) = ears.notes
-    assert "was not planned again: 2 new, 2 changed, 1 gone since" in note
+    assert "was not planned again: 2 new (zy.png, zz.png), 2 changed (00002.png, 00003.png), 1 gone" in note
 
 
 def test_stored_images_are_annotated_without_their_source(built, monkeypatch):

@@ -185,7 +185,7 @@ def _rest(samples: Samples, column: str, kind: str, licences: _Names, categories
     producer = samples.producers[column]
     info = {
         "description": f"{samples.card.name}, column {column}",
-        "version": samples.card.digest or "",
+        "version": samples.version or "",
         "made_by": producer.label(),
         "models": producer.weights,
         "handed_on": samples.told(),

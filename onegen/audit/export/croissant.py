@@ -75,8 +75,8 @@ def _described(samples: Samples, out: Path, tables: Tables) -> dict[str, Any]:
         f"has the licence, attribution and source of its image.",
         "license": licences_of(tables.licences),
         # Unknown while a dataset is being built.
-        "version": _version(card.digest),
-        "sameAs": f"urn:sha256:{card.digest or ''}",
+        "version": _version(samples.version),
+        "sameAs": f"urn:sha256:{samples.version or ''}",
         "distribution": [_file_set(split) for split in sorted(tables.files)],
         "recordSet": [
             {
@@ -94,8 +94,9 @@ def _described(samples: Samples, out: Path, tables: Tables) -> dict[str, Any]:
 
 
 def _version(digest: str | None) -> str:
-    """Return a version as the specification asks for it, three numbers: the last is of the digest's first digits."""
-    return f"1.0.{int((digest or '0')[:8], 16)}"
+    """Return a version as the specification asks for it, three numbers of the first digits of digest and takedowns."""
+    own, _, takedowns = (digest or "0").partition("+")
+    return f"1.{int(takedowns[:4] or '0', 16)}.{int(own[:8], 16)}"
 
 
 def _file_set(split: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def _card(samples: Samples, tables: Tables) -> str:
         head += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
     lines = ["---", *head, "---", "", f"# {samples.card.name}", ""]
     lines += [f"{tables.handed.samples:,} samples, {tables.handed.images:,} images ({samples.told()})."]
-    lines += [f"Made by onegen; version `{samples.card.digest or 'none yet'}`.", ""]
+    lines += [f"Made by onegen; version `{samples.version or 'none yet'}`.", ""]
     lines += ["| split | samples |", "|---|---:|"]
     lines += [f"| {name} | {count:,} |" for name, count in sorted(tables.handed.counts.items())]
     lines += ["", "A sample's split is a function of its key, or of its subject.", "", "## Rights", ""]

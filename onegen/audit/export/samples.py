@@ -1,7 +1,7 @@
 """What is handed on of a dataset, one sample after the other: shard by shard, in plan order, with its rights.
 
-Only samples that `select` kept are handed on. Whoever must leave a sample out (a takedown, an opt-out) names its key in
-`leave_out`, and it is in no format.
+Only samples that `select` kept are handed on, and none that was taken down. Whoever must leave out another names its
+key in `leave_out`, and it is in no format.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from onegen.shards.dataset import Card, Dataset
 from onegen.shards.index import Row
 from onegen.shards.manifest import Producer
 from onegen.shards.scope import fields_of
+from onegen.shards.takedowns import Takedowns, read_takedowns, taken_positions, version_of
 from onegen.shards.tar import Member
 from onegen.shards.views import DROPPED, OTHERS, dropped, kept_images, split_name, values_of
 
@@ -109,6 +110,7 @@ class Samples:
     columns: tuple[str, ...]
     producers: Mapping[str, Producer]
     leave_out: Set[str] = field(default_factory=frozenset)
+    takedowns: Takedowns = field(default_factory=Takedowns)
 
     @classmethod
     def of(cls, dataset: Dataset, leave_out: Set[str] = frozenset()) -> Self:
@@ -130,12 +132,17 @@ class Samples:
             )
         shards = tuple(sorted(whole))
         producers = {column: dataset.require_manifest(column, shards[0]).producer for column in columns}
-        return cls(dataset, card, shards, columns, producers, leave_out)
+        return cls(dataset, card, shards, columns, producers, leave_out, read_takedowns(dataset.store))
 
     @property
     def is_whole(self) -> bool:
         """Say whether every planned shard is handed on."""
         return len(self.shards) == self.card.plan.shards
+
+    @property
+    def version(self) -> str | None:
+        """The version of the dataset: its digest, and that of its takedowns; None while it is being built."""
+        return version_of(self.card.digest, self.takedowns)
 
     def told(self) -> str:
         """Return how much of the dataset this is, in words."""
@@ -174,7 +181,8 @@ class Samples:
                 raise ConfigError(
                     f"the columns of shard {shard:06d} must have the same rows. `onegen verify` says more."
                 )
-            for position in range(len(readers[IMAGE].rows)):
+            taken = taken_positions(self.dataset, self.takedowns, readers[IMAGE].manifest)
+            for position in (p for p in range(len(readers[IMAGE].rows)) if p not in taken):
                 rows = {column: (reader, reader.rows[position]) for column, reader in readers.items()}
                 answers = {column: entry for column, entry in rows.items() if entry[1].status == "ok"}
                 key = rows[IMAGE][1].key

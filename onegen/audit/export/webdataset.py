@@ -20,6 +20,7 @@ from onegen.errors import ConfigError
 from onegen.sample import IMAGE, PACKED
 from onegen.shards.column import ColumnReader
 from onegen.shards.index import Row
+from onegen.shards.takedowns import taken_positions
 from onegen.shards.tar import TarWriter
 from onegen.shards.views import PICTURES, split_name
 
@@ -87,8 +88,9 @@ def _rows(samples: Samples, shard: int) -> Iterator[tuple[Row, dict[str, bytes]]
         with readable(f"packed shard {shard:06d}"):
             reader = ColumnReader(samples.dataset, samples.dataset.require_manifest(PACKED, shard))
         stack.callback(reader.close)
+        taken = taken_positions(samples.dataset, samples.takedowns, reader.manifest)
         for row in reader.rows:
-            if row.status == "ok" and row.key not in samples.leave_out:
+            if row.status == "ok" and row.key not in samples.leave_out and row.position not in taken:
                 yield row, {member.name: part_of(reader, row, member) for member in row.parts}
 
 
@@ -98,7 +100,7 @@ def _write_wids(samples: Samples, out: Path, shards: dict[str, list[dict[str, An
             "__kind__": "wids-shard-index-v1",
             "wids_version": 1,
             "name": f"{samples.card.name}-{split}",
-            "description": f"{samples.card.name}, {samples.told()}, version {samples.card.digest or 'none yet'}",
+            "description": f"{samples.card.name}, {samples.told()}, version {samples.version or 'none yet'}",
             "shardlist": entries,
         }
         (out / f"wids-{split}.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
