@@ -95,6 +95,7 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
 
 
 def _build(work: Work, listener: Listener) -> Summary:
+    work.dataset.write_catalog()
     _sweep(work, listener)
     foreseen = foresee(work)
     card = _pin_plan(work, listener)
@@ -299,6 +300,7 @@ def _finish(work: Work, card: OpenCard, listener: Listener) -> Summary:
     digest = None if unfinished else dataset.digest(columns)
     card.close({c: ColumnSummary(counts=counts[c], producer=producers[c]) for c in producers}, digest)
     write_readme(dataset)
+    dataset.write_catalog()
     limit = recipe.limits.failure_rate
     over = tuple(column for column, rows in counts.items() if rows.rows and rows.failed > limit * rows.rows)
     return Summary(digest, counts, dataset.counts(PACKED) if recipe.pack is not None else None, over)

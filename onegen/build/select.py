@@ -24,7 +24,7 @@ from onegen.pixels.phash import FLAT
 from onegen.sample import IMAGE, SELECT, Kind, Provides, Resources, Status
 from onegen.shards.canonical import sha256
 from onegen.shards.column import ColumnWriter
-from onegen.shards.dataset import Dataset
+from onegen.shards.dataset import Dataset, made_so
 from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, Producer, Provenance, Run
 from onegen.shards.run import describe_run
@@ -103,7 +103,8 @@ class SelectStep:
             if absent:
                 dataset.require_manifest(column, min(absent))
         inputs, provenance = self.input_digests(dataset), self.provenance
-        current = {m.shard for m in dataset.manifests(SELECT) if provenance.is_current(m, inputs)}
+        made = made_so(dataset, SELECT)
+        current = {shard for shard, commit in made.items() if provenance.is_current(commit, inputs)}
         everything = SELECT in permissions.permitted
         return [Task(shard, self.columns) for shard in range(num_shards) if everything or shard not in current]
 

@@ -1,20 +1,25 @@
 """A dataset on a store: the layout of its files, its identity card, and the folds over its manifests.
 
-Nothing here is a cache: every answer is read from committed manifests. docs/contract.md.
+Every answer is read from committed manifests; folds over all of them take what `catalog` knows of those that are as it
+saw them. docs/contract.md.
 """
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from onegen.errors import ConfigError
 from onegen.sample import PACKED, Kind
+from onegen.shards.catalog import COMMITS, PLANS, drop_catalogs, facts_of, shard_facts, write_catalog
 from onegen.shards.index import Row, from_table
-from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record, explain_record
+from onegen.shards.manifest import SCHEMA_VERSION, Counts, Made, Manifest, Record, explain_record
 from onegen.storage.store import Store
 
 CARD, COLLECTION = "dataset.json", "collection.json"
@@ -104,8 +109,9 @@ class MissingColumn(ConfigError):
 class Dataset:
     """The files of one dataset, by meaning."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, trusts_catalog: bool = True) -> None:
         self.store = store
+        self._trusts_catalog = trusts_catalog
 
     def card(self) -> Card | None:
         """Return the identity card, or None where no plan was pinned yet.
@@ -185,6 +191,47 @@ class Dataset:
             if manifest is not None:
                 yield manifest
 
+    def commits(self, column: str, *fields: str) -> pa.Table:
+        """Return facts of the committed manifests of a column, in shard order: `shard`, `version` and these of COMMITS.
+
+        What the catalogue does not know is read from the manifest, and for `reasons` from the index.
+        """
+        read = partial(self._facts, column, "reasons" in fields)
+        return shard_facts(self.store, folder(column), ".json", COMMITS, fields, read, self._trusts_catalog)
+
+    def plans(self) -> pa.Table:
+        """Return `shard`, `version` and `digest` of the file of every plan, in shard order: PLANS."""
+        return shard_facts(self.store, "plan", ".parquet", PLANS, PLANS.names, self._plan_facts, self._trusts_catalog)
+
+    def write_catalog(self) -> None:
+        """Bring the catalogue up to date with the manifests and plans; only for the holder of the lease."""
+        columns = [*self.columns(), PACKED]
+        for column in columns:
+            write_catalog(self.store, folder(column), ".json", COMMITS, partial(self._facts, column, True))
+        write_catalog(self.store, "plan", ".parquet", PLANS, self._plan_facts)
+        drop_catalogs(self.store, [folder(column) for column in columns])
+
+    def _facts(self, column: str, with_reasons: bool, shard: int) -> Mapping[str, Any] | None:
+        manifest = self.manifest(column, shard)
+        if manifest is None:
+            return None
+        is_asked = with_reasons and manifest.counts.failed > 0 and column != PACKED
+        return facts_of(manifest, self._reasons(manifest) if is_asked else ())
+
+    def _plan_facts(self, shard: int) -> Mapping[str, Any] | None:
+        try:
+            return {"shard": shard, "digest": hashlib.sha256(self.store.read(f"plan/{shard:06d}.parquet")).hexdigest()}
+        except FileNotFoundError:
+            return None
+
+    def _reasons(self, manifest: Manifest) -> list[tuple[str, int]] | None:
+        """Return why rows of a shard failed, and how many; None where its index cannot be read."""
+        try:
+            rows = self.rows(manifest)
+        except (OSError, pa.ArrowException, ValueError, TypeError, LookupError):
+            return None
+        return sorted(Counter(row.reason or "unknown" for row in rows if row.status == "failed").items())
+
     def rows(self, manifest: Manifest) -> list[Row]:
         """Return the index rows of a committed shard."""
         name = f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}"
@@ -226,17 +273,26 @@ class Dataset:
         """Return the dataset's version: SHA-256 over the sorted (column, shard, digest), without the packed view."""
         total = hashlib.sha256()
         for column in sorted(columns if columns is not None else self.columns()):
-            for manifest in self.manifests(column):
-                total.update(f"{column} {manifest.shard} {manifest.digest}\n".encode())
+            commits = self.commits(column, "digest")
+            for shard, digest in zip(*(commits.column(name).to_pylist() for name in ("shard", "digest")), strict=True):
+                total.update(f"{column} {shard} {digest}\n".encode())
         return total.hexdigest()
 
     def counts(self, column: str) -> Counts:
         """Return the rows of a column by status, over its committed shards."""
-        totals = {"rows": 0, "ok": 0, "skipped": 0, "filtered": 0, "failed": 0}
-        for manifest in self.manifests(column):
-            for name in totals:
-                totals[name] += getattr(manifest.counts, name)
-        return Counts(**totals)
+        return counts_of(self.commits(column, *Counts.model_fields))
+
+
+def made_so(dataset: Dataset, column: str) -> dict[int, Made]:
+    """Return how each committed shard of a column was made."""
+    commits = dataset.commits(column, *Made._fields)
+    rows = zip(*(commits.column(name).to_pylist() for name in Made._fields), strict=True)
+    return dict(zip(commits.column("shard").to_pylist(), map(Made._make, rows), strict=True))
+
+
+def counts_of(commits: pa.Table) -> Counts:
+    """Return the rows by status over commits, of which they must be fields."""
+    return Counts(**{name: sum(commits.column(name).to_pylist()) for name in Counts.model_fields})
 
 
 def folder(column: str) -> str:

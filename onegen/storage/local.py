@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from onegen.storage.store import Spool, Store
+from onegen.storage.store import Spool, Store, version_of
 
 TEMPORARY = ".tmp"
 """Folder of half-written files, which are orphans once no driver holds the lease."""
@@ -57,6 +57,18 @@ class LocalStore(Store):
                 return sorted(entry.name for entry in entries if (entry.is_file if kind == "file" else entry.is_dir)())
         except FileNotFoundError:
             return []
+
+    def versions(self, folder: str, extension: str = "") -> dict[str, str]:
+        """Return, by name, a text that is another once a file directly in a folder was written again: size and time."""
+        found: dict[str, str] = {}
+        # A file that vanishes meanwhile is in no listing.
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._path(folder)) as entries:
+            for entry in entries:
+                if entry.name.endswith(extension) and entry.is_file():
+                    with contextlib.suppress(FileNotFoundError):
+                        about = entry.stat()
+                        found[entry.name] = version_of(about.st_size, about.st_mtime_ns)
+        return found
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for random-access reading."""
