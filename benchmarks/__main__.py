@@ -31,6 +31,7 @@ NAMES = {
     "memory": "peak RSS at ten times the images",
     "render": "textured views per CPU-second, and memory after many objects (needs the extra scenes)",
     "audit": "a report and a query over ten million samples",
+    "scale": "status and resume over 75,000 manifests, plan and duplicates of ten million rows",
     "startup": "onegen --help",
     "network": "the model beside a per-token reference (needs torch)",
 }

@@ -4,15 +4,16 @@ It writes a status column per shard and never edits `image`. First in plan order
 it judges image by image (`select_sets`). docs/design.md.
 """
 
-import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from onegen.build.jobs import Permissions
 from onegen.build.select_sets import DUPLICATE, SetVerdict, set_verdicts
@@ -23,14 +24,14 @@ from onegen.pixels.near import KeptHashes
 from onegen.pixels.phash import FLAT
 from onegen.sample import IMAGE, SELECT, Kind, Provides, Resources, Status
 from onegen.shards.canonical import sha256
-from onegen.shards.column import ColumnWriter
+from onegen.shards.column import ColumnWriter, write_index
 from onegen.shards.dataset import Dataset, made_so
-from onegen.shards.index import Row
+from onegen.shards.index import Row, bare_table
 from onegen.shards.manifest import Manifest, Producer, Provenance, Run
 from onegen.shards.run import describe_run
 from onegen.shards.views import DROPPED, FEW_IMAGES, SETS, stored_fields
 from onegen.shards.where import columns_in, evaluate_rows
-from onegen.storage.spill import BATCH_ROWS, Spill
+from onegen.storage.spill import Spill
 
 SELECT_PROVIDES = Provides(fields={"duplicate_of": pa.string()})
 NEAR_ROWS = 1 << 16
@@ -156,19 +157,22 @@ def _images(dataset: Dataset, step: SelectStep, errors: Counter[int]) -> Iterato
 
     `errors` counts, by shard, the rows over which a rule is in error.
     """
-    ordinals = itertools.count()
+    ordinal = 0
     for shard in dataset.shards(IMAGE):
-        rows = _rows(dataset, IMAGE, shard)
+        fields = ("position", "key", "phash", "status")
+        table = dataset.fields(dataset.require_manifest(IMAGE, shard), *fields)
         broken, in_error = _broken_rules(dataset, step, shard)
         errors[shard] = len(in_error)
-        images = [
-            (ordinal, shard, row.position, row.key, row.values["phash"], broken.get(row.position))
-            for row, ordinal in zip(rows, ordinals, strict=False)
-            if row.status == "ok"
-        ]
-        for start in range(0, len(images), BATCH_ROWS):
-            columns = zip(*images[start : start + BATCH_ROWS], strict=True)
-            yield pa.RecordBatch.from_pydict(dict(zip(_IMAGES.names, columns, strict=True)), schema=_IMAGES)
+        count = table.num_rows
+        columns = {
+            "ordinal": np.arange(ordinal, ordinal + count),
+            "shard": np.full(count, shard, np.int32),
+            **{name: table.column(name) for name in ("position", "key", "phash")},
+            "rule": pa.array([broken.get(position) for position in table.column("position").to_pylist()], pa.string()),
+        }
+        ordinal += count
+        images = pa.Table.from_pydict(columns, schema=_IMAGES)
+        yield from images.filter(pc.equal(table.column("status"), "ok")).to_batches()
 
 
 def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> tuple[dict[int, str], set[int]]:
@@ -245,8 +249,19 @@ def _write(
     inputs: Mapping[str, str],
     run: Callable[[int], Run],
 ) -> Manifest:
-    judged = ((row, *_judge(row, verdicts.get(row.position))) for row in _rows(dataset, IMAGE, shard))
-    return _commit_rows(dataset, step, shard, judged, inputs, run)
+    """Write the verdicts of a shard without a Python object a row: most are ok, and say nothing but that."""
+    images = dataset.fields(dataset.require_manifest(IMAGE, shard), "position", "key", "status")
+    said = images.column("status").to_pylist()
+    statuses: list[str | None] = ["ok" if status == "ok" else "skipped" for status in said]
+    reasons = [None if status == "ok" else f"{IMAGE}:{status}" for status in said]
+    kept: list[str | None] = [None] * len(said)
+    for position, verdict in verdicts.items():
+        statuses[position], reasons[position], kept[position] = "filtered", verdict.reason, verdict.duplicate_of
+    fields = stored_fields(SELECT, SELECT_PROVIDES.fields, step.kind)
+    values = {"status": statuses, "reason": reasons, "duplicate_of": kept}
+    table = bare_table(images.column("key"), fields, step.kind, _PRODUCER.label(), shard, values)
+    files, counts, digest = write_index(dataset.store, SELECT, shard, table)
+    return step.provenance.manifest(shard, files, counts, digest, inputs, run(counts.rows))
 
 
 def _write_sets(
@@ -262,17 +277,6 @@ def _write_sets(
         (row, *_judge_set(row, verdicts.get(row.position), least, step.is_whole))
         for row in _rows(dataset, IMAGE, shard)
     )
-    return _commit_rows(dataset, step, shard, judged, inputs, run)
-
-
-def _commit_rows(
-    dataset: Dataset,
-    step: SelectStep,
-    shard: int,
-    judged: Iterable[tuple[Row, Status, str | None, dict[str, Any]]],
-    inputs: Mapping[str, str],
-    run: Callable[[int], Run],
-) -> Manifest:
     fields = stored_fields(SELECT, SELECT_PROVIDES.fields, step.kind)
     with ColumnWriter(dataset.store, SELECT, shard, fields, step.kind, _PRODUCER.label()) as writer:
         for row, status, reason, values in judged:
@@ -298,14 +302,6 @@ def _judge_set(
     if len(row.parts) - len(lost) < least:
         return "filtered", FEW_IMAGES, values
     return "ok", None, values
-
-
-def _judge(row: Row, verdict: Verdict | None) -> tuple[Status, str | None, dict[str, Any]]:
-    if row.status != "ok":
-        return "skipped", f"{IMAGE}:{row.status}", {}
-    if verdict is None:
-        return "ok", None, {}
-    return "filtered", verdict.reason, {"duplicate_of": verdict.duplicate_of} if verdict.duplicate_of else {}
 
 
 def _rows(dataset: Dataset, column: str, shard: int) -> Sequence[Row]:

@@ -238,6 +238,11 @@ class Dataset:
         with self.store.open(name) as file:
             return from_table(pq.ParquetFile(file).read(use_threads=False))
 
+    def fields(self, manifest: Manifest, *names: str) -> pa.Table:
+        """Return these fields of the index of a committed shard, and of no other field a byte."""
+        with self.store.open(f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}") as file:
+            return pq.ParquetFile(file).read(columns=list(names), use_threads=False).select(list(names))
+
     def commit(self, manifest: Manifest, pending: Mapping[str, str] | None = None) -> None:
         """Write the manifest, which is the commit, and delete the files that only its predecessor named.
 

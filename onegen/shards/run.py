@@ -40,7 +40,7 @@ def describe_run(
         started=time.strftime("%FT%TZ", time.gmtime(started)),
         seconds=round(time.time() - started, 3),
         host=f"{socket.gethostname()}:{os.getpid()}",
-        peak_rss=_peak_rss(),
+        peak_rss=own_peak_rss(),
         computed=computed,
         libraries=_libraries(),
         failures=sorted(failures, key=lambda failure: failure.position),
@@ -106,7 +106,7 @@ def peak_gpu() -> int:
     return peak
 
 
-def _peak_rss() -> int:
+def own_peak_rss() -> int:
     """Return this process's peak resident memory in bytes.
 
     Linux keeps it per program; `ru_maxrss`, the fallback elsewhere, is inherited from the driver a worker came from.
