@@ -17,6 +17,8 @@ from onegen.shards.run import Pace
 from onegen.storage.lease import holder
 
 REASONS_SHOWN = 3
+LOG_TAIL = 1 << 16
+"""Bytes at the end of a log in which its last whole line is looked for."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,11 @@ def _last_line(dataset: Dataset) -> dict[str, Any] | None:
     logs = dataset.store.names("log")
     if not logs:
         return None
-    lines = dataset.store.read(f"log/{logs[-1]}").decode(errors="replace").strip().splitlines()
-    for line in reversed(lines):
+    name = f"log/{logs[-1]}"
+    size = dataset.store.size(name)
+    # A build of many shards says much; only its end is asked for.
+    tail = dataset.store.read_range(name, max(0, size - LOG_TAIL), size)
+    for line in reversed(tail.decode(errors="replace").strip().splitlines()):
         try:
             return dict(json.loads(line))
         except ValueError:
