@@ -167,8 +167,12 @@ def _shards(batches: Iterable[pa.RecordBatch], samples_per_shard: int) -> Iterat
 
 def planned_item(row: Mapping[str, Any]) -> PlannedItem:
     """Return the item of a row of `PLAN`."""
-    images, sidecars = (tuple(PlannedFile(**file) for file in row[name] or ()) for name in ("images", "sidecars"))
-    return PlannedItem(row["position"], row["item"], images, sidecars)
+    return PlannedItem(row["position"], row["item"], _files(row["images"]), _files(row["sidecars"]))
+
+
+def _files(records: Sequence[Mapping[str, Any]] | None) -> tuple[PlannedFile, ...]:
+    # A list is filled in half the time of a generator, and a plan has millions of these.
+    return tuple([PlannedFile(file["uri"], file["size"], file["etag"]) for file in records or ()])
 
 
 def plan_file(rows: Sequence[PlannedItem]) -> bytes:
