@@ -87,6 +87,7 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
         check_machine(work)
         with lease(store), session(work):
             check_cluster(work)
+            work.dataset.write_catalog()
             # Again: another driver may have made the dataset since.
             check_committed(work)
             return _build(work, listener)
@@ -95,7 +96,6 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
 
 
 def _build(work: Work, listener: Listener) -> Summary:
-    work.dataset.write_catalog()
     _sweep(work, listener)
     foreseen = foresee(work)
     card = _pin_plan(work, listener)
