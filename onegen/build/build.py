@@ -85,7 +85,7 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
     try:
         check_committed(work)
         check_machine(work)
-        with lease(store), session(work):
+        with lease(store), session(work), work.dataset.alone():
             check_cluster(work)
             work.dataset.write_catalog()
             # Again: another driver may have made the dataset since.

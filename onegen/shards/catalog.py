@@ -78,15 +78,21 @@ def facts_of(manifest: Manifest, reasons: Iterable[tuple[str, int]] | None = ())
 
 
 def shard_facts(
-    store: Store, folder: str, extension: str, schema: pa.Schema, fields: Sequence[str], read: Read, trusts: bool = True
+    store: Store,
+    folder: str,
+    versions: Mapping[int, str],
+    schema: pa.Schema,
+    fields: Sequence[str],
+    read: Read,
+    trusts: bool = True,
 ) -> pa.Table:
     """Return facts, a row a shard in order, of the numbered files of a folder: `shard`, `version` and `fields`.
 
-    Those of files that are as the catalogue saw them are taken from it, if it `trusts` one; the others from `read`.
+    `versions` is their listing. Facts of files that are as the catalogue saw them are taken from it, if it `trusts`
+    one; the others from `read`.
     """
     names = list(dict.fromkeys(("shard", "version", *fields)))
     own = pa.schema([schema.field(name) for name in names])
-    versions = _versions(store, folder, extension)
     known = _known(store, folder, own, versions) if trusts else own.empty_table()
     left = sorted(versions.keys() - set(known.column("shard").to_pylist()))
     if not left:
@@ -96,13 +102,12 @@ def shard_facts(
     return pa.concat_tables([known, fresh]).sort_by("shard") if known.num_rows else fresh
 
 
-def write_catalog(store: Store, folder: str, extension: str, schema: pa.Schema, read: Read) -> None:
+def write_catalog(store: Store, folder: str, versions: Mapping[int, str], schema: pa.Schema, read: Read) -> None:
     """Bring the catalogue of a folder up to date, or remove it where the folder is small; only for a driver.
 
     What was written this very moment is left out: its version does not tell it from what is written next.
     """
     name = catalog_name(folder)
-    versions = _versions(store, folder, extension)
     if len(versions) < LEAST_FILES:
         if store.exists(name):
             store.delete(name)
@@ -112,7 +117,7 @@ def write_catalog(store: Store, folder: str, extension: str, schema: pa.Schema, 
     said = dict(zip(*(before.column(n).to_pylist() for n in ("shard", "version")), strict=True)) if before else {}
     if said == {shard: versions[shard] for shard in settled}:
         return
-    table = shard_facts(store, folder, extension, schema, schema.names, read)
+    table = shard_facts(store, folder, versions, schema, schema.names, read)
     is_settled = np.not_equal(table.column("version").to_numpy(zero_copy_only=False), "")
     table = table.filter(pa.array(is_settled)).replace_schema_metadata({_VERSION_FIELD: CATALOG_VERSION})
     sink = pa.BufferOutputStream()
@@ -133,7 +138,7 @@ def catalog_name(folder: str) -> str:
     return f"{CATALOG}/{folder}.parquet"
 
 
-def _versions(store: Store, folder: str, extension: str) -> dict[int, str]:
+def shard_versions(store: Store, folder: str, extension: str) -> dict[int, str]:
     """Return the version of the file of every shard, empty where it has none that can be relied on."""
     found = ((_NUMBERED.fullmatch(name), version) for name, version in store.versions(folder, extension).items())
     return {int(match[1]): version for match, version in found if match}

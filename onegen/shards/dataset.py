@@ -4,6 +4,7 @@ Every answer is read from committed manifests; folds over all of them take what 
 saw them. docs/contract.md.
 """
 
+import contextlib
 import hashlib
 import re
 from collections import Counter
@@ -17,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from onegen.errors import ConfigError
 from onegen.sample import PACKED, Kind
-from onegen.shards.catalog import COMMITS, PLANS, drop_catalogs, facts_of, shard_facts, write_catalog
+from onegen.shards.catalog import COMMITS, PLANS, drop_catalogs, facts_of, shard_facts, shard_versions, write_catalog
 from onegen.shards.index import Row, from_table
 from onegen.shards.manifest import SCHEMA_VERSION, Counts, Made, Manifest, Record, explain_record
 from onegen.storage.store import Store
@@ -112,6 +113,7 @@ class Dataset:
     def __init__(self, store: Store, trusts_catalog: bool = True) -> None:
         self.store = store
         self._trusts_catalog = trusts_catalog
+        self._listings: dict[str, dict[int, str]] | None = None
 
     def card(self) -> Card | None:
         """Return the identity card, or None where no plan was pinned yet.
@@ -197,18 +199,54 @@ class Dataset:
         What the catalogue does not know is read from the manifest, and for `reasons` from the index.
         """
         read = partial(self._facts, column, "reasons" in fields)
-        return shard_facts(self.store, folder(column), ".json", COMMITS, fields, read, self._trusts_catalog)
+        return shard_facts(
+            self.store, folder(column), self._versions(column), COMMITS, fields, read, self._trusts_catalog
+        )
 
     def plans(self) -> pa.Table:
         """Return `shard`, `version` and `digest` of the file of every plan, in shard order: PLANS."""
-        return shard_facts(self.store, "plan", ".parquet", PLANS, PLANS.names, self._plan_facts, self._trusts_catalog)
+        versions = shard_versions(self.store, "plan", ".parquet")
+        return shard_facts(self.store, "plan", versions, PLANS, PLANS.names, self._plan_facts, self._trusts_catalog)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """List the manifests of a column once in this block, and again where this object changes one.
+
+        For the holder of the lease, who alone writes manifests: a build asks some ten times of each column.
+        """
+        self._listings = {}
+        try:
+            yield
+        finally:
+            self._listings = None
+
+    def _versions(self, column: str) -> Mapping[int, str]:
+        if self._listings is None:
+            return shard_versions(self.store, folder(column), ".json")
+        if column not in self._listings:
+            self._listings[column] = shard_versions(self.store, folder(column), ".json")
+        return self._listings[column]
+
+    def delete_manifest(self, column: str, shard: int) -> None:
+        """Take a commit back: its files are orphans from now on."""
+        self._forget(column)
+        self.store.delete(manifest_name(column, shard))
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        self._forget(manifest.column)
+        self.store.write(manifest_name(manifest.column, manifest.shard), manifest.to_json())
+
+    def _forget(self, column: str) -> None:
+        if self._listings is not None:
+            self._listings.pop(column, None)
 
     def write_catalog(self) -> None:
         """Bring the catalogue up to date with the manifests and plans; only for the holder of the lease."""
         columns = [*self.columns(), PACKED]
         for column in columns:
-            write_catalog(self.store, folder(column), ".json", COMMITS, partial(self._facts, column, True))
-        write_catalog(self.store, "plan", ".parquet", PLANS, self._plan_facts)
+            read = partial(self._facts, column, True)
+            write_catalog(self.store, folder(column), self._versions(column), COMMITS, read)
+        write_catalog(self.store, "plan", shard_versions(self.store, "plan", ".parquet"), PLANS, self._plan_facts)
         drop_catalogs(self.store, [folder(column) for column in columns])
 
     def _facts(self, column: str, with_reasons: bool, shard: int) -> Mapping[str, Any] | None:
@@ -253,22 +291,22 @@ class Dataset:
             self._replace_packed(manifest, pending)
             return
         before = self.manifest(manifest.column, manifest.shard)
-        self.store.write(manifest_name(manifest.column, manifest.shard), manifest.to_json())
+        self._write_manifest(manifest)
         for name in set(before.files if before else ()) - set(manifest.files):
             # A damaged manifest may name anything.
             if is_own_file(manifest.column, name):
                 self.store.delete(f"{folder(manifest.column)}/{name}")
 
     def _replace_packed(self, manifest: Manifest, pending: Mapping[str, str]) -> None:
-        self.store.delete(manifest_name(PACKED, manifest.shard))
+        self.delete_manifest(PACKED, manifest.shard)
         for plain, content in sorted(pending.items()):
             self.store.rename(f"{PACKED}/{content}", f"{PACKED}/{plain}")
-        self.store.write(manifest_name(PACKED, manifest.shard), manifest.to_json())
+        self._write_manifest(manifest)
 
     def drop(self, column: str) -> None:
         """Delete a column, manifests first; what users put beside its files stays."""
         for shard in self.shards(column):
-            self.store.delete(manifest_name(column, shard))
+            self.delete_manifest(column, shard)
         for name in self.store.names(folder(column)):
             if is_own_file(column, name):
                 self.store.delete(f"{folder(column)}/{name}")

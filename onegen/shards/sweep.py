@@ -7,7 +7,7 @@ rule 8.
 from dataclasses import dataclass
 
 from onegen.sample import PACKED
-from onegen.shards.dataset import Dataset, folder, is_own_file, manifest_name
+from onegen.shards.dataset import Dataset, folder, is_own_file
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def _sweep_column(dataset: Dataset, column: str) -> tuple[list[str], list[str]]:
         missing = sorted(set(files) - present)
         lost += [f"{folder(column)}/{name}" for name in missing]
         if missing:
-            dataset.store.delete(manifest_name(column, shard))
+            dataset.delete_manifest(column, shard)
         else:
             named |= set(files)
     orphans = [f"{folder(column)}/{name}" for name in sorted(present - named) if is_own_file(column, name)]

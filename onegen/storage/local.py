@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from onegen.storage.store import Spool, Store, version_of
+from onegen.storage.store import Spool, Store, newest_settled, version_of
 
 TEMPORARY = ".tmp"
 """Folder of half-written files, which are orphans once no driver holds the lease."""
@@ -61,13 +61,16 @@ class LocalStore(Store):
     def versions(self, folder: str, extension: str = "") -> dict[str, str]:
         """Return, by name, a text that is another once a file directly in a folder was written again: size and time."""
         found: dict[str, str] = {}
-        # A file that vanishes meanwhile is in no listing.
+        newest = newest_settled()
         with contextlib.suppress(FileNotFoundError), os.scandir(self._path(folder)) as entries:
             for entry in entries:
                 if entry.name.endswith(extension) and entry.is_file():
-                    with contextlib.suppress(FileNotFoundError):
+                    try:
                         about = entry.stat()
-                        found[entry.name] = version_of(about.st_size, about.st_mtime_ns)
+                    except FileNotFoundError:
+                        # It vanished meanwhile.
+                        continue
+                    found[entry.name] = version_of(about.st_size, about.st_mtime_ns, newest)
         return found
 
     def open(self, name: str) -> BinaryIO:

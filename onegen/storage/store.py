@@ -78,7 +78,8 @@ class Store:
         except FileNotFoundError:
             return {}
         files = ((str(entry["name"]).rsplit("/", 1)[-1], entry) for entry in entries if entry["type"] == "file")
-        return {name: _version(entry) for name, entry in files if name.endswith(extension)}
+        newest = newest_settled()
+        return {name: _version(entry, newest) for name, entry in files if name.endswith(extension)}
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for random-access reading."""
@@ -152,21 +153,26 @@ SETTLED_SECONDS = 2.0
 """How old a file must be that its time tells it from what is written next: some file systems count whole seconds."""
 
 
-def version_of(size: int, time_ns: int) -> str:
+def newest_settled() -> int:
+    """Return the latest time of change, in nanoseconds since the epoch, of files that are old enough now."""
+    return int((time.time() - SETTLED_SECONDS) * 1e9)
+
+
+def version_of(size: int, time_ns: int, newest: int) -> str:
     """Return what tells a file from the next of its name by size and time of change, empty where it is too young."""
-    return "" if time_ns > (time.time() - SETTLED_SECONDS) * 1e9 else f"{size}-{time_ns}"
+    return "" if time_ns > newest else f"{size}-{time_ns}"
 
 
-def _version(entry: Mapping[str, Any]) -> str:
+def _version(entry: Mapping[str, Any], newest: int) -> str:
     for name in ("ETag", "etag", "md5Hash"):
         if entry.get(name):
             return f"{entry['size']}-{entry[name]}"
     for name in ("mtime", "LastModified", "updated", "created"):
         changed = entry.get(name)
         if isinstance(changed, datetime):
-            return version_of(entry["size"], int(changed.timestamp() * 1e9))
+            return version_of(entry["size"], int(changed.timestamp() * 1e9), newest)
         if isinstance(changed, int | float):
-            return version_of(entry["size"], int(changed * 1e9))
+            return version_of(entry["size"], int(changed * 1e9), newest)
     return ""
 
 
