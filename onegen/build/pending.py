@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+import pyarrow.compute as pc
+
 from onegen.build.jobs import ColumnJob, Permissions
 from onegen.build.refresh import plan_rows, read_inputs
 from onegen.errors import ConfigError
@@ -106,11 +108,9 @@ def _refuse_stale(refused: Mapping[str, Sequence[int]]) -> None:
 
 def _changed_options(dataset: Dataset, provenance: Provenance) -> list[str]:
     commits = dataset.commits(provenance.column, "fingerprint", "skipped", "rows")
-    stale = [
-        commit["shard"]
-        for commit in commits.to_pylist()
-        if commit["fingerprint"] != provenance.fingerprint and commit["skipped"] < commit["rows"]
-    ]
+    is_other = pc.not_equal(commits.column("fingerprint"), provenance.fingerprint)
+    has_rows = pc.less(commits.column("skipped"), commits.column("rows"))
+    stale = commits.column("shard").filter(pc.and_(is_other, has_rows)).to_pylist()
     if not stale:
         return []
     first = dataset.require_manifest(provenance.column, stale[0])

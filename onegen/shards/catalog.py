@@ -140,8 +140,8 @@ def catalog_name(folder: str) -> str:
 
 def shard_versions(store: Store, folder: str, extension: str) -> dict[int, str]:
     """Return the version of the file of every shard, empty where it has none that can be relied on."""
-    found = ((_NUMBERED.fullmatch(name), version) for name, version in store.versions(folder, extension).items())
-    return {int(match[1]): version for match, version in found if match}
+    found = store.versions(folder, extension).items()
+    return {int(name[:6]): version for name, version in found if _NUMBERED.fullmatch(name)}
 
 
 def _known(store: Store, folder: str, own: pa.Schema, versions: Mapping[int, str]) -> pa.Table:

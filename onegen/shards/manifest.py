@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -157,7 +158,7 @@ class Provenance:
     producer: Producer
     where: str | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The digest of everything that changes the column's results."""
         return fingerprint(self.settings)
