@@ -191,10 +191,14 @@ def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> tuple[dict[
 
 
 def _find_exact(spill: Spill) -> None:
-    spill.execute("CREATE TABLE first AS SELECT key, min(ordinal) AS kept FROM images GROUP BY key")
+    """Make the tables `first` (of each key the row kept, and how many have it) and `hashes` (the same of each hash)."""
     spill.execute(
-        "CREATE TABLE hashes AS SELECT phash, min(ordinal) AS ordinal FROM images JOIN first USING (key) "
-        f"WHERE ordinal = kept AND phash NOT IN {FLAT} GROUP BY phash"
+        "CREATE TABLE first AS SELECT key, min(ordinal) AS kept, arg_min(phash, ordinal) AS phash, count(*) AS times "
+        "FROM images GROUP BY key"
+    )
+    spill.execute(
+        "CREATE TABLE hashes AS SELECT phash, min(kept) AS ordinal, count(*) AS times FROM first "
+        f"WHERE phash NOT IN {FLAT} GROUP BY phash"
     )
 
 
@@ -204,7 +208,12 @@ def _find_near(spill: Spill, distance: int | None) -> None:
     Only a row that is itself kept may push another out, so the hashes go by in plan order.
     """
     spill.store("near", _NEAR, _near(spill, distance) if distance is not None else ())
-    spill.execute(f"CREATE TABLE same_hash AS SELECT * FROM hashes WHERE {distance is not None}")
+    # Few as a rule: hashes that stand for another, or that several rows have.
+    spill.execute(
+        "CREATE TABLE alike AS SELECT phash, coalesce(near.kept, hashes.ordinal) AS kept "
+        f"FROM hashes LEFT JOIN near USING (ordinal) WHERE {distance is not None} "
+        "AND (near.kept IS NOT NULL OR hashes.times > 1)"
+    )
 
 
 def _near(spill: Spill, distance: int) -> Iterator[pa.RecordBatch]:
@@ -220,17 +229,20 @@ def _verdicts(spill: Spill) -> Iterator[tuple[int, int, Verdict]]:
     """Yield (shard, position, verdict) of the rows left out, in plan order."""
     batches = spill.query(
         """
-        WITH judged AS (
-            SELECT i.shard, i.position, i.ordinal, i.ordinal <> first.kept AS is_exact,
-                   coalesce(near.kept, same_hash.ordinal, first.kept) AS kept_ordinal
-            FROM images AS i JOIN first USING (key)
-            LEFT JOIN same_hash ON same_hash.phash = i.phash
-            LEFT JOIN near ON near.ordinal = same_hash.ordinal),
+        WITH moved AS (
+            SELECT first.kept AS ordinal, alike.kept FROM first JOIN alike USING (phash)
+            WHERE first.kept <> alike.kept),
+        repeated AS (
+            SELECT images.ordinal, coalesce(moved.kept, first.kept) AS kept
+            FROM images JOIN first USING (key) LEFT JOIN moved ON moved.ordinal = first.kept
+            WHERE first.times > 1 AND images.ordinal <> first.kept),
+        judged AS (
+            SELECT ordinal, kept, 'near_duplicate' AS reason FROM moved
+            UNION ALL SELECT ordinal, kept, 'duplicate' FROM repeated),
         dropped AS (
-            SELECT judged.ordinal, judged.shard, judged.position, kept.key AS kept_key,
-                   CASE WHEN judged.is_exact THEN 'duplicate' ELSE 'near_duplicate' END AS reason
-            FROM judged JOIN images AS kept ON kept.ordinal = judged.kept_ordinal
-            WHERE judged.kept_ordinal <> judged.ordinal)
+            SELECT judged.ordinal, own.shard, own.position, kept.key AS kept_key, judged.reason
+            FROM judged JOIN images AS own ON own.ordinal = judged.ordinal
+            JOIN images AS kept ON kept.ordinal = judged.kept)
         SELECT * FROM dropped UNION ALL BY NAME
         SELECT ordinal, shard, position, 'rule:' || rule AS reason FROM all_images WHERE rule IS NOT NULL
         ORDER BY ordinal
