@@ -106,13 +106,15 @@ def bare_table(
     base: dict[str, Any] = {
         "shard": np.full(count, shard, np.int32),
         "position": np.arange(count, dtype=np.int32),
-        "key": keys.to_pylist(),
-        "kind": [kind] * count,
-        "parts": _members_array([()] * count),
-        "input_digest": [""] * count,
-        "producer": [producer] * count,
+        "key": keys,
+        "kind": pa.repeat(kind, count),
+        "parts": pa.ListArray.from_arrays(
+            np.zeros(count + 1, np.int32), pa.array([], MEMBERS.value_type), type=MEMBERS
+        ),
+        "input_digest": pa.repeat("", count),
+        "producer": pa.repeat(producer, count),
     }
-    own = {name: [None] * count for name in fields}
+    own = {name: pa.nulls(count, kind) for name, kind in fields.items()}
     schema = pa.schema(list(BASE.items()) + list(fields.items()))
     return pa.Table.from_pydict({**base, **own, **values}, schema=schema)
 
@@ -140,21 +142,14 @@ def table_digest(table: pa.Table) -> str:
         if name not in BASE:
             is_bare = pc.and_(is_bare, pc.is_null(table.column(name)))
     others = iter(from_table(table.filter(pc.invert(is_bare))))
-    columns = [table.column(name).to_pylist() for name in ("key", "status", "reason")]
-    tails: dict[tuple[str, str | None], str] = {}
-    lines: list[bytes] = []
-    for key, status, reason, bare in zip(*columns, is_bare.to_pylist(), strict=True):
-        if not bare:
-            lines.append(canonical_row(next(others)))
-            continue
-        tail = tails.get((status, reason))
-        if tail is None:
-            tail = canonical_row(Row(0, None, status, reason)).decode().removeprefix("[null")
-            tails[status, reason] = tail
-        text = "null" if key is None else encode_basestring(key)
-        lines.append(f"[{text}{tail}".encode())
-    lines.append(b"")
-    return hashlib.sha256(b"\n".join(lines)).hexdigest()
+    keys = ["null" if key is None else encode_basestring(key) for key in table.column("key").to_pylist()]
+    kinds = list(zip(*(table.column(name).to_pylist() for name in ("status", "reason")), strict=True))
+    tails = {kind: canonical_row(Row(0, None, *kind)).decode().removeprefix("[null") for kind in set(kinds)}
+    lines = [
+        f"[{key}{tails[kind]}\n" if bare else f"{canonical_row(next(others)).decode()}\n"
+        for key, kind, bare in zip(keys, kinds, is_bare.to_pylist(), strict=True)
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _members_array(parts: Sequence[Sequence[Member]]) -> pa.ListArray:
