@@ -34,7 +34,7 @@ _SPREAD = 27
 class KeptHashes:
     """The hashes kept so far, of which none is within `distance` bits, 0 to 8, of another.
 
-    Holds about 40 bytes for each of them, and no more than 100 MB beside.
+    Holds about 60 bytes for each of them, and what looks into buckets is cut into parts.
     """
 
     def __init__(self, distance: int) -> None:
