@@ -34,6 +34,7 @@ NAMES = {
     "render": "textured views per CPU-second, and memory after many objects (needs the extra scenes)",
     "audit": "a report and a query over ten million samples",
     "takedown": "a thousand keys of ten million rows taken down",
+    "scale": "status and resume over 75,000 manifests, plan and duplicates of ten million rows",
     "startup": "onegen --help",
     "network": "the model beside a per-token reference (needs torch)",
 }

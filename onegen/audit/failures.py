@@ -52,11 +52,19 @@ def find_failures(dataset: Dataset, stage: str | None = None, reason: str = "*")
         with readable(f"the recipe in {CARD}"):
             columns = _columns_of(stage, columns, card.recipe)
     for column in columns:
-        for manifest in dataset.manifests(column):
+        for manifest in _manifests_with_failures(dataset, column):
             matching = [row for row in failed_rows(dataset, manifest) if fnmatch.fnmatchcase(row.reason or "", reason)]
             if matching:
                 yield from _failures(dataset, manifest, matching)
             yield from (one for one in _of_images(dataset, manifest) if fnmatch.fnmatchcase(one.reason, reason))
+
+
+def _manifests_with_failures(dataset: Dataset, column: str) -> Iterator[Manifest]:
+    commits = dataset.commits(column, "failed", "messages")
+    for commit in commits.to_pylist():
+        manifest = dataset.manifest(column, commit["shard"]) if commit["failed"] or commit["messages"] else None
+        if manifest is not None:
+            yield manifest
 
 
 def first_failures(dataset: Dataset) -> tuple[Failure, ...]:

@@ -1,19 +1,25 @@
 """What a dataset holds and how its build goes, read from storage alone: it works after the driver died."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
+
+import pyarrow as pa
 
 from onegen.audit.failures import Failure, failed_rows, first_failures
 from onegen.audit.rules import RuleCount, rule_counts
 from onegen.sample import IMAGE, PACKED, SELECT
-from onegen.shards.dataset import Card, Dataset
+from onegen.shards.catalog import COMMITS, PACE
+from onegen.shards.dataset import Card, Dataset, counts_of
 from onegen.shards.manifest import Counts
 from onegen.shards.run import Pace
 from onegen.shards.takedowns import Takedowns, read_takedowns
 from onegen.storage.lease import holder
 
 REASONS_SHOWN = 3
+LOG_TAIL = 1 << 16
+"""Bytes at the end of a log in which its last whole line is looked for."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +69,36 @@ def read_status(dataset: Dataset) -> DatasetStatus:
 
 
 def _column(dataset: Dataset, name: str) -> ColumnStatus:
-    shards = where_errors = 0
-    reasons: dict[str, int] = {}
-    producer, pace = "", Pace()
-    for manifest in dataset.manifests(name):
-        shards += 1
-        producer = manifest.producer.label()
-        where_errors += manifest.run.where_errors
-        pace.add(manifest.run)
-        for row in failed_rows(dataset, manifest) if name != PACKED else ():
-            reason = row.reason or "unknown"
-            reasons[reason] = reasons.get(reason, 0) + 1
+    commits = dataset.commits(name, *COMMITS.names)
+    pace, reasons = Pace(), _reasons(dataset, name, commits)
+    for run in commits.select([*PACE]).to_pylist():
+        pace.add(run)
     most = sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))[:REASONS_SHOWN]
-    return ColumnStatus(name, shards, dataset.counts(name), tuple(most), producer, where_errors, pace)
+    producer = commits.column("producer")[-1].as_py() if commits.num_rows else ""
+    where_errors = sum(commits.column("where_errors").to_pylist())
+    return ColumnStatus(name, commits.num_rows, counts_of(commits), tuple(most), producer, where_errors, pace)
+
+
+def _reasons(dataset: Dataset, name: str, commits: pa.Table) -> Counter[str]:
+    """Return why rows of a column failed, and how many."""
+    reasons: Counter[str] = Counter()
+    for commit in commits.select(["shard", "failed", "reasons"]).to_pylist() if name != PACKED else ():
+        if commit["reasons"] is None:
+            # The index cannot be read: to read it again says why.
+            failed_rows(dataset, dataset.require_manifest(name, commit["shard"]))
+        reasons.update({entry["reason"]: entry["count"] for entry in commit["reasons"] or ()})
+    return reasons
 
 
 def _last_line(dataset: Dataset) -> dict[str, Any] | None:
     logs = dataset.store.names("log")
     if not logs:
         return None
-    lines = dataset.store.read(f"log/{logs[-1]}").decode(errors="replace").strip().splitlines()
-    for line in reversed(lines):
+    name = f"log/{logs[-1]}"
+    size = dataset.store.size(name)
+    # A build of many shards says much; only its end is asked for.
+    tail = dataset.store.read_range(name, max(0, size - LOG_TAIL), size)
+    for line in reversed(tail.decode(errors="replace").strip().splitlines()):
         try:
             return dict(json.loads(line))
         except ValueError:

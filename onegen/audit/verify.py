@@ -253,6 +253,8 @@ def verify(dataset: Dataset, full: bool = False) -> Iterator[Finding]:
 
     Raises ConfigError where there is no dataset.
     """
+    # What is proved here is what everything derived rests on.
+    dataset = Dataset(dataset.store, trusts_catalog=False)
     card: Card | None = None
     try:
         card = dataset.require_card()

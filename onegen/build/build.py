@@ -87,8 +87,9 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
     try:
         check_committed(work)
         check_machine(work)
-        with lease(store), session(work):
+        with lease(store), session(work), work.dataset.alone():
             check_cluster(work)
+            work.dataset.write_catalog()
             # Again: another driver may have made the dataset since.
             check_committed(work)
             return _build(work, listener)
@@ -335,6 +336,7 @@ def _finish(work: Work, card: OpenCard, listener: Listener) -> Summary:
     digest = None if unfinished else dataset.digest(columns)
     card.close({c: ColumnSummary(counts=counts[c], producer=producers[c]) for c in producers}, digest)
     write_readme(dataset)
+    dataset.write_catalog()
     limit = recipe.limits.failure_rate
     over = tuple(column for column, rows in counts.items() if rows.rows and rows.failed > limit * rows.rows)
     return Summary(digest, counts, dataset.counts(PACKED) if recipe.pack is not None else None, over)

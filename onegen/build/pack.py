@@ -21,7 +21,7 @@ from onegen.executor.contract import Finished, RowsStarted, ShardResult, Task
 from onegen.sample import IMAGE, PACKED, SELECT, Kind, Provides, Resources, Status
 from onegen.shards.canonical import canonical
 from onegen.shards.column import ColumnReader, ColumnWriter
-from onegen.shards.dataset import Dataset
+from onegen.shards.dataset import Dataset, MissingColumn, made_so
 from onegen.shards.index import Row
 from onegen.shards.manifest import Producer, Provenance
 from onegen.shards.run import describe_run
@@ -126,20 +126,22 @@ class PackStep:
 
     def tasks(self, dataset: Dataset, num_shards: int, permissions: Permissions) -> list[Task]:
         """Return the packed shards that are absent or made from something else; all of them where permitted."""
-        return [
-            Task(shard, self.columns)
-            for shard in range(num_shards)
-            if not self._is_current(dataset, shard) or PACKED in permissions.permitted
-        ]
+        inputs = {column: made_so(dataset, column) for column in self.job.inputs}
+        packed = made_so(dataset, PACKED)
+        tasks: list[Task] = []
+        for shard in range(num_shards):
+            for column, made in inputs.items():
+                if shard not in made:
+                    raise MissingColumn(column, shard)
+            digests = {column: made[shard].digest for column, made in inputs.items()}
+            is_current = shard in packed and self.job.provenance.is_current(packed[shard], digests)
+            if not is_current or PACKED in permissions.permitted:
+                tasks.append(Task(shard, self.columns))
+        return tasks
 
     def run(self, dataset: Dataset, tasks: Sequence[Task], commit: Commit, on_workers: OnWorkers) -> None:
         """Pack on workers."""
         on_workers(self.job, tasks)
-
-    def _is_current(self, dataset: Dataset, shard: int) -> bool:
-        digests = {column: dataset.require_manifest(column, shard).digest for column in self.job.inputs}
-        manifest = dataset.manifest(PACKED, shard)
-        return manifest is not None and self.job.provenance.is_current(manifest, digests)
 
 
 def _open(dataset: Dataset, job: PackJob, shard: int) -> dict[str, ColumnReader]:

@@ -4,35 +4,38 @@ It writes a status column per shard and never edits `image`. First in plan order
 it judges image by image (`select_sets`). docs/design.md.
 """
 
-import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from onegen.build.jobs import Permissions
 from onegen.build.select_sets import DUPLICATE, SetVerdict, set_verdicts
 from onegen.build.steps import Commit, OnWorkers
 from onegen.config.recipe import SelectConfig
 from onegen.executor.contract import ShardResult, Task
+from onegen.pixels.near import KeptHashes
 from onegen.pixels.phash import FLAT
 from onegen.sample import IMAGE, SELECT, Kind, Provides, Resources, Status
 from onegen.shards.canonical import sha256
-from onegen.shards.column import ColumnWriter
-from onegen.shards.dataset import Dataset
-from onegen.shards.index import Row
+from onegen.shards.column import ColumnWriter, write_index
+from onegen.shards.dataset import Dataset, made_so
+from onegen.shards.index import Row, bare_table
 from onegen.shards.manifest import Manifest, Producer, Provenance, Run
 from onegen.shards.run import describe_run
 from onegen.shards.views import DROPPED, FEW_IMAGES, SETS, stored_fields
 from onegen.shards.where import columns_in, evaluate_rows
-from onegen.storage.spill import BATCH_ROWS, Spill
+from onegen.storage.spill import Spill
 
 SELECT_PROVIDES = Provides(fields={"duplicate_of": pa.string()})
-HASH_BITS = 64
+NEAR_ROWS = 1 << 16
+"""Hashes compared at a time; they are numbers, not Python's objects."""
 _PRODUCER = Producer(name=SELECT, version=2)
 _IMAGES = pa.schema(
     [
@@ -101,7 +104,8 @@ class SelectStep:
             if absent:
                 dataset.require_manifest(column, min(absent))
         inputs, provenance = self.input_digests(dataset), self.provenance
-        current = {m.shard for m in dataset.manifests(SELECT) if provenance.is_current(m, inputs)}
+        made = made_so(dataset, SELECT)
+        current = {shard for shard, commit in made.items() if provenance.is_current(commit, inputs)}
         everything = SELECT in permissions.permitted
         return [Task(shard, self.columns) for shard in range(num_shards) if everything or shard not in current]
 
@@ -153,19 +157,22 @@ def _images(dataset: Dataset, step: SelectStep, errors: Counter[int]) -> Iterato
 
     `errors` counts, by shard, the rows over which a rule is in error.
     """
-    ordinals = itertools.count()
+    ordinal = 0
     for shard in dataset.shards(IMAGE):
-        rows = _rows(dataset, IMAGE, shard)
+        fields = ("position", "key", "phash", "status")
+        table = dataset.fields(dataset.require_manifest(IMAGE, shard), *fields)
         broken, in_error = _broken_rules(dataset, step, shard)
         errors[shard] = len(in_error)
-        images = [
-            (ordinal, shard, row.position, row.key, row.values["phash"], broken.get(row.position))
-            for row, ordinal in zip(rows, ordinals, strict=False)
-            if row.status == "ok"
-        ]
-        for start in range(0, len(images), BATCH_ROWS):
-            columns = zip(*images[start : start + BATCH_ROWS], strict=True)
-            yield pa.RecordBatch.from_pydict(dict(zip(_IMAGES.names, columns, strict=True)), schema=_IMAGES)
+        count = table.num_rows
+        columns = {
+            "ordinal": np.arange(ordinal, ordinal + count),
+            "shard": np.full(count, shard, np.int32),
+            **{name: table.column(name) for name in ("position", "key", "phash")},
+            "rule": pa.array([broken.get(position) for position in table.column("position").to_pylist()], pa.string()),
+        }
+        ordinal += count
+        images = pa.Table.from_pydict(columns, schema=_IMAGES)
+        yield from images.filter(pc.equal(table.column("status"), "ok")).to_batches()
 
 
 def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> tuple[dict[int, str], set[int]]:
@@ -184,61 +191,58 @@ def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> tuple[dict[
 
 
 def _find_exact(spill: Spill) -> None:
-    spill.execute("CREATE TABLE first AS SELECT key, min(ordinal) AS kept FROM images GROUP BY key")
+    """Make the tables `first` (of each key the row kept, and how many have it) and `hashes` (the same of each hash)."""
     spill.execute(
-        "CREATE TABLE hashes AS SELECT phash, min(ordinal) AS ordinal FROM images JOIN first USING (key) "
-        f"WHERE ordinal = kept AND phash NOT IN {FLAT} GROUP BY phash"
+        "CREATE TABLE first AS SELECT key, min(ordinal) AS kept, arg_min(phash, ordinal) AS phash, count(*) AS times "
+        "FROM images GROUP BY key"
+    )
+    spill.execute(
+        "CREATE TABLE hashes AS SELECT phash, min(kept) AS ordinal, count(*) AS times FROM first "
+        f"WHERE phash NOT IN {FLAT} GROUP BY phash"
     )
 
 
 def _find_near(spill: Spill, distance: int | None) -> None:
-    """Fill the table `near` (hash representative, the one kept in its place) by a banded join.
+    """Fill the table `near`: the ordinal of each hash that looks like one before it, and of the one kept in its place.
 
-    Two hashes at most d bits apart agree wholly in one of d + 1 bands, so only rows that share a band are compared.
-    Only what is dropped is remembered here, two numbers a near duplicate.
+    Only a row that is itself kept may push another out, so the hashes go by in plan order.
     """
-    pairs: Iterator[pa.RecordBatch] = iter(())
-    if distance is not None:
-        edges = [HASH_BITS * band // (distance + 1) for band in range(distance + 2)]
-        bands = " UNION ALL ".join(
-            f"SELECT {band} AS band, (phash >> {low}) & {(1 << (high - low)) - 1}::UBIGINT AS bits, phash, ordinal "
-            f"FROM hashes"
-            for band, (low, high) in enumerate(itertools.pairwise(edges))
-        )
-        pairs = spill.query(
-            f"WITH bands AS ({bands}) SELECT DISTINCT later.ordinal AS later, earlier.ordinal AS earlier "
-            f"FROM bands AS later JOIN bands AS earlier USING (band, bits) WHERE earlier.ordinal < later.ordinal "
-            f"AND bit_count(xor(earlier.phash, later.phash)) <= {distance} ORDER BY later, earlier"
-        )
-    # Only a row that is itself kept may push another out, so the pairs are walked in plan order.
-    dropped: dict[int, int] = {}
-    for batch in pairs:
-        for pair in batch.to_pylist():
-            if pair["earlier"] not in dropped:
-                dropped.setdefault(pair["later"], pair["earlier"])
-    spill.store(
-        "near",
-        _NEAR,
-        [pa.RecordBatch.from_pydict({"ordinal": list(dropped), "kept": list(dropped.values())}, schema=_NEAR)],
+    spill.store("near", _NEAR, _near(spill, distance) if distance is not None else ())
+    # Few as a rule: hashes that stand for another, or that several rows have.
+    spill.execute(
+        "CREATE TABLE alike AS SELECT phash, coalesce(near.kept, hashes.ordinal) AS kept "
+        f"FROM hashes LEFT JOIN near USING (ordinal) WHERE {distance is not None} "
+        "AND (near.kept IS NOT NULL OR hashes.times > 1)"
     )
-    spill.execute(f"CREATE TABLE same_hash AS SELECT * FROM hashes WHERE {distance is not None}")
+
+
+def _near(spill: Spill, distance: int) -> Iterator[pa.RecordBatch]:
+    kept_hashes = KeptHashes(distance)
+    for batch in spill.query("SELECT ordinal, phash FROM hashes ORDER BY ordinal", NEAR_ROWS):
+        ordinals, hashes = (batch.column(name).to_numpy() for name in ("ordinal", "phash"))
+        kept = kept_hashes.admit(ordinals, hashes)
+        is_dropped = kept != ordinals
+        yield pa.RecordBatch.from_arrays([pa.array(ordinals[is_dropped]), pa.array(kept[is_dropped])], schema=_NEAR)
 
 
 def _verdicts(spill: Spill) -> Iterator[tuple[int, int, Verdict]]:
     """Yield (shard, position, verdict) of the rows left out, in plan order."""
     batches = spill.query(
         """
-        WITH judged AS (
-            SELECT i.shard, i.position, i.ordinal, i.ordinal <> first.kept AS is_exact,
-                   coalesce(near.kept, same_hash.ordinal, first.kept) AS kept_ordinal
-            FROM images AS i JOIN first USING (key)
-            LEFT JOIN same_hash ON same_hash.phash = i.phash
-            LEFT JOIN near ON near.ordinal = same_hash.ordinal),
+        WITH moved AS (
+            SELECT first.kept AS ordinal, alike.kept FROM first JOIN alike USING (phash)
+            WHERE first.kept <> alike.kept),
+        repeated AS (
+            SELECT images.ordinal, coalesce(moved.kept, first.kept) AS kept
+            FROM images JOIN first USING (key) LEFT JOIN moved ON moved.ordinal = first.kept
+            WHERE first.times > 1 AND images.ordinal <> first.kept),
+        judged AS (
+            SELECT ordinal, kept, 'near_duplicate' AS reason FROM moved
+            UNION ALL SELECT ordinal, kept, 'duplicate' FROM repeated),
         dropped AS (
-            SELECT judged.ordinal, judged.shard, judged.position, kept.key AS kept_key,
-                   CASE WHEN judged.is_exact THEN 'duplicate' ELSE 'near_duplicate' END AS reason
-            FROM judged JOIN images AS kept ON kept.ordinal = judged.kept_ordinal
-            WHERE judged.kept_ordinal <> judged.ordinal)
+            SELECT judged.ordinal, own.shard, own.position, kept.key AS kept_key, judged.reason
+            FROM judged JOIN images AS own ON own.ordinal = judged.ordinal
+            JOIN images AS kept ON kept.ordinal = judged.kept)
         SELECT * FROM dropped UNION ALL BY NAME
         SELECT ordinal, shard, position, 'rule:' || rule AS reason FROM all_images WHERE rule IS NOT NULL
         ORDER BY ordinal
@@ -257,8 +261,19 @@ def _write(
     inputs: Mapping[str, str],
     run: Callable[[int], Run],
 ) -> Manifest:
-    judged = ((row, *_judge(row, verdicts.get(row.position))) for row in _rows(dataset, IMAGE, shard))
-    return _commit_rows(dataset, step, shard, judged, inputs, run)
+    """Write the verdicts of a shard without a Python object a row: most are ok, and say nothing but that."""
+    images = dataset.fields(dataset.require_manifest(IMAGE, shard), "position", "key", "status")
+    said = images.column("status").to_pylist()
+    statuses: list[str | None] = ["ok" if status == "ok" else "skipped" for status in said]
+    reasons = [None if status == "ok" else f"{IMAGE}:{status}" for status in said]
+    kept: list[str | None] = [None] * len(said)
+    for position, verdict in verdicts.items():
+        statuses[position], reasons[position], kept[position] = "filtered", verdict.reason, verdict.duplicate_of
+    fields = stored_fields(SELECT, SELECT_PROVIDES.fields, step.kind)
+    values = {"status": statuses, "reason": reasons, "duplicate_of": kept}
+    table = bare_table(images.column("key"), fields, step.kind, _PRODUCER.label(), shard, values)
+    files, counts, digest = write_index(dataset.store, SELECT, shard, table)
+    return step.provenance.manifest(shard, files, counts, digest, inputs, run(counts.rows))
 
 
 def _write_sets(
@@ -274,17 +289,6 @@ def _write_sets(
         (row, *_judge_set(row, verdicts.get(row.position), least, step.is_whole))
         for row in _rows(dataset, IMAGE, shard)
     )
-    return _commit_rows(dataset, step, shard, judged, inputs, run)
-
-
-def _commit_rows(
-    dataset: Dataset,
-    step: SelectStep,
-    shard: int,
-    judged: Iterable[tuple[Row, Status, str | None, dict[str, Any]]],
-    inputs: Mapping[str, str],
-    run: Callable[[int], Run],
-) -> Manifest:
     fields = stored_fields(SELECT, SELECT_PROVIDES.fields, step.kind)
     with ColumnWriter(dataset.store, SELECT, shard, fields, step.kind, _PRODUCER.label()) as writer:
         for row, status, reason, values in judged:
@@ -310,14 +314,6 @@ def _judge_set(
     if len(row.parts) - len(lost) < least:
         return "filtered", FEW_IMAGES, values
     return "ok", None, values
-
-
-def _judge(row: Row, verdict: Verdict | None) -> tuple[Status, str | None, dict[str, Any]]:
-    if row.status != "ok":
-        return "skipped", f"{IMAGE}:{row.status}", {}
-    if verdict is None:
-        return "ok", None, {}
-    return "filtered", verdict.reason, {"duplicate_of": verdict.duplicate_of} if verdict.duplicate_of else {}
 
 
 def _rows(dataset: Dataset, column: str, shard: int) -> Sequence[Row]:

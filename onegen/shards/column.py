@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -13,8 +14,7 @@ import pyarrow as pa
 from onegen.pixels.codec import decode_part
 from onegen.sample import Annotation, Kind, Provides, Status
 from onegen.shards.dataset import Dataset, file_of, folder
-from onegen.shards.index import Row, from_table, to_parquet, to_table
-from onegen.shards.index import digest as digest_of
+from onegen.shards.index import Row, table_digest, to_parquet, to_table
 from onegen.shards.manifest import Counts, FileRecord, Manifest
 from onegen.shards.tar import Member, TarWriter
 from onegen.shards.views import split_name, values_of
@@ -138,15 +138,8 @@ class ColumnWriter:
             name = publish(self._store, self._spool, folder(self._column), self._shard, ".tar", sha256)
             files[name] = FileRecord(size=self._tar.size, sha256=sha256)
         table = to_table(self._rows, self._fields, self._kind, self._producer, self._shard)
-        # Read back from arrow, so that a digest says what a reader of the index will see.
-        rows = from_table(table)
-        data = to_parquet(table)
-        sha256 = hashlib.sha256(data).hexdigest()
-        with self._store.spool(f"{folder(self._column)}/{self._shard:06d}.parquet") as spool:
-            spool.file.write(data)
-            name = publish(self._store, spool, folder(self._column), self._shard, ".parquet", sha256)
-        files[name] = FileRecord(size=len(data), sha256=sha256)
-        return files, count(rows), digest_of(rows)
+        index, counts, digest = write_index(self._store, self._column, self._shard, table)
+        return {**files, **index}, counts, digest
 
     def open(self) -> TarWriter:
         """Start the tar, if it is not started; the first row with parts does it too."""
@@ -155,6 +148,21 @@ class ColumnWriter:
             self._spool = self._stack.enter_context(self._store.spool(label))
             self._tar = TarWriter(self._spool.file)
         return self._tar
+
+
+def write_index(store: Store, column: str, shard: int, table: pa.Table) -> tuple[dict[str, FileRecord], Counts, str]:
+    """Write the index of a column shard under a content name; return what `ColumnWriter.finish` returns.
+
+    The digest is that of the arrow table: it says what a reader of the index will see.
+    """
+    data = to_parquet(table)
+    sha256 = hashlib.sha256(data).hexdigest()
+    with store.spool(f"{folder(column)}/{shard:06d}.parquet") as spool:
+        spool.file.write(data)
+        name = publish(store, spool, folder(column), shard, ".parquet", sha256)
+    statuses = Counter(table.column("status").to_pylist())
+    counts = Counts(rows=table.num_rows, **{name: statuses[name] for name in Counts.model_fields if name != "rows"})
+    return {name: FileRecord(size=len(data), sha256=sha256)}, counts, table_digest(table)
 
 
 def count(rows: list[Row]) -> Counts:

@@ -1,20 +1,26 @@
 """A dataset on a store: the layout of its files, its identity card, and the folds over its manifests.
 
-Nothing here is a cache: every answer is read from committed manifests. docs/contract.md.
+Every answer is read from committed manifests; folds over all of them take what `catalog` knows of those that are as it
+saw them. docs/contract.md.
 """
 
+import contextlib
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from onegen.errors import ConfigError
 from onegen.sample import PACKED, Kind
+from onegen.shards.catalog import COMMITS, PLANS, drop_catalogs, facts_of, shard_facts, shard_versions, write_catalog
 from onegen.shards.index import Row, from_table
-from onegen.shards.manifest import SCHEMA_VERSION, Counts, Manifest, Record, explain_record
+from onegen.shards.manifest import SCHEMA_VERSION, Counts, Made, Manifest, Record, explain_record
 from onegen.storage.store import Store
 
 CARD, COLLECTION = "dataset.json", "collection.json"
@@ -107,8 +113,10 @@ class MissingColumn(ConfigError):
 class Dataset:
     """The files of one dataset, by meaning."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, trusts_catalog: bool = True) -> None:
         self.store = store
+        self._trusts_catalog = trusts_catalog
+        self._listings: dict[str, dict[int, str]] | None = None
 
     def card(self) -> Card | None:
         """Return the identity card, or None where no plan was pinned yet.
@@ -188,11 +196,93 @@ class Dataset:
             if manifest is not None:
                 yield manifest
 
+    def commits(self, column: str, *fields: str) -> pa.Table:
+        """Return facts of the committed manifests of a column, in shard order: `shard`, `version` and these of COMMITS.
+
+        What the catalogue does not know is read from the manifest, and for `reasons` from the index.
+        """
+        read = partial(self._facts, column, "reasons" in fields)
+        return shard_facts(
+            self.store, folder(column), self._versions(column), COMMITS, fields, read, self._trusts_catalog
+        )
+
+    def plans(self) -> pa.Table:
+        """Return `shard`, `version` and `digest` of the file of every plan, in shard order: PLANS."""
+        versions = shard_versions(self.store, "plan", ".parquet")
+        return shard_facts(self.store, "plan", versions, PLANS, PLANS.names, self._plan_facts, self._trusts_catalog)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """List the manifests of a column once in this block, and again where this object changes one.
+
+        For the holder of the lease, who alone writes manifests: a build asks some ten times of each column.
+        """
+        self._listings = {}
+        try:
+            yield
+        finally:
+            self._listings = None
+
+    def _versions(self, column: str) -> Mapping[int, str]:
+        if self._listings is None:
+            return shard_versions(self.store, folder(column), ".json")
+        if column not in self._listings:
+            self._listings[column] = shard_versions(self.store, folder(column), ".json")
+        return self._listings[column]
+
+    def delete_manifest(self, column: str, shard: int) -> None:
+        """Take a commit back: its files are orphans from now on."""
+        self._forget(column)
+        self.store.delete(manifest_name(column, shard))
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        self._forget(manifest.column)
+        self.store.write(manifest_name(manifest.column, manifest.shard), manifest.to_json())
+
+    def _forget(self, column: str) -> None:
+        if self._listings is not None:
+            self._listings.pop(column, None)
+
+    def write_catalog(self) -> None:
+        """Bring the catalogue up to date with the manifests and plans; only for the holder of the lease."""
+        columns = [*self.columns(), PACKED]
+        for column in columns:
+            read = partial(self._facts, column, True)
+            write_catalog(self.store, folder(column), self._versions(column), COMMITS, read)
+        write_catalog(self.store, "plan", shard_versions(self.store, "plan", ".parquet"), PLANS, self._plan_facts)
+        drop_catalogs(self.store, [folder(column) for column in columns])
+
+    def _facts(self, column: str, with_reasons: bool, shard: int) -> Mapping[str, Any] | None:
+        manifest = self.manifest(column, shard)
+        if manifest is None:
+            return None
+        is_asked = with_reasons and manifest.counts.failed > 0 and column != PACKED
+        return facts_of(manifest, self._reasons(manifest) if is_asked else ())
+
+    def _plan_facts(self, shard: int) -> Mapping[str, Any] | None:
+        try:
+            return {"shard": shard, "digest": hashlib.sha256(self.store.read(f"plan/{shard:06d}.parquet")).hexdigest()}
+        except FileNotFoundError:
+            return None
+
+    def _reasons(self, manifest: Manifest) -> list[tuple[str, int]] | None:
+        """Return why rows of a shard failed, and how many; None where its index cannot be read."""
+        try:
+            rows = self.rows(manifest)
+        except (OSError, pa.ArrowException, ValueError, TypeError, LookupError):
+            return None
+        return sorted(Counter(row.reason or "unknown" for row in rows if row.status == "failed").items())
+
     def rows(self, manifest: Manifest) -> list[Row]:
         """Return the index rows of a committed shard."""
         name = f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}"
         with self.store.open(name) as file:
             return from_table(pq.ParquetFile(file).read(use_threads=False))
+
+    def fields(self, manifest: Manifest, *names: str) -> pa.Table:
+        """Return these fields of the index of a committed shard, and of no other field a byte."""
+        with self.store.open(f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}") as file:
+            return pq.ParquetFile(file).read(columns=list(names), use_threads=False).select(list(names))
 
     def commit(self, manifest: Manifest, pending: Mapping[str, str] | None = None) -> None:
         """Write the manifest, which is the commit, and delete the files that only its predecessor named.
@@ -204,22 +294,22 @@ class Dataset:
             self._replace_packed(manifest, pending)
             return
         before = self.manifest(manifest.column, manifest.shard)
-        self.store.write(manifest_name(manifest.column, manifest.shard), manifest.to_json())
+        self._write_manifest(manifest)
         for name in set(before.files if before else ()) - set(manifest.files):
             # A damaged manifest may name anything.
             if is_own_file(manifest.column, name):
                 self.store.delete(f"{folder(manifest.column)}/{name}")
 
     def _replace_packed(self, manifest: Manifest, pending: Mapping[str, str]) -> None:
-        self.store.delete(manifest_name(PACKED, manifest.shard))
+        self.delete_manifest(PACKED, manifest.shard)
         for plain, content in sorted(pending.items()):
             self.store.rename(f"{PACKED}/{content}", f"{PACKED}/{plain}")
-        self.store.write(manifest_name(PACKED, manifest.shard), manifest.to_json())
+        self._write_manifest(manifest)
 
     def drop(self, column: str) -> None:
         """Delete a column, manifests first; what users put beside its files stays."""
         for shard in self.shards(column):
-            self.store.delete(manifest_name(column, shard))
+            self.delete_manifest(column, shard)
         for name in self.store.names(folder(column)):
             if is_own_file(column, name):
                 self.store.delete(f"{folder(column)}/{name}")
@@ -229,17 +319,26 @@ class Dataset:
         """Return the dataset's version: SHA-256 over the sorted (column, shard, digest), without the packed view."""
         total = hashlib.sha256()
         for column in sorted(columns if columns is not None else self.columns()):
-            for manifest in self.manifests(column):
-                total.update(f"{column} {manifest.shard} {manifest.digest}\n".encode())
+            commits = self.commits(column, "digest")
+            for shard, digest in zip(*(commits.column(name).to_pylist() for name in ("shard", "digest")), strict=True):
+                total.update(f"{column} {shard} {digest}\n".encode())
         return total.hexdigest()
 
     def counts(self, column: str) -> Counts:
         """Return the rows of a column by status, over its committed shards."""
-        totals = {"rows": 0, "ok": 0, "skipped": 0, "filtered": 0, "failed": 0}
-        for manifest in self.manifests(column):
-            for name in totals:
-                totals[name] += getattr(manifest.counts, name)
-        return Counts(**totals)
+        return counts_of(self.commits(column, *Counts.model_fields))
+
+
+def made_so(dataset: Dataset, column: str) -> dict[int, Made]:
+    """Return how each committed shard of a column was made."""
+    commits = dataset.commits(column, *Made._fields)
+    rows = zip(*(commits.column(name).to_pylist() for name in Made._fields), strict=True)
+    return dict(zip(commits.column("shard").to_pylist(), map(Made._make, rows), strict=True))
+
+
+def counts_of(commits: pa.Table) -> Counts:
+    """Return the rows by status over commits, of which they must be fields."""
+    return Counts(**{name: sum(commits.column(name).to_pylist()) for name in Counts.model_fields})
 
 
 def folder(column: str) -> str:

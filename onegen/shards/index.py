@@ -8,8 +8,10 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -88,6 +90,35 @@ def to_table(
     return pa.Table.from_pydict({**base, **own}, schema=schema)
 
 
+def bare_table(
+    keys: pa.ChunkedArray,
+    fields: Mapping[str, pa.DataType],
+    kind: Kind,
+    producer: str,
+    shard: int,
+    values: Mapping[str, Sequence[Any]],
+) -> pa.Table:
+    """Return the table that `to_table` returns of rows without parts; `values` are by field, null where there are none.
+
+    The rows are in position order.
+    """
+    count = len(keys)
+    base: dict[str, Any] = {
+        "shard": np.full(count, shard, np.int32),
+        "position": np.arange(count, dtype=np.int32),
+        "key": keys,
+        "kind": pa.repeat(kind, count),
+        "parts": pa.ListArray.from_arrays(
+            np.zeros(count + 1, np.int32), pa.array([], MEMBERS.value_type), type=MEMBERS
+        ),
+        "input_digest": pa.repeat("", count),
+        "producer": pa.repeat(producer, count),
+    }
+    own = {name: pa.nulls(count, kind) for name, kind in fields.items()}
+    schema = pa.schema(list(BASE.items()) + list(fields.items()))
+    return pa.Table.from_pydict({**base, **own, **values}, schema=schema)
+
+
 def from_table(table: pa.Table) -> list[Row]:
     """Return the rows of an index; values are as arrow stored them."""
     own = [name for name in table.column_names if name not in BASE]
@@ -99,6 +130,26 @@ def from_table(table: pa.Table) -> list[Row]:
             *base, _members(table.column("parts")), table.column("input_digest").to_pylist(), values, strict=False
         )
     ]
+
+
+def table_digest(table: pa.Table) -> str:
+    """Return what `digest` returns of the rows of an index, many times as fast where they have no values and no parts.
+
+    Such rows differ in their keys alone.
+    """
+    is_bare = pc.equal(pc.list_value_length(table.column("parts")), 0)
+    for name in table.column_names:
+        if name not in BASE:
+            is_bare = pc.and_(is_bare, pc.is_null(table.column(name)))
+    others = iter(from_table(table.filter(pc.invert(is_bare))))
+    keys = ["null" if key is None else encode_basestring(key) for key in table.column("key").to_pylist()]
+    kinds = list(zip(*(table.column(name).to_pylist() for name in ("status", "reason")), strict=True))
+    tails = {kind: canonical_row(Row(0, None, *kind)).decode().removeprefix("[null") for kind in set(kinds)}
+    lines = [
+        f"[{key}{tails[kind]}\n" if bare else f"{canonical_row(next(others)).decode()}\n"
+        for key, kind, bare in zip(keys, kinds, is_bare.to_pylist(), strict=True)
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _members_array(parts: Sequence[Sequence[Member]]) -> pa.ListArray:

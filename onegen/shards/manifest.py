@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from functools import cached_property
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -135,6 +136,14 @@ def explain_record(kind: type[BaseModel], error: ValidationError) -> str:
     return explain(kind, error.errors()[0])
 
 
+class Made(NamedTuple):
+    """How a committed shard was made, and what it is: what its manifest says of it in digests."""
+
+    input_digest: str
+    fingerprint: str
+    digest: str
+
+
 @dataclass(frozen=True)
 class Provenance:
     """How a column (or the packed view) is made, whatever the shard.
@@ -149,12 +158,12 @@ class Provenance:
     producer: Producer
     where: str | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The digest of everything that changes the column's results."""
         return fingerprint(self.settings)
 
-    def is_current(self, manifest: Manifest, inputs: Mapping[str, str]) -> bool:
+    def is_current(self, manifest: "Manifest | Made", inputs: Mapping[str, str]) -> bool:
         """Say whether a committed shard was made so, from inputs of these digests, without reading a row."""
         same_inputs = manifest.input_digest == inputs_digest(dict(inputs), self.where)
         return same_inputs and manifest.fingerprint == self.fingerprint

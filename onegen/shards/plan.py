@@ -7,8 +7,10 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from json.encoder import encode_basestring
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -98,11 +100,10 @@ def make_plan(
         cut = "" if limit is None else f"LIMIT {limit}"
         ordered = spill.query(f"SELECT item, images, sidecars FROM listing ORDER BY item {cut}")
         for rows in _shards(ordered, samples_per_shard):
-            for row in rows:
-                total.update(canonical(row.content()) + b"\n")
-            store.write(plan_name(shards), plan_file(rows))
+            total.update(plan_lines(rows))
+            store.write(plan_name(shards), plan_table_file(rows))
             shards += 1
-            items += len(rows)
+            items += rows.num_rows
     return PlanSummary(shards=shards, items=items, digest=total.hexdigest())
 
 
@@ -160,10 +161,9 @@ def extend_plan(
             if shards == plan.shards:
                 # The digest is over all rows: it cannot go on from that of the plan as it was.
                 total = _digest_of(store, plan.shards)
-            for row in rows:
-                total.update(canonical(row.content()) + b"\n")
-            store.write(plan_name(shards), plan_file(rows))
-            shards, items = shards + 1, items + len(rows)
+            total.update(plan_lines(rows))
+            store.write(plan_name(shards), plan_table_file(rows))
+            shards, items = shards + 1, items + rows.num_rows
     if shards == plan.shards:
         return plan, changes
     return plan.model_copy(update={"shards": shards, "items": items, "digest": total.hexdigest()}), changes
@@ -234,25 +234,79 @@ def plan_digest(store: Store, shard: int) -> str:
     return hashlib.sha256(store.read(plan_name(shard))).hexdigest()
 
 
-def _shards(batches: Iterable[pa.RecordBatch], samples_per_shard: int) -> Iterator[list[PlannedItem]]:
-    """Yield the items of each shard: as many as their images allow, one at least."""
-    items: list[PlannedItem] = []
+def _shards(batches: Iterable[pa.RecordBatch], samples_per_shard: int) -> Iterator[pa.Table]:
+    """Yield the rows of each shard, as `PLAN` has them: as many as their images allow, one at least."""
+    left = LISTING.empty_table()
     num_images = 0
     for batch in batches:
-        for row in batch.to_pylist():
-            if items and num_images + len(row["images"]) > samples_per_shard:
-                yield items
-                items, num_images = [], 0
-            items.append(planned_item({**row, "position": len(items)}))
-            num_images += len(row["images"])
-    if items:
-        yield items
+        rows = _in_order(batch)
+        start = 0
+        for place, images in enumerate(rows.column("images").combine_chunks().value_lengths().to_pylist()):
+            if left.num_rows + place - start and num_images + images > samples_per_shard:
+                yield _numbered([left, rows.slice(start, place - start)])
+                left, start, num_images = LISTING.empty_table(), place, 0
+            num_images += images
+        left = pa.concat_tables([left, rows.slice(start)])
+    if left.num_rows:
+        yield _numbered([left])
+
+
+def _in_order(batch: pa.RecordBatch) -> pa.Table:
+    """Return a batch as `LISTING` has it, with an empty list where there is none."""
+    columns = [_files_array(batch.column(name)) for name in ("images", "sidecars")]
+    return pa.Table.from_arrays([batch.column("item").cast(pa.string()), *columns], schema=LISTING)
+
+
+def _files_array(column: pa.ListArray) -> pa.ListArray:
+    ends = np.cumsum(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int32)
+    files, fields = column.flatten(), list(FILES.value_type)
+    values = pa.StructArray.from_arrays([files.field(f.name).cast(f.type) for f in fields], fields=fields)
+    return pa.ListArray.from_arrays(pa.array(np.append(np.int32(0), ends)), values, type=FILES)
+
+
+def _numbered(tables: Sequence[pa.Table]) -> pa.Table:
+    rows = pa.concat_tables(tables).combine_chunks()
+    return rows.add_column(0, PLAN.field("position"), [np.arange(rows.num_rows, dtype=np.int32)])
+
+
+def plan_lines(rows: pa.Table) -> bytes:
+    """Return what the digest of a plan is taken over: the canonical content of each item, one a line."""
+    items = rows.column("item").to_pylist()
+    texts = zip(items, _file_texts(rows.column("images")), _file_texts(rows.column("sidecars")), strict=True)
+    return "".join(f"[{_json(item)},[{images}],[{sidecars}]]\n" for item, images, sidecars in texts).encode()
+
+
+def _file_texts(column: pa.ChunkedArray) -> Iterator[str]:
+    """Yield the files of each row as canonical JSON has them, without the list's brackets."""
+    lists = column.combine_chunks()
+    fields = (lists.flatten().field(name).to_pylist() for name in ("uri", "size", "etag"))
+    files = [
+        f"[{_json(uri)},{'null' if size is None else size},{_json(etag)}]"
+        for uri, size, etag in zip(*fields, strict=True)
+    ]
+    start = 0
+    for length in lists.value_lengths().to_pylist():
+        yield ",".join(files[start : start + length])
+        start += length
+
+
+def _json(text: str | None) -> str:
+    return "null" if text is None else encode_basestring(text)
+
+
+def plan_table_file(rows: pa.Table) -> bytes:
+    """Return the bytes of the file of a plan, those that `plan_file` returns of its items."""
+    return to_parquet(rows.cast(PLAN))
 
 
 def planned_item(row: Mapping[str, Any]) -> PlannedItem:
     """Return the item of a row of `PLAN`."""
-    images, sidecars = (tuple(PlannedFile(**file) for file in row[name] or ()) for name in ("images", "sidecars"))
-    return PlannedItem(row["position"], row["item"], images, sidecars)
+    return PlannedItem(row["position"], row["item"], _files(row["images"]), _files(row["sidecars"]))
+
+
+def _files(records: Sequence[Mapping[str, Any]] | None) -> tuple[PlannedFile, ...]:
+    # A list is filled in half the time of a generator, and a plan has millions of these.
+    return tuple([PlannedFile(file["uri"], file["size"], file["etag"]) for file in records or ()])
 
 
 def plan_file(rows: Sequence[PlannedItem]) -> bytes:

@@ -7,9 +7,10 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any
 
 from onegen.shards.manifest import FailureRecord, Run
 
@@ -39,7 +40,7 @@ def describe_run(
         started=time.strftime("%FT%TZ", time.gmtime(started)),
         seconds=round(time.time() - started, 3),
         host=f"{socket.gethostname()}:{os.getpid()}",
-        peak_rss=_peak_rss(),
+        peak_rss=own_peak_rss(),
         computed=computed,
         libraries=_libraries(),
         failures=sorted(failures, key=lambda failure: failure.position),
@@ -63,18 +64,17 @@ class Pace:
     halvings: int = 0
     smallest_batch: int = 0
 
-    def add(self, run: Run) -> None:
-        """Add a shard in which rows were computed."""
-        if not run.computed:
+    def add(self, run: Run | Mapping[str, Any]) -> None:
+        """Add a shard in which rows were computed; of a mapping, the fields of a run by name."""
+        said = run if isinstance(run, Mapping) else {entry.name: getattr(run, entry.name) for entry in fields(self)}
+        if not said["computed"]:
             return
-        self.computed += run.computed
-        self.seconds += run.seconds
-        self.busy_seconds += run.busy_seconds
-        self.peak_rss = max(self.peak_rss, run.peak_rss)
-        self.peak_gpu = max(self.peak_gpu, run.peak_gpu)
-        self.halvings += run.halvings
-        if run.smallest_batch:
-            self.smallest_batch = min(self.smallest_batch or run.smallest_batch, run.smallest_batch)
+        for name in ("computed", "seconds", "busy_seconds", "halvings"):
+            setattr(self, name, getattr(self, name) + said[name])
+        for name in ("peak_rss", "peak_gpu"):
+            setattr(self, name, max(getattr(self, name), said[name]))
+        if said["smallest_batch"]:
+            self.smallest_batch = min(self.smallest_batch or said["smallest_batch"], said["smallest_batch"])
 
     @property
     def busy_share(self) -> float:
@@ -106,7 +106,7 @@ def peak_gpu() -> int:
     return peak
 
 
-def _peak_rss() -> int:
+def own_peak_rss() -> int:
     """Return this process's peak resident memory in bytes.
 
     Linux keeps it per program; `ru_maxrss`, the fallback elsewhere, is inherited from the driver a worker came from.

@@ -7,7 +7,7 @@ rule 8.
 from dataclasses import dataclass
 
 from onegen.sample import PACKED
-from onegen.shards.dataset import Dataset, folder, is_own_file, manifest_name
+from onegen.shards.dataset import Dataset, folder, is_own_file
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,14 @@ def _sweep_column(dataset: Dataset, column: str) -> tuple[list[str], list[str]]:
     present = set(dataset.store.names(folder(column)))
     named: set[str] = set()
     lost: list[str] = []
-    for manifest in dataset.manifests(column):
-        missing = sorted(set(manifest.files) - present)
+    commits = dataset.commits(column, "files")
+    for shard, files in zip(commits.column("shard").to_pylist(), commits.column("files").to_pylist(), strict=True):
+        missing = sorted(set(files) - present)
         lost += [f"{folder(column)}/{name}" for name in missing]
         if missing:
-            dataset.store.delete(manifest_name(column, manifest.shard))
+            dataset.delete_manifest(column, shard)
         else:
-            named |= set(manifest.files)
+            named |= set(files)
     orphans = [f"{folder(column)}/{name}" for name in sorted(present - named) if is_own_file(column, name)]
     orphans = [name for name in orphans if not dataset.store.is_link(name)]
     for name in orphans:

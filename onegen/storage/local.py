@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from onegen.storage.store import Spool, Store
+from onegen.storage.store import Spool, Store, newest_settled, version_of
 
 TEMPORARY = ".tmp"
 """Folder of half-written files, which are orphans once no driver holds the lease."""
@@ -58,6 +58,21 @@ class LocalStore(Store):
                 return sorted(entry.name for entry in entries if (entry.is_file if kind == "file" else entry.is_dir)())
         except FileNotFoundError:
             return []
+
+    def versions(self, folder: str, extension: str = "") -> dict[str, str]:
+        """Return, by name, a text that is another once a file directly in a folder was written again: size and time."""
+        found: dict[str, str] = {}
+        newest = newest_settled()
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._path(folder)) as entries:
+            for entry in entries:
+                if entry.name.endswith(extension) and entry.is_file():
+                    try:
+                        about = entry.stat()
+                    except FileNotFoundError:
+                        # It vanished meanwhile.
+                        continue
+                    found[entry.name] = version_of(about.st_size, about.st_mtime_ns, newest)
+        return found
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for random-access reading."""

@@ -9,7 +9,9 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, BinaryIO, Literal, cast
 
 import fsspec
@@ -69,6 +71,20 @@ class Store:
         except FileNotFoundError:
             return []
         return sorted(str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == kind)
+
+    def versions(self, folder: str, extension: str = "") -> dict[str, str]:
+        """Return, by name, a text that is another once a file directly in a folder was written again.
+
+        Of the files whose names end so, from one listing; nothing is opened. The text is empty where it could not tell:
+        of a file written this very moment, or where the store says neither etag nor time.
+        """
+        try:
+            entries = self._fs.ls(self._path(folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        files = ((str(entry["name"]).rsplit("/", 1)[-1], entry) for entry in entries if entry["type"] == "file")
+        newest = newest_settled()
+        return {name: _version(entry, newest) for name, entry in files if name.endswith(extension)}
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for random-access reading."""
@@ -139,6 +155,33 @@ class Store:
     def clear_temporary(self) -> int:
         """Delete what dead workers left half written; return how many files."""
         return 0
+
+
+SETTLED_SECONDS = 2.0
+"""How old a file must be that its time tells it from what is written next: some file systems count whole seconds."""
+
+
+def newest_settled() -> int:
+    """Return the latest time of change, in nanoseconds since the epoch, of files that are old enough now."""
+    return int((time.time() - SETTLED_SECONDS) * 1e9)
+
+
+def version_of(size: int, time_ns: int, newest: int) -> str:
+    """Return what tells a file from the next of its name by size and time of change, empty where it is too young."""
+    return "" if time_ns > newest else f"{size}-{time_ns}"
+
+
+def _version(entry: Mapping[str, Any], newest: int) -> str:
+    for name in ("ETag", "etag", "md5Hash"):
+        if entry.get(name):
+            return f"{entry['size']}-{entry[name]}"
+    for name in ("mtime", "LastModified", "updated", "created"):
+        changed = entry.get(name)
+        if isinstance(changed, datetime):
+            return version_of(entry["size"], int(changed.timestamp() * 1e9), newest)
+        if isinstance(changed, int | float):
+            return version_of(entry["size"], int(changed * 1e9), newest)
+    return ""
 
 
 class Spool:

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from onegen.sample import STATUSES
 from onegen.shards.canonical import canonical
-from onegen.shards.index import BASE, IMAGE_FIELDS, Row, digest, from_table, to_parquet, to_table
+from onegen.shards.index import (
+    BASE,
+    IMAGE_FIELDS,
+    Row,
+    bare_table,
+    digest,
+    from_table,
+    table_digest,
+    to_parquet,
+    to_table,
+)
 from onegen.shards.tar import Member
 from tests.properties import FEW, PROPERTY
 
@@ -131,3 +141,35 @@ def test_canonical_json_is_sorted_compact_utf8():
     text = canonical({"b": [1, 2.5, None, True], "a": "é"})
     assert text == '{"a":"é","b":[1,2.5,null,true]}'.encode()
     assert canonical(json.loads(text)) == text
+
+
+@PROPERTY
+@given(ROWS)
+def test_the_digest_of_a_table_is_that_of_its_rows(rows):
+    table = to_table(rows, FIELDS, "image", "test@1")
+    assert table_digest(table) == digest(from_table(table))
+    bare = [Row(row.position, row.key, row.status, row.reason) for row in rows]
+    for fields in ({}, FIELDS):
+        table = to_table(bare, fields, "image", "test@1")
+        assert table_digest(table) == digest(from_table(table))
+
+
+@pytest.mark.parametrize("key", [None, "", '"', "\\", "\u2028é\n", "0a-_"])
+def test_it_writes_keys_as_canonical_json_does(key):
+    table = to_table([Row(0, key, "ok"), Row(1, key, "failed", 'a "b"')], FIELDS, "image", "test@1")
+    assert table_digest(table) == digest(from_table(table))
+
+
+def test_a_table_of_bare_rows_has_the_bytes_of_one_made_row_by_row():
+    rows = [
+        Row(0, "a" * 20, "ok"),
+        Row(1, None, "skipped", "image:failed"),
+        Row(2, "b" * 20, "filtered", "rule:sharp"),
+        Row(3, "a" * 20, "filtered", "duplicate", values={"text": "a" * 20}),
+    ]
+    expected = to_table(rows, FIELDS, "pair", "select@2", 7)
+    keys = expected.column("key")
+    values = {name: expected.column(name).to_pylist() for name in ("status", "reason", "text")}
+    made = bare_table(keys, FIELDS, "pair", "select@2", 7, values)
+    assert made.equals(expected)
+    assert to_parquet(made) == to_parquet(expected)

@@ -1,12 +1,24 @@
 """PYTHONPATH=. python -m pytest tests/shards/test_plan.py"""
 
+import hashlib
+
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from onegen.shards.canonical import canonical
 from onegen.shards.dataset import PlanSummary
-from onegen.shards.plan import LISTING, PlannedFile, PlannedItem, make_plan, plan_digest, plan_name, read_plan
+from onegen.shards.plan import (
+    LISTING,
+    PlannedFile,
+    PlannedItem,
+    make_plan,
+    plan_digest,
+    plan_file,
+    plan_name,
+    read_plan,
+)
 from onegen.storage.store import Store
 from tests.fabricated import memory_store
 from tests.properties import FEW
@@ -144,3 +156,31 @@ def test_the_digest_of_a_shard_s_plan_is_that_of_what_was_listed():
 def test_the_digest_does_not_cover_the_position():
     moved = PlannedItem(4, ITEM.item, ITEM.images, ITEM.sidecars)
     assert moved.digest() == ITEM.digest()
+
+
+ODD = [("a", 1), ('quo"te', 2), ("back\\slash", 1), ("line\nbreak \u2028 é", 3), ("z", 1)]
+
+
+@FEW
+@given(LISTINGS, st.integers(1, 6))
+@example(ODD, 3)
+def test_it_is_written_as_its_items_would_be_one_by_one(pairs, samples_per_shard):
+    with memory_store("plan") as store:
+        summary, shards = plan(store, pairs, samples_per_shard)
+        lines = b"".join(canonical(row.content()) + b"\n" for rows in shards for row in rows)
+        assert summary.digest == hashlib.sha256(lines).hexdigest()
+        for shard, rows in enumerate(shards):
+            assert store.read(plan_name(shard)) == plan_file(rows)
+
+
+def test_a_listing_may_say_nothing_of_sidecars_sizes_and_etags():
+    rows = [
+        {"item": str(number), "images": [{"uri": f"{number}.jpg", "size": None, "etag": None}], "sidecars": None}
+        for number in range(3)
+    ]
+    with memory_store("plan") as store:
+        summary = make_plan(store, [pa.RecordBatch.from_pylist(rows, schema=LISTING)], 2)
+        items = [row for shard in range(2) for row in read_plan(store, shard)]
+        assert summary.digest == hashlib.sha256(b"".join(canonical(i.content()) + b"\n" for i in items)).hexdigest()
+        assert items[2] == PlannedItem(0, "2", (PlannedFile("2.jpg", None, None),), ())
+        assert store.read(plan_name(0)) == plan_file(items[:2])
