@@ -14,7 +14,7 @@ from onegen.build.card import OpenCard, describe, reopen_as_it_is
 from onegen.build.foresight import foresee
 from onegen.build.jobs import Permissions
 from onegen.build.pending import unmatched_retry
-from onegen.build.probe import check_cluster, check_machine
+from onegen.build.probe import Nodes, check_cluster, check_machine
 from onegen.build.provided import provided_types
 from onegen.build.steps import Step, downstream
 from onegen.build.work import Options, Work, check_committed, prepare
@@ -28,7 +28,7 @@ from onegen.shards.dataset import Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest, where_errors_of
 from onegen.shards.plan import compare_plan, make_plan, read_plan
 from onegen.shards.run import Pace
-from onegen.shards.sweep import sweep
+from onegen.shards.sweep import sweep, sweep_columns
 from onegen.sources import OPTED_OUT, Withdraws, passed_over
 from onegen.storage.lease import lease
 from onegen.storage.store import Store, explain
@@ -86,15 +86,15 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
         check_committed(work)
         check_machine(work)
         with lease(store), session(work):
-            check_cluster(work)
+            nodes = check_cluster(work)
             # Again: another driver may have made the dataset since.
             check_committed(work)
-            return _build(work, listener)
+            return _build(work, listener, nodes)
     except OSError as error:
         raise Stopped(explain(error, store)) from error
 
 
-def _build(work: Work, listener: Listener) -> Summary:
+def _build(work: Work, listener: Listener, nodes: Nodes | None) -> Summary:
     _sweep(work, listener)
     foreseen = foresee(work)
     card = _pin_plan(work, listener)
@@ -104,7 +104,7 @@ def _build(work: Work, listener: Listener) -> Summary:
     steps = work.wanted_steps()
     listener.plan([step.name for step in steps], card.num_shards)
     for step in steps:
-        _run_step(step, work, card, listener, foreseen.get(step.name))
+        _run_step(step, work, card, listener, foreseen.get(step.name), nodes)
     return _finish(work, card, listener)
 
 
@@ -152,7 +152,7 @@ def _announce(work: Work, listener: Listener) -> None:
     if permitted:
         after = ", ".join(downstream(work.steps, set(permitted))) or "nothing"
         listener.note(f"recompute {', '.join(sorted(permitted))}; {after} follows where its inputs change")
-    asked = max(workers_asked(step, work.options) or 0 for step in work.steps)
+    asked = max(number for step in work.steps if isinstance(number := workers_asked(step, work.options) or 0, int))
     if work.options.address is None and asked > most_workers():
         listener.note(
             f"{asked:,} workers were asked for; this machine gets {most_workers()}, {WORKERS_PER_CORE} for each core"
@@ -244,7 +244,14 @@ def _what_is_taken(work: Work, num_changed: int) -> str:
     )
 
 
-def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener, foreseen: Sequence[Task] | None) -> None:
+def _run_step(
+    step: Step,
+    work: Work,
+    card: OpenCard,
+    listener: Listener,
+    foreseen: Sequence[Task] | None,
+    nodes: Nodes | None,
+) -> None:
     num_shards = card.num_shards
     tasks = foreseen if foreseen is not None else step.tasks(work.dataset, num_shards, work.permissions)
     listener.begin(step.name, num_shards, num_shards - len(tasks))
@@ -261,9 +268,15 @@ def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener, forese
             listener.committed(step.name, manifest)
 
     def on_workers(job: Job, tasks: Sequence[Task]) -> None:
-        workers = min(len(tasks), num_workers(step, work.options))
-        tick = partial(listener.waiting, step.name)
-        Supervisor(pool(step, job, work), work.recipe.limits, workers, commit, tick).run(tasks)
+        workers = pool(step, job, work, nodes, listener.note)
+        fixed = num_workers(step, work.options)
+        tick, is_spread = partial(listener.waiting, step.name), work.options.executor == "ray"
+        supervisor = Supervisor(
+            workers, work.recipe.limits, workers.room if fixed is None else fixed, commit, tick, doubles=is_spread
+        )
+        supervisor.run(tasks)
+        if supervisor.leaves_strays:
+            sweep_columns(work.dataset, step.columns)
 
     if tasks:
         step.run(work.dataset, tasks, commit, on_workers)
