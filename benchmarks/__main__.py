@@ -24,6 +24,7 @@ from benchmarks.table import Table, show
 NAMES = {
     "pack": "samples into one shard, beside webdataset and tarfile",
     "overhead": "marginal cost per sample of a stage, local and ray, beside Ray Data",
+    "nodes": "two simulated nodes of a cluster beside one",
     "stage": "three annotators sharing one decode, beside the bare models",
     "device": "how busy a stage keeps a device, in parts and at once",
     "loader": "training samples read and decoded, beside webdataset, litData and mosaicml-streaming",

@@ -152,7 +152,8 @@ def _announce(work: Work, listener: Listener) -> None:
     if permitted:
         after = ", ".join(downstream(work.steps, set(permitted))) or "nothing"
         listener.note(f"recompute {', '.join(sorted(permitted))}; {after} follows where its inputs change")
-    asked = max(number for step in work.steps if isinstance(number := workers_asked(step, work.options) or 0, int))
+    numbers = [workers_asked(step, work.options) for step in work.steps]
+    asked = max((number for number in numbers if isinstance(number, int)), default=0)
     if work.options.address is None and asked > most_workers():
         listener.note(
             f"{asked:,} workers were asked for; this machine gets {most_workers()}, {WORKERS_PER_CORE} for each core"

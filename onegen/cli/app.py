@@ -22,6 +22,7 @@ from onegen.cli.doctor import doctor
 from onegen.cli.exit_codes import ExitCode
 from onegen.cli.group import group
 from onegen.cli.sample import sample
+from onegen.cli.sizes import sizes
 from onegen.cli.train import train
 from onegen.cli.tune import tune
 from onegen.errors import ConfigError, LeaseHeld, Stopped, Unavailable
@@ -131,6 +132,7 @@ for _verb in (
     build.retry,
     doctor,
     tune,
+    sizes,
     data.status,
     data.failures,
     data.verify,
