@@ -44,7 +44,11 @@ PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").gl
 """What is run from end to end; the others are checked only."""
 DOCUMENTS = [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
 LANGUAGES = {"sh", "python", "yaml", "sql", "text"}
-NOT_RUN = {"docs/build.md": ["needs a running Ray cluster"], "docs/evaluation.md": ["needs the benchmarks' data"]}
+NOT_RUN = {
+    "docs/build.md": ["needs a running Ray cluster"],
+    "docs/cluster.md": ["needs a network and a shared folder", "needs a running Ray cluster"],
+    "docs/evaluation.md": ["needs the benchmarks' data"],
+}
 """Blocks that a comment `<!-- not run: WHY -->` excuses: a new one must be written down here too."""
 LOOKED_UP = ("make", "pip", "source")
 TOOLS = {"mkdir", "cp", "printf", "sed", "tar", "git"}
@@ -161,6 +165,10 @@ def check_command(block: Block, words: list[str]) -> None:
         assert arguments[0] == "install"
         for extra in re.findall(r"onegen\[(\w+)\]", " ".join(arguments)):
             assert extra in project()["project"]["optional-dependencies"]
+    elif program == "ray":
+        # What a job runs stands behind its two dashes.
+        if "--" in arguments:
+            check_command(block, arguments[arguments.index("--") + 1 :])
     elif program == "source":
         assert arguments == [".venv/bin/activate"]
     elif Path(program).name in ("pre-commit",):

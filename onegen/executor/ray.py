@@ -141,7 +141,8 @@ def runtime_environment(modules: Sequence[str]) -> dict[str, Any]:
     environment: dict[str, Any] = {
         "env_vars": {name: value for name, value in variables.items() if name not in job.get("env_vars", {})}
     }
-    code = [path for path in map(package_path, dict.fromkeys(["onegen", *modules])) if _UNPACKED not in path]
+    packages = dict.fromkeys(map(package_path, ["onegen", *modules]))
+    code = [path for path in packages if _UNPACKED not in path]
     if code and "py_modules" not in job:
         environment["py_modules"] = code
     return environment
