@@ -142,7 +142,9 @@ def node_probe(work: Work) -> "NodeProbe":
     """Return what the nodes are asked that shall do some work."""
     root = work.source.root if work.reads_source else None
     wanted = {step.name for step in work.wanted_steps()}
-    stages = tuple(stage for stage in work.recipe.stages if stage.name in wanted)
+    # This machine has them, or the steps could not have been made.
+    is_here = work.options.address is None
+    stages = () if is_here else tuple(stage for stage in work.recipe.stages if stage.name in wanted)
     return NodeProbe(work.dataset.store, root, versions(), uuid.uuid4().hex, stages)
 
 

@@ -30,11 +30,11 @@ NODES = [
 ]
 
 
-def work_in(folder: Path, stages: Sequence[dict[str, Any]] = ()) -> Work:
+def work_in(folder: Path, stages: Sequence[dict[str, Any]] = (), address: str | None = None) -> Work:
     """Return a build on Ray, before it runs, of two photos."""
     write_photos(folder / "photos", 2)
     store = LocalStore(str(folder / "out"))
-    return prepare(make_recipe(folder / "photos", list(stages)), store, Options(executor="ray"))
+    return prepare(make_recipe(folder / "photos", list(stages)), store, Options(executor="ray", address=address))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -137,7 +137,8 @@ def test_a_node_that_is_lost_while_it_is_asked_is_left_out(tmp_path, answers):
 
 
 def test_a_node_is_asked_for_the_weights_of_the_stages_it_has_room_for(tmp_path, answers):
-    work = work_in(tmp_path, [*GREEDY, {"name": "again", "annotators": {"tests.plugins.echo": {}}}])
+    stages = [*GREEDY, {"name": "again", "annotators": {"tests.plugins.echo": {}}}]
+    work = work_in(tmp_path, stages, "10.0.0.1:6379")
     asked: dict[str, list[str]] = {}
 
     def answer(question, nodes):

@@ -9,7 +9,7 @@ from onegen.build.sizes import read_facts, size_of
 from onegen.errors import ConfigError
 from tests.tiny import dataset, make_recipe, run, write_photos
 
-STAGES = [{"name": "look", "annotators": {"tests.plugins.tone": {}, "tests.plugins.echo": {}}}]
+STAGES = [{"name": "look", "annotators": {"tests.plugins.tone": {}, "tests.plugins.dawdle": {"seconds": 0.0}}}]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_columns_of_a_stage_cost_their_time_once(built):
     facts = read_facts(dataset(built))
     assert [(rate.step, rate.columns) for rate in facts.rates] == [
         ("image", ("image",)),
-        ("look", ("echo", "tone")),
+        ("look", ("dawdle", "tone")),
         ("shards", ("shards",)),
     ]
     manifests = list(dataset(built).manifests("tone"))

@@ -4,7 +4,6 @@ PYTHONPATH=. python -m pytest tests/end_to_end/test_nodes.py -m slow
 """
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -68,9 +67,7 @@ class Site:
         assert building.wait(PATIENCE) == 0, self.said()
         direct = run(self.recipe, self.root / "direct", workers=0)
         assert dataset(self.out).digest() == direct.digest
-        assert {status: number for status, number in direct.counts["gate"] if number} == {
-            "ok": direct.counts["gate"].ok
-        }
+        assert direct.counts["gate"].ok == direct.counts["gate"].rows
         assert strays(self.out) == []
 
 
@@ -124,9 +121,7 @@ def test_nodes_that_cannot_do_the_work_and_rooms_that_are_not_there_are_refused(
     site = Site(tmp_path, 1, num_cpus=1, resources={"tape": 0.5})
     cluster.start(1)
     assert site.build(cluster).wait(PATIENCE) == 2
-    assert (
-        "asks for 1 CPU(s), 0 GPU(s), 0.5 tape a worker, and no node of the cluster has them (127.0.0.1" in site.said()
-    )
+    assert "asks for 1 CPU(s), 0 GPU(s), 0.5 tape a worker, and no node of the cluster has them (" in site.said()
     other = tmp_path / "other" / "onegen-9.9.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: onegen\nVersion: 9.9\n")
@@ -149,26 +144,25 @@ def test_a_job_that_is_submitted_builds(tmp_path, cluster):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     cluster.start(2, "--num-gpus=1", dashboard=port)
-    client: JobSubmissionClient | None = None
-
-    def is_up() -> bool:
-        nonlocal client
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            client = JobSubmissionClient(f"http://127.0.0.1:{port}")
-        return client is not None
-
-    wait_until(is_up, "the dashboard")
-    assert client is not None
     folder = tmp_path / "submitted"
     folder.mkdir()
     (tmp_path / "recipe.yaml").rename(folder / "recipe.yaml")
-    job = client.submit_job(
-        entrypoint=f"{sys.executable} -m onegen build recipe.yaml {site.out} --address auto",
-        runtime_env={"working_dir": str(folder), "env_vars": {"PYTHONPATH": str(ROOT)}},
-    )
+    jobs: list[str] = []
+
+    def is_submitted() -> bool:
+        # The dashboard answers a while before the node has somebody to run jobs.
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            jobs.append(
+                JobSubmissionClient(f"http://127.0.0.1:{port}").submit_job(
+                    entrypoint=f"{sys.executable} -m onegen build recipe.yaml {site.out} --address auto",
+                    runtime_env={"working_dir": str(folder), "env_vars": {"PYTHONPATH": str(ROOT)}},
+                )
+            )
+        return bool(jobs)
+
+    wait_until(is_submitted, "the dashboard")
+    (job,), client = jobs, JobSubmissionClient(f"http://127.0.0.1:{port}")
     ends = {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED}
     wait_until(lambda: client.get_job_status(job) in ends, "the job")
     assert client.get_job_status(job) == JobStatus.SUCCEEDED, client.get_job_logs(job)
-    assert "ok" in client.get_job_logs(job)
     assert dataset(site.out).digest() == run(site.recipe, tmp_path / "direct").digest
-    assert os.path.isdir(folder)
