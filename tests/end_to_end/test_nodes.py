@@ -18,7 +18,11 @@ from tests.conftest import ROOT
 from tests.plugins.gate import SLOW
 from tests.tiny import dataset, make_recipe, run, strays, write_photos
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="kills processes of Ray by /proc")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(sys.platform != "linux", reason="kills processes of Ray by /proc"),
+]
 pytest.importorskip("ray")
 
 
@@ -68,7 +72,7 @@ class Site:
         direct = run(self.recipe, self.root / "direct", workers=0)
         assert dataset(self.out).digest() == direct.digest
         assert direct.counts["gate"].ok == direct.counts["gate"].rows
-        assert strays(self.out) == []
+        assert [name for name in strays(self.out) if not name.startswith("log/")] == []
 
 
 def test_a_build_grows_with_the_cluster_and_loses_nothing_with_a_node_or_the_driver(tmp_path, cluster):
