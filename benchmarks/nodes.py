@@ -64,7 +64,7 @@ def _clusters() -> Iterator[dict[str, str]]:
     try:
         for name, nodes in ((ONE, 1), (TWO, 2)):
             clusters[name] = Cluster()
-            clusters[name].add_node(num_cpus=0, object_store_memory=_STORE_BYTES)
+            clusters[name].add_node(num_cpus=0, include_dashboard=False, object_store_memory=_STORE_BYTES)
             for _ in range(nodes):
                 clusters[name].add_node(num_cpus=1, object_store_memory=_STORE_BYTES)
         yield {name: cluster.address for name, cluster in clusters.items()}
