@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-PATIENCE = 100.0
+PATIENCE = 200.0
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -71,19 +71,13 @@ class Cluster:
         )
         self._nodes.append(node)
         if len(self._nodes) == 1:
-            wait_until(lambda: self._listens() or node.poll() is not None, "the head")
+            wait_until(lambda: self.has_joined(0) or node.poll() is not None, "the head")
             assert node.poll() is None, Path(log.name).read_text()
         return node
 
     def has_joined(self, number: int) -> bool:
         """Say whether a node says that it is part of the cluster."""
         return b"Ray runtime started" in (self._folder / f"node{number}.log").read_bytes()
-
-    def _listens(self) -> bool:
-        host, _, port = self.address.rpartition(":")
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
-            return True
-        return False
 
     def kill_head(self) -> None:
         """Kill the process that answers at the address, and nothing else of its node."""

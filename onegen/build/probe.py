@@ -5,6 +5,7 @@ shard. docs/build.md.
 """
 
 import contextlib
+import os
 import platform
 import uuid
 from collections.abc import Iterable, Mapping
@@ -145,7 +146,7 @@ def node_probe(work: Work) -> "NodeProbe":
     # This machine has them, or the steps could not have been made.
     is_here = work.options.address is None
     stages = () if is_here else tuple(stage for stage in work.recipe.stages if stage.name in wanted)
-    return NodeProbe(work.dataset.store, root, versions(), uuid.uuid4().hex, stages)
+    return NodeProbe(work.dataset.store, root, versions(), uuid.uuid4().hex, stages, os.getcwd())
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class NodeProbe:
     """What each node is asked, by its id: our versions, to see the source, to write into OUT, to have weights.
 
     `source_root` is None where nothing will be read from the source; `stages` are those whose annotators the node must
-    be able to make.
+    be able to make, from the `folder` where the build was started.
     """
 
     store: Store
@@ -161,6 +162,7 @@ class NodeProbe:
     versions: Mapping[str, str]
     mark: str
     stages: tuple[StageConfig, ...] = ()
+    folder: str = "."
 
     def __call__(self, node: str) -> str | None:
         """Return what this node cannot do, None where it can do all."""
@@ -174,7 +176,9 @@ class NodeProbe:
             self.store.write(self.file(node), self.mark.encode())
         except OSError as error:
             return f"cannot read the source or write into {self.store.url}: {error}."
-        return self._lacking()
+        # Ray starts its processes elsewhere, and a recipe may name weights by a path.
+        with contextlib.chdir(self.folder) if os.path.isdir(self.folder) else contextlib.nullcontext():
+            return self._lacking()
 
     def confirm(self, node: str) -> str | None:
         """Return, for the driver, that a node's file is not in OUT; None, and delete it, where it is."""

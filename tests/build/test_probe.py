@@ -16,6 +16,7 @@ from onegen.errors import ConfigError
 from onegen.executor import machine
 from onegen.sample import Resources
 from onegen.storage.local import LocalStore
+from onegen.weights.folder import models_folder
 from tests.tiny import make_recipe, run, write_photos
 
 GREEDY = [{"name": "look", "annotators": {"tests.plugins.tone": {}}, "num_gpus": 1}]
@@ -85,6 +86,8 @@ def test_a_cluster_must_have_a_node_with_room_for_one_worker(tmp_path, monkeypat
 def test_a_node_says_what_it_cannot_do(tmp_path, monkeypatch):
     store = LocalStore(str(tmp_path / "out"))
     (tmp_path / "photos").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "models").symlink_to(models_folder())
 
     def ask(store: LocalStore = store, **changes: Any) -> str | None:
         facts = {"source_root": str(tmp_path / "photos"), "versions": versions(), "mark": "0" * 32, **changes}
@@ -98,6 +101,9 @@ def test_a_node_says_what_it_cannot_do(tmp_path, monkeypatch):
     assert ask(stages=stages) is None
     monkeypatch.setenv("ONEGEN_MODELS", str(tmp_path / "no models"))
     assert "lacks what annotator hed needs: model file" in str(ask(stages=stages))
+    monkeypatch.setenv("ONEGEN_MODELS", "models")
+    assert "lacks what annotator hed needs" in str(ask(stages=stages))
+    assert ask(stages=stages, folder=str(tmp_path / "here")) is None, "a relative path is the driver's"
     assert "cannot see the source" in str(ask(source_root=str(tmp_path / "elsewhere")))
     assert ask(source_root=None) is None
     (tmp_path / "file").touch()
