@@ -13,6 +13,8 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 PATIENCE = 200.0
+HEAD_TRIES = 3
+"""Ray gives a head half a minute to start, which a busy machine may need to read its libraries."""
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -60,20 +62,32 @@ class Cluster:
         role = ["--address", self.address] if self._nodes else role
         command = [str(Path(sys.executable).with_name("ray")), "start", *role, f"--num-cpus={cores}", "--block"]
         command += ["--object-store-memory=80000000", "--disable-usage-stats", *words]
-        log = (self._folder / f"node{len(self._nodes)}.log").open("wb")
-        node = subprocess.Popen(
-            command,
-            cwd="/",
-            env={**environment(self._folder), "PYTHONPATH": "", **(variables or {})},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        number = len(self._nodes)
+        node = self._launch(command, number, variables or {})
+        tries = 1
+        while number == 0 and not self._has_started(node):
+            assert tries < HEAD_TRIES, (self._folder / "node0.log").read_text()
+            node, tries = self._launch(command, number, variables or {}), tries + 1
         self._nodes.append(node)
-        if len(self._nodes) == 1:
-            wait_until(lambda: self.has_joined(0) or node.poll() is not None, "the head")
-            assert node.poll() is None, Path(log.name).read_text()
         return node
+
+    def _has_started(self, head: subprocess.Popen[bytes]) -> bool:
+        """Wait for the head, and say whether it has come up; what is left of one that has not is killed."""
+        wait_until(lambda: self.has_joined(0) or head.poll() is not None, "the head")
+        if head.poll() is not None:
+            kill(head)
+        return head.poll() is None
+
+    def _launch(self, command: list[str], number: int, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with (self._folder / f"node{number}.log").open("wb") as log:
+            return subprocess.Popen(
+                command,
+                cwd="/",
+                env={**environment(self._folder), "PYTHONPATH": "", **variables},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def has_joined(self, number: int) -> bool:
         """Say whether a node says that it is part of the cluster."""
