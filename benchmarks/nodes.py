@@ -2,10 +2,10 @@
 
     python -m benchmarks nodes
 
-A head without cores, where the driver is, and one or two nodes of one core each, all on this machine. Ingest and select
-are done once, outside the clock; each run adds one column of a 20 ms annotator to a copy. The clock runs from when every
-worker has committed a shard to the last commit, so that what starts up does not count. A napping annotator leaves the
-cores to others and shows what the machinery costs; a computing one needs two cores that are free.
+A head without cores, where the driver is, and one or two nodes of one core each, all on this machine. Ingest and
+select are done once, outside the clock; each run adds one column of a 20 ms annotator to a copy. The clock runs from
+when every worker has committed a shard to the last commit, so that what starts up does not count. A napping annotator
+leaves the cores to others and shows what the machinery costs; a computing one needs two cores that are free.
 """
 
 import os
