@@ -283,7 +283,8 @@ class RayPool:
 
     def room(self) -> int:
         """Return how many workers the nodes that are up, and can do the work, have room for were they idle."""
-        if time.monotonic() - self._room_asked >= ROOM_ASKED_SECONDS:
+        # Without its head Ray would wait for an answer until it ends this process.
+        if time.monotonic() - self._room_asked >= ROOM_ASKED_SECONDS and self._head_fault() is None:
             nodes = [node for node in alive_nodes() if node["NodeID"] not in self._unable]
             self._room = sum(places(node, self._resources) for node in nodes)
             self._room_asked = time.monotonic()
@@ -378,23 +379,31 @@ class RayPool:
     def _check_head(self) -> None:
         """Raise Stopped once the head has not answered for a while: Ray would end this process, and say nothing."""
         now = time.monotonic()
-        if self._head is None or now - self._asked < HEAD_ASKED_SECONDS:
+        if now - self._asked < HEAD_ASKED_SECONDS:
             return
         self._asked = now
+        fault = self._head_fault()
+        if fault is None or self._missing_since is None or now - self._missing_since < HEAD_SECONDS:
+            return
+        # Nothing can be said to actors any more.
+        self._actors.clear()
+        raise Stopped(
+            f"Ray's head at {self._head} must answer, and has not for {now - self._missing_since:.0f} s: {fault}. "
+            f"Run the same command again when the cluster is back."
+        ) from fault
+
+    def _head_fault(self) -> OSError | None:
+        """Return how the head fails to answer; None where it does, or is closed to this machine."""
+        if self._head is None:
+            return None
         try:
             _check_reachable(self._head)
-            self._missing_since = None
         except OSError as error:
             # From the first time it did not answer: the driver may have been busy for long before that.
-            self._missing_since = self._missing_since or now
-            if now - self._missing_since < HEAD_SECONDS:
-                return
-            # Nothing can be said to actors any more.
-            self._actors.clear()
-            raise Stopped(
-                f"Ray's head at {self._head} must answer, and has not for {now - self._missing_since:.0f} s: {error}. "
-                f"Run the same command again when the cluster is back."
-            ) from error
+            self._missing_since = self._missing_since or time.monotonic()
+            return error
+        self._missing_since = None
+        return None
 
 
 def _judged(error: RayActorError | OutOfMemoryError) -> Died | Lost:
