@@ -24,6 +24,7 @@ from benchmarks.table import Table, show
 NAMES = {
     "pack": "samples into one shard, beside webdataset and tarfile",
     "overhead": "marginal cost per sample of a stage, local and ray, beside Ray Data",
+    "nodes": "two simulated nodes of a cluster beside one",
     "stage": "three annotators sharing one decode, beside the bare models",
     "stores": "a dataset on an object store, beside one in a folder (needs moto and the extra stores)",
     "captioner": "requests kept in flight to a served model, and what one costs",

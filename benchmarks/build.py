@@ -16,6 +16,7 @@ class Marking:
 
     def __init__(self) -> None:
         self.cpu = 0.0
+        self.commits: list[tuple[float, int, str]] = []
 
     def note(self, text: str) -> None:
         """Do nothing."""
@@ -27,7 +28,8 @@ class Marking:
         """Do nothing."""
 
     def committed(self, step: str, manifest: Manifest) -> None:
-        """Do nothing."""
+        """Note when, how many rows, and by whom."""
+        self.commits.append((time.perf_counter(), manifest.run.computed, manifest.run.host))
 
     def waiting(self, step: str, workers: Mapping[int, str]) -> None:
         """Do nothing."""
@@ -48,7 +50,7 @@ def main() -> None:
     summary = build(Recipe.model_validate(orders["recipe"]), open_store(orders["out"]), Options(**options), listener)
     wall = time.perf_counter() - began
     counts = {column: found.model_dump() for column, found in summary.counts.items()}
-    tell({"wall": wall, "cpu_after": time.process_time() - listener.cpu, "counts": counts})
+    tell({"wall": wall, "cpu_after": time.process_time() - listener.cpu, "counts": counts, "commits": listener.commits})
 
 
 if __name__ == "__main__":

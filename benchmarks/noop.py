@@ -1,4 +1,4 @@
-"""Annotators that measure the machinery around them: they do nothing, or keep a core busy for a known time."""
+"""Annotators that measure the machinery around them: they do nothing, nap, or keep a core busy for a known time."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from onegen.sample import Annotation, Item, Provides, Rejected, Resources, Weigh
 
 
 class _Nothing:
-    """What the three have in common: a column of one field and no weights."""
+    """What they have in common: a column of one field and no weights."""
 
     name: ClassVar[str] = "noop"
     version: ClassVar[int] = 1
@@ -69,4 +69,20 @@ class Busy(_Nothing):
             until += self.seconds
             while time.thread_time() < until:
                 pass
+        return super().annotate(items)
+
+
+@register("annotators", "noop", "napping")
+@dataclass(frozen=True)
+class Napping(_Nothing):
+    """Ask for pixels, and sleep for `seconds` an image, as who waits for a device does."""
+
+    backend: str = "napping"
+    seconds: float = 0.02
+
+    needs_pixels: ClassVar[bool] = True
+
+    def annotate(self, items: Sequence[Item]) -> list[Annotation | Rejected]:
+        """Return the same answer for each, after the time all take."""
+        time.sleep(self.seconds * len(items))
         return super().annotate(items)

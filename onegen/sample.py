@@ -167,11 +167,25 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one worker asks for: CPU cores, GPUs (fractions allowed) and memory in bytes (0: not reserved)."""
+    """What one worker asks for: CPU cores, GPUs (fractions allowed) and memory in bytes (0: not reserved).
+
+    `custom` are what else Ray counts, by name, such as ("accelerator_type:A100", 0.001); other workers ask for none.
+    """
 
     num_cpus: float = 1.0
     num_gpus: float = 0.0
     memory: int = 0
+    custom: tuple[tuple[str, float], ...] = ()
+
+    def by_name(self) -> dict[str, float]:
+        """Return what is asked for by the names that Ray gives it."""
+        named = {"CPU": self.num_cpus, "GPU": self.num_gpus, "memory": float(self.memory), **dict(self.custom)}
+        return {name: amount for name, amount in named.items() if amount}
+
+    def __str__(self) -> str:
+        memory = [f"{self.memory:,} bytes"] if self.memory else []
+        custom = [f"{amount:g} {name}" for name, amount in self.custom]
+        return ", ".join([f"{self.num_cpus:g} CPU(s)", f"{self.num_gpus:g} GPU(s)", *memory, *custom])
 
 
 class ModelHandle(Protocol):

@@ -46,6 +46,7 @@ DOCUMENTS = [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
 LANGUAGES = {"sh", "python", "yaml", "sql", "text"}
 NOT_RUN = {
     "docs/build.md": ["needs a running Ray cluster"],
+    "docs/cluster.md": ["needs a network and a shared folder", "needs a running Ray cluster"],
     "docs/evaluation.md": ["needs the benchmarks' data"],
     "docs/stores.md": ["needs an object store"] * 2,
 }
@@ -165,6 +166,10 @@ def check_command(block: Block, words: list[str]) -> None:
         assert arguments[0] == "install"
         for extra in re.findall(r"onegen\[(\w+)\]", " ".join(arguments)):
             assert extra in project()["project"]["optional-dependencies"]
+    elif program == "ray":
+        # What a job runs stands behind its two dashes.
+        if "--" in arguments:
+            check_command(block, arguments[arguments.index("--") + 1 :])
     elif program == "source":
         assert arguments == [".venv/bin/activate"]
     elif Path(program).name in ("pre-commit",):

@@ -263,6 +263,7 @@ def _resources(stage: StageConfig, annotators: Sequence[Annotator]) -> Resources
         stage.num_cpus if stage.num_cpus is not None else max(r.num_cpus for r in declared),
         stage.num_gpus if stage.num_gpus is not None else max(r.num_gpus for r in declared),
         stage.memory if stage.memory is not None else sum(r.memory for r in declared),
+        tuple(sorted(stage.resources.items())),
     )
 
 

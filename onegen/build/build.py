@@ -15,7 +15,7 @@ from onegen.build.extend import extension
 from onegen.build.foresight import foresee
 from onegen.build.jobs import Permissions
 from onegen.build.pending import unmatched_retry
-from onegen.build.probe import check_cluster, check_machine
+from onegen.build.probe import Nodes, check_cluster, check_machine
 from onegen.build.provided import provided_types
 from onegen.build.steps import Step, downstream
 from onegen.build.work import Options, Work, check_committed, prepare
@@ -29,7 +29,7 @@ from onegen.shards.dataset import Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest, where_errors_of
 from onegen.shards.plan import compare_plan, drop_unpinned, extend_plan, make_plan, read_plan
 from onegen.shards.run import Pace
-from onegen.shards.sweep import sweep
+from onegen.shards.sweep import sweep, sweep_columns
 from onegen.shards.takedowns import TAKEDOWN, read_takedowns
 from onegen.sources import OPTED_OUT, Withdraws, passed_over
 from onegen.storage.lease import lease
@@ -88,16 +88,16 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
         check_committed(work)
         check_machine(work)
         with lease(store), session(work), work.dataset.alone():
-            check_cluster(work)
+            nodes = check_cluster(work)
             work.dataset.write_catalog()
             # Again: another driver may have made the dataset since.
             check_committed(work)
-            return _build(work, listener)
+            return _build(work, listener, nodes)
     except OSError as error:
         raise Stopped(explain(error, store)) from error
 
 
-def _build(work: Work, listener: Listener) -> Summary:
+def _build(work: Work, listener: Listener, nodes: Nodes | None) -> Summary:
     _sweep(work, listener)
     foreseen = foresee(work)
     card = _pin_plan(work, listener)
@@ -110,7 +110,7 @@ def _build(work: Work, listener: Listener) -> Summary:
     steps = work.wanted_steps()
     listener.plan([step.name for step in steps], card.num_shards)
     for step in steps:
-        _run_step(step, work, card, listener, foreseen.get(step.name))
+        _run_step(step, work, card, listener, foreseen.get(step.name), nodes)
     return _finish(work, card, listener)
 
 
@@ -168,7 +168,8 @@ def _announce(work: Work, listener: Listener) -> None:
     if permitted:
         after = ", ".join(downstream(work.steps, set(permitted))) or "nothing"
         listener.note(f"recompute {', '.join(sorted(permitted))}; {after} follows where its inputs change")
-    asked = max(workers_asked(step, work.options) or 0 for step in work.steps)
+    numbers = [workers_asked(step, work.options) for step in work.steps]
+    asked = max((number for number in numbers if isinstance(number, int)), default=0)
     if work.options.address is None and asked > most_workers():
         listener.note(
             f"{asked:,} workers were asked for; this machine gets {most_workers()}, {WORKERS_PER_CORE} for each core"
@@ -281,7 +282,14 @@ def _what_is_taken(work: Work, num_changed: int) -> str:
     )
 
 
-def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener, foreseen: Sequence[Task] | None) -> None:
+def _run_step(
+    step: Step,
+    work: Work,
+    card: OpenCard,
+    listener: Listener,
+    foreseen: Sequence[Task] | None,
+    nodes: Nodes | None,
+) -> None:
     num_shards = card.num_shards
     tasks = foreseen if foreseen is not None else step.tasks(work.dataset, num_shards, work.permissions)
     listener.begin(step.name, num_shards, num_shards - len(tasks))
@@ -298,9 +306,15 @@ def _run_step(step: Step, work: Work, card: OpenCard, listener: Listener, forese
             listener.committed(step.name, manifest)
 
     def on_workers(job: Job, tasks: Sequence[Task]) -> None:
-        workers = min(len(tasks), num_workers(step, work.options))
-        tick = partial(listener.waiting, step.name)
-        Supervisor(pool(step, job, work), work.recipe.limits, workers, commit, tick).run(tasks)
+        workers = pool(step, job, work, nodes, listener.note)
+        fixed = num_workers(step, work.options)
+        tick, is_spread = partial(listener.waiting, step.name), work.options.executor == "ray"
+        supervisor = Supervisor(
+            workers, work.recipe.limits, workers.room if fixed is None else fixed, commit, tick, doubles=is_spread
+        )
+        supervisor.run(tasks)
+        if supervisor.leaves_strays:
+            sweep_columns(work.dataset, step.columns)
 
     if tasks:
         step.run(work.dataset, tasks, commit, on_workers)

@@ -45,7 +45,7 @@ class ColumnShard:
         planned = {position for position, plan in enumerate(self.plans) if plan.action == "compute"}
         self._num_planned = len(planned)
         self.unpinned = planned if job.column in task.unpinned else planned & self._positions_without_work()
-        self._journal = Journal(dataset.store, job.column, task.shard)
+        self._journal = Journal(dataset.store, job.column, task.shard, task.takes_over)
         self._taken_over = {
             position: row
             for position, row in self._journal.rows.items()

@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import Any
 
 from onegen.build.brought_column import make_reader
-from onegen.build.probe import lacking_here, lacking_on_cluster, lacking_on_nodes, versions
+from onegen.build.probe import lacking_here, lacking_on_cluster, lacking_on_nodes, node_probe, versions
 from onegen.build.work import Options, Work, check_committed, prepare
 from onegen.build.workers import session
 from onegen.config.bring import BRING
@@ -51,18 +51,6 @@ def examine(recipe: Recipe, store: Store, options: Options) -> Iterator[Check]:
         yield Check("build", "steps, output and room are looked at once the above is there", is_well=False)
 
 
-@dataclass(frozen=True)
-class NodeWeights:
-    """What each node is asked, by its id: to have what the annotators of these stages load."""
-
-    stages: tuple[StageConfig, ...]
-
-    def __call__(self, node: str) -> str | None:
-        """Return what this node lacks, None where it has all."""
-        lacking = [check for check in _annotator_checks(self.stages) if not check.is_well]
-        return f"lacks what {lacking[0].subject} needs: {lacking[0].found}" if lacking else None
-
-
 def _own_checks(recipe: Recipe) -> Iterator[Check]:
     """Yield what the recipe's parts need, each by itself."""
     yield _check("source", lambda: _listed(make_source(recipe.source)))
@@ -94,14 +82,9 @@ def _room_checks(work: Work) -> Iterator[Check]:
         lacking = lacking_on_cluster(step) if is_cluster else lacking_here(step)
         yield Check(f"room for {step.name}", lacking or "a worker fits", is_well=lacking is None)
     if is_cluster:
-        from onegen.executor.nodes import ask_each
-
-        problems = lacking_on_nodes(work)
-        weights = ask_each(NodeWeights(tuple(work.recipe.stages)))
-        for address in weights:
-            lacking = problems.get(address) or weights[address]
+        for name, _, lacking in lacking_on_nodes(work, node_probe(work)):
             found = lacking or "sees the source, writes OUT, has all weights"
-            yield Check(f"node {address}", found, is_well=lacking is None)
+            yield Check(f"node {name}", found, is_well=lacking is None)
 
 
 def _check(subject: str, look: Callable[[], str]) -> Check:

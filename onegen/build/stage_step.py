@@ -7,6 +7,7 @@ from onegen.build.jobs import Permissions
 from onegen.build.pending import column_tasks
 from onegen.build.stage import StageJob
 from onegen.build.steps import Commit, OnWorkers
+from onegen.config.recipe import Workers
 from onegen.executor.contract import Task
 from onegen.sample import Resources
 from onegen.shards.dataset import Dataset
@@ -18,7 +19,7 @@ class StageStep:
     """Ingest, the source's own columns, or annotators that share one decode."""
 
     job: StageJob
-    workers: int | None = None
+    workers: Workers | None = None
     resources: Resources = field(default_factory=Resources)
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from onegen.build.jobs import Permissions
+from onegen.config.recipe import Workers
 from onegen.errors import ConfigError, nearest
 from onegen.executor.contract import Job, ShardResult, Task
 from onegen.sample import Resources
@@ -42,7 +43,7 @@ class Step(Protocol):
         ...
 
     @property
-    def workers(self) -> int | None:
+    def workers(self) -> Workers | None:
         """Workers the recipe asks for; None leaves it to the command or the machine."""
         ...
 

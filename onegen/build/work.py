@@ -31,7 +31,7 @@ class Options:
 
     executor: Literal["local", "ray"] = "local"
     address: str | None = None
-    workers: int | None = None
+    workers: int | Literal["auto"] | None = None
     only: tuple[str, ...] = ()
     recompute: tuple[str, ...] = ()
     retry: Retry | None = None

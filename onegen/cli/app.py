@@ -23,6 +23,7 @@ from onegen.cli.exit_codes import ExitCode
 from onegen.cli.group import group
 from onegen.cli.growth import purge, takedown
 from onegen.cli.sample import sample
+from onegen.cli.sizes import sizes
 from onegen.cli.train import train
 from onegen.cli.tune import tune
 from onegen.errors import ConfigError, LeaseHeld, Stopped, Unavailable
@@ -133,6 +134,7 @@ for _verb in (
     build.retry,
     doctor,
     tune,
+    sizes,
     data.status,
     data.failures,
     data.verify,

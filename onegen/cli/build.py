@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -35,11 +35,24 @@ AddressOption = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Ray cluster to join, such as 10.0.0.1:6379; without it, Ray starts here."),
 ]
+
+
+def parse_workers(text: str) -> Any:
+    """Return a number of workers, or the word auto."""
+    if text == "auto":
+        return text
+    if not text.isdecimal():
+        raise typer.BadParameter(f"must be a whole number from 0, or auto, got {text!r}.")
+    return int(text)
+
+
 WorkersOption = Annotated[
-    int | None,
+    Any,
     typer.Option(
-        min=0,
-        help="Workers per stage (default: the recipe's, else one per core); 0 runs in this process, for debugging.",
+        metavar="N|auto",
+        parser=parse_workers,
+        help="Workers per stage (default: the recipe's, else auto: as many as cores and GPUs, here or of a cluster, "
+        "have room for); 0 runs in this process, for debugging.",
     ),
 ]
 
@@ -99,6 +112,7 @@ def build(
     \b
       onegen build pipelines/quickstart.yaml demo/dataset
       onegen build recipe.yaml out --executor ray --workers 8
+      onegen build recipe.yaml /shared/out --address 10.0.0.1:6379 --workers auto
       onegen build recipe.yaml out --dry-run
       onegen build recipe.yaml out --extend
       onegen build one_gen out --dataset pixelprose --dataset coyo

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,10 @@ SOURCE, PACK = "source", "pack"
 """Steps that are no columns: what a source brings, and the packed view."""
 RESERVED = (IMAGE, SOURCE, SELECT, PACK, PACKED)
 """Names of what every build has: no stage, no annotator and no column of a source may take them."""
+
+
+Workers = Annotated[int, Field(ge=0)] | Literal["auto"]
+"""How many workers a step gets; auto: as many as there is room for."""
 
 
 class ImageConfig(Config):
@@ -38,8 +42,10 @@ class ImageConfig(Config):
         "srgb", description="srgb: RGB of another ICC profile is converted, once; keep: it is stored in its profile"
     )
     batch_size: int = Field(16, ge=1, description="images a worker reads before it reports again")
-    workers: int | None = Field(
-        None, ge=0, description="worker processes or actors; null: --workers, else one per core"
+    workers: Workers | None = Field(
+        None,
+        description="worker processes or actors; auto: as many as the machine or cluster has room for, also for nodes "
+        "that join; null: --workers, else auto",
     )
 
 
@@ -68,8 +74,10 @@ class StageConfig(Config):
         ge=1,
         description="pixels of all images an annotator gets at once, one image at least; null: batch_size alone counts",
     )
-    workers: int | None = Field(
-        None, ge=0, description="worker processes or actors; null: --workers, else one per core"
+    workers: Workers | None = Field(
+        None,
+        description="worker processes or actors; auto: as many as the machine or cluster has room for, also for nodes "
+        "that join; null: --workers, else auto",
     )
     num_cpus: float | None = Field(None, ge=0, description="cores each worker reserves; null: what annotators ask for")
     num_gpus: float | None = Field(
@@ -77,6 +85,11 @@ class StageConfig(Config):
     )
     memory: int | None = Field(
         None, ge=0, description="bytes a worker may hold: reserved on Ray, a limit on local workers"
+    )
+    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {},
+        examples=[{"accelerator_type:A100": 0.001}],
+        description="what else a worker reserves on Ray, by the names its nodes were started with",
     )
 
     @field_validator("annotators", mode="before")

@@ -48,7 +48,8 @@ class Task:
 
     `retries` (by column) and `force` (whole columns) say which committed rows to compute again; `unpinned` are columns
     whose source is taken as it is now, whatever the plan saw; `suspects` are (column, position) that were in flight
-    when a worker died, to be run alone; `blamed` are those found guilty.
+    when a worker died, to be run alone; `blamed` are those found guilty. `takes_over` turns false where what another
+    worker noted of the shard must be left alone: that one may still be at it, or its machine died and kept a part.
     """
 
     shard: int
@@ -58,6 +59,7 @@ class Task:
     unpinned: frozenset[str] = frozenset()
     suspects: tuple[tuple[str, int], ...] = ()
     blamed: Mapping[tuple[str, int], Blame] = field(default_factory=dict)
+    takes_over: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Placed:
-    """The worker has its place, and loads."""
+    """The worker has its place, and loads; `machine` tells places apart that fail or dawdle together, "" is unknown."""
+
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,10 @@ class Job(Protocol):
 
 class Pool(Protocol):
     """Workers of one job, of either kind."""
+
+    def room(self) -> int:
+        """Return how many workers there is room for, as things stand."""
+        ...
 
     def start(self) -> int:
         """Start a worker and return its number; Loaded follows."""

@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 
 from onegen.errors import Stopped
 from onegen.executor.contract import Died, Interrupt, Job, Loaded, Message, RowsStarted, Task
+from onegen.executor.machine import count_cores
 from onegen.executor.process import OwnClock, end_with_parent, resident_bytes
 from onegen.executor.worker import THREAD_SETTINGS, describe_failure, load, load_for_good
 from onegen.storage.store import Store
@@ -55,6 +56,10 @@ class LocalPool:
         self._workers: dict[int, _Process] = {}
         self._next = 0
         self._sampled = 0.0
+
+    def room(self) -> int:
+        """Return the number of cores: each worker keeps one busy."""
+        return count_cores()
 
     def start(self) -> int:
         """Start a worker and return its number; Loaded follows."""
@@ -195,6 +200,10 @@ class InProcessPool:
         self._job = job
         self._messages: list[Message] = []
         self._task: Task | None = None
+
+    def room(self) -> int:
+        """Return 1."""
+        return 1
 
     def start(self) -> int:
         """Load the job here."""

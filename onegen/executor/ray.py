@@ -6,13 +6,16 @@ outlives the process that made it, and a death comes after the reports it is jud
 """
 
 import contextlib
+import importlib.util
+import json
 import logging
 import math
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -43,6 +46,7 @@ from onegen.executor.contract import (
     Waiting,
 )
 from onegen.executor.machine import count_cores
+from onegen.executor.nodes import Question, alive_nodes, describe_rooms, name_of, places
 from onegen.executor.process import end_with_parent
 from onegen.executor.worker import THREAD_SETTINGS, describe_failure, load_for_good
 from onegen.sample import Resources
@@ -51,8 +55,19 @@ CONNECT_SECONDS = 5.0
 HEAD_ASKED_SECONDS = 5.0
 HEAD_SECONDS = 30.0
 """How long the head may be away: long enough to be restarted, and shorter than Ray's own patience, a minute."""
+ROOM_ASKED_SECONDS = 2.0
+NO_ROOM_SECONDS = 300.0
+"""How long a build waits for a node with room for a worker once there is none: a cluster that grows needs minutes."""
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Only reports and manifests travel through it: pixels stay on the worker that reads them."""
+MODELS = "ONEGEN_MODELS"
+"""Environment: the folder of weights. Where the driver has one, nodes look there too."""
+_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Environment of what `ray job submit` started: JSON with the runtime environment that it was submitted with."""
+_UNPACKED = "runtime_resources"
+"""Folder in which Ray unpacks code that came with a job; the job's workers have it as well."""
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What opens a connection of HTTP/2, which gRPC and so Ray speaks, and an empty frame of settings (RFC 9113, 3.4)."""
 _TAKEN_ONE_BY_ONE: dict[str, Any] = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
 
 _LOSSES: Mapping[type[RayError], str] = {
@@ -76,10 +91,11 @@ _NODE_GONE = ("node has died", "node was terminated", "node is dead")
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, num_cpus: float) -> Iterator[None]:
+def ray_session(address: str | None, num_cpus: float, modules: Sequence[str] = ()) -> Iterator[None]:
     """Connect to a cluster, or start one on this machine with at least `num_cpus` (virtual) cores, for the block.
 
-    A session that is already up is used and left up.
+    The nodes of a cluster get this onegen, and the packages of `modules`, plug-ins. A session that is already up is
+    used and left up.
     """
     if ray.is_initialized():
         yield
@@ -99,12 +115,12 @@ def ray_session(address: str | None, num_cpus: float) -> Iterator[None]:
                 **common,
             )
         else:
-            ray.init(address=address, runtime_env={"env_vars": THREAD_SETTINGS}, **common)
+            ray.init(address=address, runtime_env=runtime_environment(modules), **common)
     except (OSError, RuntimeError, ValueError) as error:
         if address is None:
             raise ConfigError(f"Ray must start on this machine: {error}. Or build with --executor local.") from error
         raise ConfigError(
-            f"--address must be a running Ray cluster, got {address!r}: {error}. "
+            f"--address must be a running Ray cluster, got {address!r}: {_one_line(error)}. "
             f"Start one with `ray start --head`, or leave --address out."
         ) from error
     try:
@@ -113,11 +129,61 @@ def ray_session(address: str | None, num_cpus: float) -> Iterator[None]:
         ray.shutdown()
 
 
+def runtime_environment(modules: Sequence[str]) -> dict[str, Any]:
+    """Return what nodes get beside what a job that runs here was submitted with: threads, the place of weights, code.
+
+    Ray refuses what both say, so the job's word stands. What came with the job is not sent again.
+    """
+    job = (json.loads(os.environ.get(_JOB) or "{}").get("runtime_env") or {}) if _JOB in os.environ else {}
+    variables = dict(THREAD_SETTINGS)
+    if os.environ.get(MODELS):
+        variables[MODELS] = os.path.abspath(os.environ[MODELS])
+    environment: dict[str, Any] = {
+        "env_vars": {name: value for name, value in variables.items() if name not in job.get("env_vars", {})}
+    }
+    packages = dict.fromkeys(map(package_path, ["onegen", *modules]))
+    code = [path for path in packages if _UNPACKED not in path]
+    if code and "py_modules" not in job:
+        environment["py_modules"] = code
+    return environment
+
+
+def package_path(module: str) -> str:
+    """Return the folder of a module's top-level package, or the file of a module that is no package.
+
+    Raises ConfigError where there is none.
+    """
+    top = module.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    path = folders[0] if folders else spec.origin if spec is not None else None
+    if path is None or not Path(path).exists():
+        raise ConfigError(f"module {top!r} must be a package or a file, to be sent to the nodes, and is neither.")
+    return str(path)
+
+
+def _one_line(error: Exception) -> str:
+    """Return what an error of Ray says, whose text may fill a page."""
+    return " ".join(str(error).split()).removesuffix(".") or type(error).__name__
+
+
 def _check_reachable(address: str) -> None:
-    """Raise OSError at once where nobody listens; Ray itself tries for minutes."""
+    """Raise OSError at once where nobody listens, or somebody else than Ray; Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    if not host or not port.isdigit():
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS") == "1":
+            return
+        connection.settimeout(CONNECT_SECONDS)
+        connection.sendall(_HELLO)
+        answer = b""
+        with contextlib.suppress(TimeoutError):
+            while len(answer) < 4 and (more := connection.recv(9)):
+                answer += more
+    # The first frame that a server sends is its settings, type 4.
+    if answer[3:4] != b"\x04":
+        raise OSError("what listens there is not Ray")
 
 
 def _reachable_head() -> str | None:
@@ -130,19 +196,31 @@ def _reachable_head() -> str | None:
     return address
 
 
+@dataclass(frozen=True)
+class _Arrived:
+    """The actor has its place; `problem` is what its node cannot do, None where it was not asked or can do all."""
+
+    node: str
+    is_asked: bool
+    problem: str | None
+
+
 class _Worker:
     """The actor: one job, one task at a time."""
 
-    def __init__(self, job: Job, folder: str) -> None:
-        self._job = job
+    def __init__(self, job: Job, folder: str, question: Question | None, known: frozenset[str]) -> None:
+        self._job, self._question, self._known = job, question, known
         end_with_parent()
         # Ray starts its processes where the node was started; paths of a recipe start from where the build was.
         if os.path.isdir(folder):
             os.chdir(folder)
 
-    def load(self) -> Iterator[Message]:
-        """Load the job's weights."""
-        yield Placed()
+    def load(self) -> Iterator[Message | _Arrived]:
+        """Ask the node, unless it is known, whether it can do the work, and load the job's weights."""
+        node = ray.get_runtime_context().get_node_id()
+        is_asked = self._question is not None and node not in self._known
+        problem = self._question(node) if self._question is not None and is_asked else None
+        yield _Arrived(node, is_asked, problem)
         load_for_good(self._job)
         yield Loaded()
 
@@ -161,14 +239,33 @@ class _Actor:
 
 
 class RayPool:
-    """Ray actors of one job, each asking for the stage's resources. A session must be up; see `ray_session`."""
+    """Ray actors of one job, each asking for the stage's resources. A session must be up; see `ray_session`.
 
-    def __init__(self, job: Job, resources: Resources) -> None:
+    A node that is not `known` to be able to do the work, as one that joined late, is asked the `question` by the first
+    actors it gets; where it cannot, it is left out and `note` is told.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        resources: Resources,
+        question: Question | None = None,
+        known: frozenset[str] = frozenset(),
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._job = ray.put(job)
-        self._store = job.store
-        self._actor: Any = ray.remote(_Worker).options(
-            num_cpus=resources.num_cpus, num_gpus=resources.num_gpus, memory=resources.memory or None, max_concurrency=1
-        )
+        self._store, self._resources, self._question, self._note = job.store, resources, question, note
+        self._able, self._unable = set(known), set[str]()
+        self._actor: Any = ray.remote(_Worker)
+        self._asked_for: dict[str, Any] = {
+            "num_cpus": resources.num_cpus,
+            "num_gpus": resources.num_gpus,
+            "memory": resources.memory or None,
+            "resources": dict(resources.custom) or None,
+            "max_concurrency": 1,
+        }
+        self._room, self._room_asked = 0, -math.inf
+        self._no_room_since: float | None = None
         self._actors: dict[int, _Actor] = {}
         self._next = 0
         self._head = _reachable_head()
@@ -178,9 +275,20 @@ class RayPool:
     def start(self) -> int:
         """Start an actor and return its number; Waiting follows until Ray has placed it, then Placed and Loaded."""
         self._next += 1
-        handle = self._actor.remote(self._job, os.getcwd())
+        elsewhere = {"ray.io/node-id": f"!in({','.join(sorted(self._unable))})"} if self._unable else None
+        actor = self._actor.options(**self._asked_for, label_selector=elsewhere)
+        handle = actor.remote(self._job, os.getcwd(), self._question, frozenset(self._able))
         self._actors[self._next] = _Actor(handle, handle.load.options(**_TAKEN_ONE_BY_ONE).remote())
         return self._next
+
+    def room(self) -> int:
+        """Return how many workers the nodes that are up, and can do the work, have room for were they idle."""
+        # Without its head Ray would wait for an answer until it ends this process.
+        if time.monotonic() - self._room_asked >= ROOM_ASKED_SECONDS and self._head_fault() is None:
+            nodes = [node for node in alive_nodes() if node["NodeID"] not in self._unable]
+            self._room = sum(places(node, self._resources) for node in nodes)
+            self._room_asked = time.monotonic()
+        return self._room
 
     def run(self, worker: int, task: Task) -> None:
         """Give an actor a task."""
@@ -190,9 +298,10 @@ class RayPool:
     def wait(self, timeout: float) -> list[tuple[int, Message]]:
         """Return what actors have reported, one word each, waiting at most `timeout` seconds for the first.
 
-        Raises Stopped where the cluster's head is gone.
+        Raises Stopped where the cluster's head is gone, or no node has had room for a worker for a while.
         """
         self._check_head()
+        self._check_room()
         streams = {actor.stream: number for number, actor in self._actors.items() if actor.stream is not None}
         if not streams:
             return []
@@ -220,7 +329,7 @@ class RayPool:
         actor = self._actors[worker]
         assert actor.stream is not None
         try:
-            message: Message = ray.get(next(actor.stream))
+            message: Message | _Arrived = ray.get(next(actor.stream))
         except tuple(_LOSSES) as error:
             # It may live on where it cannot be reached now.
             self.kill(worker)
@@ -232,30 +341,69 @@ class RayPool:
             actor.stream = None
             return describe_failure(error.cause if isinstance(error.cause, Exception) else error, self._store)
         actor.is_placed = True
+        if isinstance(message, _Arrived):
+            return self._receive_arrival(worker, message)
         if not isinstance(message, Placed | RowsStarted):
             actor.stream = None
         return message
 
+    def _receive_arrival(self, worker: int, arrived: _Arrived) -> Message:
+        """Take in what a node answered that was not known."""
+        problem = arrived.problem
+        if problem is None and arrived.is_asked and self._question is not None and arrived.node not in self._able:
+            problem = self._question.confirm(arrived.node)
+        if problem is None:
+            self._able.add(arrived.node)
+            return Placed(arrived.node)
+        if arrived.node not in self._unable:
+            self._unable.add(arrived.node)
+            self._room_asked = -math.inf
+            self._note(f"node {name_of(arrived.node)} is left out: it {problem}")
+        self.kill(worker)
+        return Lost(f"its node {problem}")
+
+    def _check_room(self) -> None:
+        """Raise Stopped once no node could hold a worker for a while, were it idle; others' work is waited for."""
+        if self.room() or any(actor.is_placed for actor in self._actors.values()):
+            self._no_room_since = None
+            return
+        now = time.monotonic()
+        self._no_room_since = self._no_room_since or now
+        if now - self._no_room_since >= NO_ROOM_SECONDS:
+            rooms = describe_rooms(alive_nodes(), self._resources)
+            raise Stopped(
+                f"a worker asks for {self._resources}, and no node that can do the work has had them for "
+                f"{NO_ROOM_SECONDS:g} s ({rooms}). Run the same command again when the cluster has room."
+            )
+
     def _check_head(self) -> None:
         """Raise Stopped once the head has not answered for a while: Ray would end this process, and say nothing."""
         now = time.monotonic()
-        if self._head is None or now - self._asked < HEAD_ASKED_SECONDS:
+        if now - self._asked < HEAD_ASKED_SECONDS:
             return
         self._asked = now
+        fault = self._head_fault()
+        if fault is None or self._missing_since is None or now - self._missing_since < HEAD_SECONDS:
+            return
+        # Nothing can be said to actors any more.
+        self._actors.clear()
+        raise Stopped(
+            f"Ray's head at {self._head} must answer, and has not for {now - self._missing_since:.0f} s: {fault}. "
+            f"Run the same command again when the cluster is back."
+        ) from fault
+
+    def _head_fault(self) -> OSError | None:
+        """Return how the head fails to answer; None where it does, or is closed to this machine."""
+        if self._head is None:
+            return None
         try:
             _check_reachable(self._head)
-            self._missing_since = None
         except OSError as error:
             # From the first time it did not answer: the driver may have been busy for long before that.
-            self._missing_since = self._missing_since or now
-            if now - self._missing_since < HEAD_SECONDS:
-                return
-            # Nothing can be said to actors any more.
-            self._actors.clear()
-            raise Stopped(
-                f"Ray's head at {self._head} must answer, and has not for {now - self._missing_since:.0f} s: {error}. "
-                f"Run the same command again when the cluster is back."
-            ) from error
+            self._missing_since = self._missing_since or time.monotonic()
+            return error
+        self._missing_since = None
+        return None
 
 
 def _judged(error: RayActorError | OutOfMemoryError) -> Died | Lost:

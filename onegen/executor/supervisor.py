@@ -2,9 +2,11 @@
 
 The supervisor never sees pixels. It knows which rows are in flight on each worker, because workers report before they
 run a batch; so when a process dies it suspects those rows, runs each alone on a fresh worker, and blames a row after
-two deaths alone. docs/design.md.
+two deaths alone. At the end of a stage a machine that dawdles holds nobody up: its shard is given out once more, and
+the first that comes back counts. docs/design.md.
 """
 
+import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -32,7 +34,12 @@ TICK_SECONDS = 0.5
 DEATHS_ALONE = 2
 WORKER_TRIES = 3
 LOSSES = 10
-"""Workers lost in a row, with nothing finished in between, after which the machines are at fault."""
+"""Losses in a row, with nothing finished in between, after which the machines are at fault; workers that go together,
+as those of one node do, are one loss."""
+LATE_SHARE = 1.5
+"""A shard is late that takes so many times as long as the middle one of this run..."""
+LATE_SECONDS = 5.0
+"""...and at least so long: what is done sooner is not worth doing twice."""
 OUTER_BOUND = 4
 """Times its limit that a worker may be silent by the clock, however little of that it had to itself."""
 SURPLUS_SECONDS = 2.0
@@ -43,11 +50,15 @@ SURPLUS_SECONDS = 2.0
 class _Worker:
     """What is known of a worker: its task, the rows in flight, when it was last heard.
 
-    `own_heard` is how long it had had to itself by then, where its pool knows.
+    `own_heard` is how long it had had to itself by then, where its pool knows; `order` counts workers as they were
+    started, `given` is when it got its task, and `machine` where it sits, if that is known.
     """
 
     heard: float
     own_heard: float | None = None
+    order: int = 0
+    machine: str = ""
+    given: float = 0.0
     is_loading: bool = True
     is_waiting: bool = False
     task: Task | None = None
@@ -61,28 +72,37 @@ class _Case:
     deaths_alone: Counter[tuple[str, int]] = field(default_factory=Counter)
     worker_errors: int = 0
     tripped: bool = False
+    is_doubled: bool = False
 
 
 class Supervisor:
     """Run tasks on a pool.
 
-    `commit` is called with each finished shard, `tick` a few times a second with what waits on what.
+    `num_workers` is a number, or is asked again and again where machines come and go. `commit` is called with each
+    finished shard, `tick` a few times a second with what waits on what. `doubles` lets a late shard be made on a second
+    machine too; only for jobs that may run twice at once. `leaves_strays` says after a run that workers went in the
+    middle of a shard: what they had written lies about.
     """
 
     def __init__(
         self,
         pool: Pool,
         limits: LimitsConfig,
-        num_workers: int,
+        num_workers: int | Callable[[], int],
         commit: Callable[[ShardResult], None],
         tick: Callable[[dict[int, str]], None] = lambda waiting: None,
+        doubles: bool = False,
     ) -> None:
         self._pool, self._limits, self._commit, self._tick = pool, limits, commit, tick
-        self._num_workers = max(1, num_workers)
+        self._num_workers = num_workers
+        self._doubles = doubles
+        self.leaves_strays = False
         self._queue: deque[Task] = deque()
         self._workers: dict[int, _Worker] = {}
         self._cases: dict[int, _Case] = {}
         self._load_deaths = self._losses = 0
+        self._started = self._started_at_loss = 0
+        self._durations: list[float] = []
         self._away = 0.0
 
     def run(self, tasks: Sequence[Task]) -> None:
@@ -92,6 +112,7 @@ class Supervisor:
             while self._queue or any(worker.task for worker in self._workers.values()):
                 self._start_workers()
                 self._assign()
+                self._double()
                 messages = self._wait()
                 listened = self._now()
                 for number, message in messages:
@@ -120,18 +141,47 @@ class Supervisor:
 
     def _start_workers(self) -> None:
         busy = sum(worker.task is not None for worker in self._workers.values())
-        wanted = min(self._num_workers, busy + len(self._queue))
+        room = self._num_workers if isinstance(self._num_workers, int) else self._num_workers()
+        wanted = min(max(1, room), busy + len(self._queue))
         while len(self._workers) < wanted:
             number = self._pool.start()
-            self._workers[number] = _Worker(self._now(), self._pool.own_seconds(number))
+            self._started += 1
+            self._workers[number] = _Worker(self._now(), self._pool.own_seconds(number), self._started)
+        # The place they wait for may be on a machine that left.
+        waiting = [number for number, worker in self._workers.items() if worker.is_waiting]
+        for number in waiting[: max(0, len(self._workers) - wanted)]:
+            self._kill(number)
 
     def _assign(self) -> None:
         for number, worker in self._workers.items():
             if self._queue and worker.task is None and not worker.is_loading:
-                worker.task = self._queue.popleft()
-                worker.in_flight = None
-                self._note_heard(number, worker)
-                self._pool.run(number, worker.task)
+                self._give(number, worker, self._queue.popleft())
+
+    def _give(self, number: int, worker: _Worker, task: Task) -> None:
+        worker.task, worker.in_flight, worker.given = task, None, self._now()
+        self._note_heard(number, worker)
+        self._pool.run(number, task)
+
+    def _double(self) -> None:
+        """Give shards that are late to idle workers of other machines too, once no other shard is left."""
+        if not self._doubles or self._queue or not self._durations:
+            return
+        limit = max(LATE_SECONDS, LATE_SHARE * statistics.median(self._durations))
+        late = [worker for worker in self._workers.values() if self._may_double(worker, limit)]
+        for slow in sorted(late, key=lambda worker: worker.given):
+            for number, idle in self._workers.items():
+                is_free = idle.task is None and not idle.is_loading
+                if is_free and slow.task is not None and idle.machine not in ("", slow.machine):
+                    self._case(slow.task).is_doubled = True
+                    self._give(number, idle, replace(slow.task, takes_over=False))
+                    break
+
+    def _may_double(self, worker: _Worker, limit: float) -> bool:
+        """Say whether a worker is late with a shard that nobody suspects of anything, and that was not doubled yet."""
+        task = worker.task
+        if task is None or not worker.machine or self._now() - worker.given <= limit:
+            return False
+        return not task.suspects and not task.blamed and not self._case(task).is_doubled
 
     def _handle(self, number: int, message: Message) -> None:
         worker = self._workers.get(number)
@@ -139,13 +189,18 @@ class Supervisor:
             return
         self._note_heard(number, worker)
         match message:
-            case Waiting() | Placed():
-                worker.is_waiting = isinstance(message, Waiting)
+            case Waiting():
+                worker.is_waiting = True
+            case Placed(machine):
+                worker.is_waiting, worker.machine = False, machine
             case Loaded():
                 worker.is_loading = worker.is_waiting = False
             case RowsStarted(column, _, positions):
                 worker.in_flight = (column, positions) if positions else None
             case Finished(result):
+                assert worker.task is not None
+                self._end_others(worker, worker.task)
+                self._durations.append(self._now() - worker.given)
                 worker.task = worker.in_flight = None
                 self._load_deaths = self._losses = 0
                 # The worker goes on while the supervisor commits.
@@ -160,6 +215,17 @@ class Supervisor:
             case WorkerFailed(kind, text):
                 self._kill(number)
                 self._on_failure(worker, kind, text)
+
+    def _end_others(self, winner: _Worker, task: Task) -> None:
+        """Kill who else is at a shard that is made: the first counts, and what the other wrote is swept."""
+        for number, worker in list(self._workers.items()):
+            if worker is not winner and worker.task is not None and worker.task.shard == task.shard:
+                self.leaves_strays = True
+                self._kill(number)
+
+    def _is_made_elsewhere(self, task: Task) -> bool:
+        """Say whether a worker is at a shard that another has just given up: then nothing is concluded from that."""
+        return any(worker.task is not None and worker.task.shard == task.shard for worker in self._workers.values())
 
     def _note_heard(self, number: int, worker: _Worker) -> None:
         worker.heard, worker.own_heard = self._now(), self._pool.own_seconds(number)
@@ -201,6 +267,9 @@ class Supervisor:
                     f"workers must start, and {self._load_deaths} did not: {how}. Run with --workers 0 to see why."
                 )
             return
+        if self._is_made_elsewhere(task):
+            self.leaves_strays = True
+            return
         if worker.in_flight is None:
             self._retry_worker_error(task, f"{how}, with no sample in flight")
             return
@@ -223,14 +292,20 @@ class Supervisor:
 
     def _on_loss(self, worker: _Worker, how: str) -> None:
         """Give the lost worker's shard to another, as if it had never run."""
-        self._losses += 1
+        # Workers that were there when the last was lost went with it.
+        if worker.order > self._started_at_loss:
+            self._losses += 1
+            self._started_at_loss = self._started
         if self._losses >= LOSSES:
             raise Stopped(
                 f"workers must keep their machines, and {self._losses} in a row were lost: {how}. "
                 f"Run the same command again when the machines are back."
             )
-        if worker.task is not None:
-            self._queue.appendleft(worker.task)
+        if worker.task is None:
+            return
+        self.leaves_strays = True
+        if not self._is_made_elsewhere(worker.task):
+            self._queue.appendleft(replace(worker.task, takes_over=False))
 
     def _on_failure(self, worker: _Worker, kind: str, text: str) -> None:
         """React to a worker that reported that it cannot go on."""
@@ -241,6 +316,9 @@ class Supervisor:
         if worker.task is None:
             self._load_deaths = WORKER_TRIES
             raise Stopped(f"workers must start, and one did not:\n{text}")
+        if self._is_made_elsewhere(worker.task):
+            self.leaves_strays = True
+            return
         if kind == "breaker":
             case = self._case(worker.task)
             if case.tripped:

@@ -21,17 +21,19 @@ from onegen.storage.store import Store
 class Journal:
     """The notes on one shard of one column; `rows` are the rows that earlier workers left behind, by position.
 
-    Use as a context manager. What it leaves when its process is killed is found by the next journal of that shard.
+    There are none where it `takes_over` nothing because another worker may still be at the shard; what others noted
+    stays. Use as a context manager. What it leaves when its process is killed is found by the next journal of that
+    shard.
     """
 
-    def __init__(self, store: Store, column: str, shard: int) -> None:
+    def __init__(self, store: Store, column: str, shard: int, takes_over: bool = True) -> None:
         self._folder = store.scratch()
         self._prefix = f"journal-{column}-{shard:06d}-"
         self._file: BinaryIO | None = None
         self._tars: dict[int, str] = {}
         self._left_over: list[str] = []
         self.rows: dict[int, Row] = {}
-        for name in self._names():
+        for name in self._names() if takes_over else ():
             self._load(os.path.join(str(self._folder), name))
 
     def __enter__(self) -> "Journal":

@@ -4,6 +4,7 @@ What users put beside is theirs: only names of our own pattern are removed, and 
 rule 8.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from onegen.sample import PACKED
@@ -32,6 +33,14 @@ def sweep(dataset: Dataset) -> Swept:
             lost += missing
             orphans += left
     return Swept(tuple(orphans), tuple(lost))
+
+
+def sweep_columns(dataset: Dataset, columns: Iterable[str]) -> None:
+    """Delete what workers that are gone left of columns whose shards were made by others. No worker may run."""
+    dataset.store.clear_temporary()
+    for column in columns:
+        if not dataset.store.is_link(folder(column)):
+            _sweep_column(dataset, column)
 
 
 def _sweep_column(dataset: Dataset, column: str) -> tuple[list[str], list[str]]:

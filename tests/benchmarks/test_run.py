@@ -16,8 +16,14 @@ from rich.console import Console
 from benchmarks.__main__ import NAMES, append
 from benchmarks.table import show
 
+CLUSTERS = ("nodes",)
+"""What starts clusters, and so takes a minute."""
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "network"])
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in CLUSTERS else ()) for name in NAMES if name != "network"],
+)
 def test_a_benchmark_measures_every_arm(name, tmp_path):
     benchmark = importlib.import_module(f"benchmarks.{name}")
     tables = benchmark.run(benchmark.TINY)

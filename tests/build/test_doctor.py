@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from onegen.build import probe
-from onegen.build.doctor import Check, NodeWeights, examine
+from onegen.build.doctor import Check, examine
 from onegen.build.work import Options
 from onegen.config.recipe import Recipe
 from onegen.storage.local import LocalStore
@@ -104,10 +104,3 @@ def test_a_cluster_that_does_not_answer_is_named(photos, tmp_path):
     pytest.importorskip("ray")
     found = checks(make_recipe(photos, TONE), tmp_path / "out", executor="ray", address="127.0.0.1:1")
     assert "--address must be a running Ray cluster" in found["build"].found
-
-
-def test_each_node_says_whose_weights_it_lacks(photos, tmp_path, monkeypatch):
-    stages = tuple(make_recipe(photos, [{"name": "draw", "annotators": {"hed": {}}}]).stages)
-    assert NodeWeights(stages)("a") is None
-    monkeypatch.setenv("ONEGEN_MODELS", str(tmp_path / "no models"))
-    assert "lacks what annotator hed needs: model file" in str(NodeWeights(stages)("a"))

@@ -14,7 +14,9 @@ from onegen.build.probe import NodeProbe, check_cluster, check_machine, versions
 from onegen.build.work import Options, Work, prepare
 from onegen.errors import ConfigError
 from onegen.executor import machine
+from onegen.sample import Resources
 from onegen.storage.local import LocalStore
+from onegen.weights.folder import models_folder
 from tests.tiny import make_recipe, run, write_photos
 
 GREEDY = [{"name": "look", "annotators": {"tests.plugins.tone": {}}, "num_gpus": 1}]
@@ -29,11 +31,11 @@ NODES = [
 ]
 
 
-def work_in(folder: Path, stages: Sequence[dict[str, Any]] = ()) -> Work:
+def work_in(folder: Path, stages: Sequence[dict[str, Any]] = (), address: str | None = None) -> Work:
     """Return a build on Ray, before it runs, of two photos."""
     write_photos(folder / "photos", 2)
     store = LocalStore(str(folder / "out"))
-    return prepare(make_recipe(folder / "photos", list(stages)), store, Options(executor="ray"))
+    return prepare(make_recipe(folder / "photos", list(stages)), store, Options(executor="ray", address=address))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -62,7 +64,9 @@ def test_who_asks_for_no_gpu_costs_no_look_at_the_machine(tmp_path, monkeypatch)
         ({"num_gpus": 1.0}, False),
         ({"num_gpus": 2.0}, True),
         ({"num_cpus": 9.0}, True),
+        ({"num_gpus": 0.25}, False),
         ({"memory": 2 * 10**9}, True),
+        ({"resources": {"fast_disk": 1}}, True),
     ],
 )
 def test_a_cluster_must_have_a_node_with_room_for_one_worker(tmp_path, monkeypatch, asked, is_refused):
@@ -70,7 +74,7 @@ def test_a_cluster_must_have_a_node_with_room_for_one_worker(tmp_path, monkeypat
     from onegen.executor import nodes
 
     monkeypatch.setattr(nodes, "alive_nodes", lambda: NODES)
-    monkeypatch.setattr(probe, "lacking_on_nodes", lambda work: {})
+    monkeypatch.setattr(probe, "lacking_on_nodes", lambda work, probe: [])
     work = work_in(tmp_path, [{"name": "look", "annotators": {"tests.plugins.tone": {}}, **asked}])
     if not is_refused:
         check_cluster(work)
@@ -79,17 +83,27 @@ def test_a_cluster_must_have_a_node_with_room_for_one_worker(tmp_path, monkeypat
         check_cluster(work)
 
 
-def test_a_node_says_what_it_cannot_do(tmp_path):
+def test_a_node_says_what_it_cannot_do(tmp_path, monkeypatch):
     store = LocalStore(str(tmp_path / "out"))
     (tmp_path / "photos").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "models").symlink_to(models_folder())
 
     def ask(store: LocalStore = store, **changes: Any) -> str | None:
         facts = {"source_root": str(tmp_path / "photos"), "versions": versions(), "mark": "0" * 32, **changes}
         return NodeProbe(store=store, **facts)("a")
 
     assert ask() is None
-    assert "has onegen" in str(ask(versions={**versions(), "onegen": "9.9"}))
+    assert f"has onegen {versions()['onegen']}, the driver 9.9" in str(ask(versions={**versions(), "onegen": "9.9"}))
     assert "has Python" in str(ask(versions={**versions(), "Python": "2.7"}))
+    assert "has code of onegen" in str(ask(versions={**versions(), "code of onegen": "0" * 12}))
+    stages = tuple(make_recipe(tmp_path / "photos", [{"name": "draw", "annotators": {"hed": {}}}]).stages)
+    assert ask(stages=stages) is None
+    monkeypatch.setenv("ONEGEN_MODELS", str(tmp_path / "no models"))
+    assert "lacks what annotator hed needs: model file" in str(ask(stages=stages))
+    monkeypatch.setenv("ONEGEN_MODELS", "models")
+    assert "lacks what annotator hed needs" in str(ask(stages=stages))
+    assert ask(stages=stages, folder=str(tmp_path / "here")) is None, "a relative path is the driver's"
     assert "cannot see the source" in str(ask(source_root=str(tmp_path / "elsewhere")))
     assert ask(source_root=None) is None
     (tmp_path / "file").touch()
@@ -97,7 +111,7 @@ def test_a_node_says_what_it_cannot_do(tmp_path):
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], dict[str, str | None]]], None]:
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any, Any], dict[str, str | None]]], None]:
     """Let a test answer for the nodes."""
     pytest.importorskip("ray")
     from onegen.executor import nodes
@@ -108,15 +122,70 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], dict[s
 
 def test_nodes_that_cannot_do_the_work_are_named(tmp_path, answers):
     work = work_in(tmp_path)
-    answers(lambda question: {"10.0.0.1": None, "10.0.0.2": "cannot see the source /x."})
+    answers(lambda question, nodes: {"a": None, "b": "cannot see the source /x."})
     with pytest.raises(ConfigError, match=r"10\.0\.0\.2 cannot see the source /x"):
         check_cluster(work)
-    answers(lambda question: {node["NodeManagerAddress"]: question(node["NodeID"]) for node in NODES})
-    check_cluster(work)
+    answers(lambda question, nodes: {node["NodeID"]: question(node["NodeID"]) for node in nodes})
+    found = check_cluster(work)
+    assert found is not None
+    assert found.able == {"a", "b"}
     assert work.dataset.store.names(".tmp") == []
-    answers(lambda question: {"10.0.0.1": question("a"), "10.0.0.2": None})
+    answers(lambda question, nodes: {"a": question("a"), "b": None})
     with pytest.raises(ConfigError, match=r"10\.0\.0\.2 has a folder .*out of its own"):
         check_cluster(work)
+
+
+def test_a_node_that_is_lost_while_it_is_asked_is_left_out(tmp_path, answers):
+    answers(lambda question, nodes: {"a": question("a")})
+    found = check_cluster(work_in(tmp_path))
+    assert found is not None
+    assert found.able == {"a"}
+
+
+def test_a_node_is_asked_for_the_weights_of_the_stages_it_has_room_for(tmp_path, answers):
+    stages = [*GREEDY, {"name": "again", "annotators": {"tests.plugins.echo": {}}}]
+    work = work_in(tmp_path, stages, "10.0.0.1:6379")
+    asked: dict[str, list[str]] = {}
+
+    def answer(question, nodes):
+        asked.update({node["NodeID"]: [stage.name for stage in question.stages] for node in nodes})
+        return {node["NodeID"]: question(node["NodeID"]) for node in nodes}
+
+    answers(answer)
+    found = check_cluster(work)
+    assert asked == {"a": ["again"], "b": ["look", "again"]}
+    assert found is not None
+    assert [stage.name for stage in found.question(work.wanted_steps()[-2]).stages] == ["again"]
+
+
+def test_a_node_without_room_for_any_worker_is_not_asked(tmp_path, answers, monkeypatch):
+    from onegen.executor import nodes
+
+    head = {"NodeID": "h", "NodeManagerAddress": "10.0.0.9", "Resources": {"memory": 1e9}, "Alive": True}
+    monkeypatch.setattr(nodes, "alive_nodes", lambda: [head, *NODES])
+    answers(lambda question, asked: {node["NodeID"]: question(node["NodeID"]) for node in asked})
+    found = check_cluster(work_in(tmp_path))
+    assert found is not None
+    assert found.able == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "places"),
+    [
+        (Resources(), [2, 8]),
+        (Resources(num_cpus=3), [0, 2]),
+        (Resources(num_gpus=0.25), [0, 4]),
+        (Resources(num_cpus=0.1, num_gpus=1 / 3), [0, 3]),
+        (Resources(memory=4 * 10**8), [2, 2]),
+        (Resources(num_cpus=0), [2, 8]),
+        (Resources(custom=(("tape", 1.0),)), [0, 0]),
+    ],
+)
+def test_a_node_has_places_for_as_many_workers_as_what_is_scarcest_allows(asked, places):
+    pytest.importorskip("ray")
+    from onegen.executor.nodes import places as of
+
+    assert [of(node, asked) for node in NODES] == places
 
 
 @pytest.mark.parametrize(("visible", "number"), [(None, 3), ("0", 1), ("0,2", 2), ("", 0), ("0,1,2,3,4", 3)])

@@ -1,14 +1,26 @@
 """The supervisor's judgement, on workers that do what a test says."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from onegen.config.recipe import LimitsConfig
 from onegen.errors import ConfigError, Stopped
-from onegen.executor.contract import Died, Finished, Loaded, Lost, Message, RowsStarted, ShardResult, Task, WorkerFailed
-from onegen.executor.supervisor import LOSSES, Supervisor
+from onegen.executor.contract import (
+    Died,
+    Finished,
+    Loaded,
+    Lost,
+    Message,
+    Placed,
+    RowsStarted,
+    ShardResult,
+    Task,
+    Waiting,
+    WorkerFailed,
+)
+from onegen.executor.supervisor import LATE_SECONDS, LOSSES, Supervisor
 
 Script = Callable[[Task], Sequence[Message]]
 DEAD = Died("killed by SIGKILL")
@@ -26,16 +38,21 @@ class ScriptedPool:
     """Workers that load as `loads` says, one answer each and then Loaded, and answer a task as `script` says."""
 
     script: Script
-    loads: list[Message] = field(default_factory=list)
+    loads: list[Message | list[Message]] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     started: int = 0
     alive: set[int] = field(default_factory=set)
     said: list[tuple[int, Message]] = field(default_factory=list)
+    killed: list[int] = field(default_factory=list)
+
+    def room(self) -> int:
+        return 1
 
     def start(self) -> int:
         self.started += 1
         self.alive.add(self.started)
-        self.said.append((self.started, self.loads.pop(0) if self.loads else Loaded()))
+        words = self.loads.pop(0) if self.loads else Loaded()
+        self.said += [(self.started, word) for word in (words if isinstance(words, list) else [words])]
         return self.started
 
     def run(self, worker: int, task: Task) -> None:
@@ -52,6 +69,7 @@ class ScriptedPool:
 
     def kill(self, worker: int) -> None:
         self.alive.discard(worker)
+        self.killed.append(worker)
 
     def close(self) -> None:
         self.alive.clear()
@@ -225,8 +243,117 @@ def test_a_refused_configuration_and_a_full_disk_end_the_stage_at_once() -> None
 def test_a_lost_machine_blames_no_row_and_its_shard_runs_elsewhere() -> None:
     words: list[list[Message]] = [[RowsStarted("hed", 7, (3,)), Lost("its node died")] for _ in range(LOSSES - 1)]
     pool = ScriptedPool(lambda task: words.pop() if words else [done(task)])
-    assert supervise(pool, [TASK]) == [TASK]
+    assert supervise(pool, [TASK]) == [replace(TASK, takes_over=False)], "the lost one may still write"
     assert pool.started == LOSSES
+
+
+def test_workers_that_are_lost_together_are_one_loss() -> None:
+    """As many as would end the stage sit on one node."""
+    tasks = [Task(shard, ("hed",)) for shard in range(LOSSES + 1)]
+    lost: list[Task] = []
+
+    def script(task: Task) -> list[Message]:
+        if len(lost) < len(tasks):
+            lost.append(task)
+            return [Lost("its node died")]
+        return [done(task)]
+
+    pool = ScriptedPool(script)
+    assert sorted(task.shard for task in supervise(pool, tasks, len(tasks))) == list(range(LOSSES + 1))
+
+
+def test_workers_come_and_go_with_the_room_there_is() -> None:
+    tasks = [Task(shard, ("hed",)) for shard in range(9)]
+    room = iter([1, 1, 3, 3, 2])
+    pool = ScriptedPool(lambda task: [done(task)])
+    alive: list[int] = []
+
+    def commit(made: ShardResult) -> None:
+        alive.append(len(pool.alive))
+
+    Supervisor(pool, LimitsConfig(), lambda: next(room, 2), commit).run(tasks)
+    assert len(alive) == 9
+    assert alive[0] == 1
+    assert max(alive) == 3
+
+
+def test_a_worker_that_waits_for_a_place_on_a_machine_that_left_is_let_go() -> None:
+    pool = ScriptedPool(lambda task: [done(task)], loads=[Loaded(), Waiting()])
+    room = iter([2, 2, 1])
+    Supervisor(pool, LimitsConfig(), lambda: next(room, 1), lambda made: None).run(
+        [Task(shard, ("hed",)) for shard in range(6)]
+    )
+    assert pool.started == 2
+    assert pool.killed[0] == 2
+
+
+@dataclass
+class Machines:
+    """Workers on machines of their own, of which one is at shard 0 for good: its clock is the supervisor's `away`."""
+
+    late: list[Message]
+    pool: ScriptedPool = field(init=False)
+    supervisor: Supervisor = field(init=False)
+    made: list[Task] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        loads: list[Message | list[Message]] = [[Placed(f"machine{n}"), Loaded()] for n in range(9)]
+        self.pool = ScriptedPool(self._answer, loads=loads)
+        self.supervisor = Supervisor(
+            self.pool, LimitsConfig(), 2, lambda result: self.made.append(result.task), self._tick, doubles=True
+        )
+
+    def _answer(self, task: Task) -> Sequence[Message]:
+        return [] if task.shard == 0 and task.takes_over else [done(task)]
+
+    def _tick(self, waiting: object) -> None:
+        # Time passes for who is at work.
+        self.supervisor._away -= LATE_SECONDS
+        self.pool.said += [(1, message) for message in self.late]
+        self.late = []
+
+
+def test_a_late_shard_is_given_to_an_idle_worker_of_another_machine_and_the_first_counts() -> None:
+    machines = Machines([])
+    machines.supervisor.run([Task(shard, ("hed",)) for shard in range(3)])
+    assert sorted((task.shard, task.takes_over) for task in machines.made) == [(0, False), (1, True), (2, True)]
+    assert machines.supervisor.leaves_strays
+    assert 1 in machines.pool.killed, "who came second writes no more"
+
+
+@pytest.mark.parametrize("words", [[DEAD], [Lost("its node died")], [RowsStarted("hed", 0, (3,)), DEAD]])
+def test_who_gives_up_a_shard_that_another_makes_blames_nobody(words: list[Message]) -> None:
+    machines = Machines([])
+    answer = machines.pool.script
+
+    def script(task: Task) -> Sequence[Message]:
+        # The first is heard once the second has the shard too, before that one is done.
+        if task.shard == 0 and not task.takes_over:
+            machines.pool.said += [(1, word) for word in words]
+        return answer(task)
+
+    machines.pool.script = script
+    machines.supervisor.run([Task(shard, ("hed",)) for shard in range(3)])
+    assert sorted(task.shard for task in machines.made) == [0, 1, 2]
+    assert all(not task.suspects and not task.blamed for task in machines.made)
+    assert len(machines.pool.tasks) == 4
+
+
+@pytest.mark.parametrize("machine", ["", "machine0"])
+def test_a_late_shard_is_not_given_out_twice_on_one_machine(machine: str) -> None:
+    machines = Machines([])
+    machines.pool.loads = [[Placed("machine0"), Loaded()], [Placed(machine), Loaded()]]
+    late = [done(Task(0, ("hed",)))]
+    ticks = iter(range(20))
+
+    def tick(waiting: object) -> None:
+        machines.supervisor._away -= LATE_SECONDS
+        if next(ticks) == 5:
+            machines.pool.said.append((1, late[0]))
+
+    machines.supervisor._tick = tick
+    machines.supervisor.run([Task(shard, ("hed",)) for shard in range(3)])
+    assert [task.takes_over for task in machines.pool.tasks] == [True] * 3
 
 
 def test_machines_that_are_lost_again_and_again_end_the_stage() -> None:
