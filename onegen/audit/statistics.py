@@ -226,16 +226,22 @@ def _distribution(tables: Tables, measure: Measure) -> Distribution:
     )
     if not count:
         return Distribution(0, rows, None, None, None, {}, [], [], [], [])
+    edges, bins = histogram(tables, measure, low, high)
+    percentiles = {str(point): value for point, value in zip(PERCENTILES, quantiles, strict=True)}
+    tails = [_tail(tables, measure, order) for order in ("ASC", "DESC")]
+    return Distribution(count, rows - count, low, high, mean, percentiles, edges, bins, *tails)
+
+
+def histogram(tables: Tables, measure: Measure, low: float, high: float) -> tuple[list[float], list[int]]:
+    """Return the edges of the bins between the extremes of a measure, and how many of its values each bin has."""
+    source = f"(SELECT ({measure.expression})::DOUBLE AS v FROM {measure.relation})"
     left, width, num_bins = _bins(low, high, measure.is_whole)
     bins = [0] * num_bins
     place = f"least({num_bins - 1}, floor((v - {left!r}::DOUBLE) / {width!r}::DOUBLE))::INTEGER" if width else "0"
     for number, size in tables.rows(f"SELECT {place} AS b, count(*) FROM {source} WHERE isfinite(v) GROUP BY b"):
         bins[number] = size
     edges = [left + number * width for number in range(num_bins)]
-    edges.append(left + num_bins * width if measure.is_whole else high)
-    percentiles = {str(point): value for point, value in zip(PERCENTILES, quantiles, strict=True)}
-    tails = [_tail(tables, measure, order) for order in ("ASC", "DESC")]
-    return Distribution(count, rows - count, low, high, mean, percentiles, edges, bins, *tails)
+    return [*edges, left + num_bins * width if measure.is_whole else high], bins
 
 
 def _bins(low: float, high: float, is_whole: bool) -> tuple[float, float, int]:

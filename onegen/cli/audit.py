@@ -74,3 +74,29 @@ def audit(
         print_line(console, f"{kind}: {count:,}, first {where}{first.what}")
     print_line(console, f"{out or dataset + '/report'}/index.html")
     return ExitCode.FAILURES if findings.counts else ExitCode.DONE
+
+
+def browse(
+    dataset: DatasetArgument,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this machine.", show_default="a free one")] = 0,
+) -> None:
+    """Look into a dataset in a web browser: filter by SQL or by clicking, sort, see samples, mark keys.
+
+    Serves this machine alone, at an address with a token that is printed, until Ctrl-C; the dataset is only read.
+    """
+    import contextlib
+
+    from onegen.audit.browse.server import Server
+    from onegen.audit.browse.view import Browser
+    from onegen.audit.tables import open_tables
+
+    with (
+        reading(dataset) as opened,
+        open_tables(opened) as tables,
+        contextlib.closing(Browser(opened, tables)) as browser,
+        Server(browser, port) as server,
+    ):
+        typer.echo(server.url)
+        typer.echo("Ctrl-C ends it", err=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()

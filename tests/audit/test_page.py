@@ -5,20 +5,14 @@ PYTHONPATH=. python -m pytest tests/audit/test_page.py
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from onegen.audit.report import audit
+from tests.chromium import CHROMIUM, NO_NETWORK, needs_chromium
 from tests.tiny import dataset
-
-CHROMIUM = shutil.which("chromium")
-NO_NETWORK = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--no-default-browser-check", "--host-resolver-rules=MAP * ~NOTFOUND",
-)  # fmt: skip
 
 WITNESS = b"""<script>setTimeout(() => {
   document.body.dataset.fetched = performance.getEntriesByType("resource").length;
@@ -26,7 +20,7 @@ WITNESS = b"""<script>setTimeout(() => {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium; .ci/run installs it")
+@needs_chromium
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_plot_is_drawn_and_nothing_is_fetched(audited: Path, tmp_path: Path, theme: str) -> None:
     _, _, written = audit(dataset(audited))
