@@ -169,9 +169,12 @@ def test_a_key_that_is_not_there_is_told(view: Browser) -> None:
 def test_an_answer_that_takes_too_long_is_given_up(looked_at: Path) -> None:
     opened = dataset(looked_at)
     endless = "SELECT a.key FROM image a, range(9000000000) b, range(9000000000) c WHERE b.range + c.range = -1"
-    with open_tables(opened) as tables, contextlib.closing(Browser(opened, tables, patience=0.2)) as hasty:
-        with pytest.raises(ConfigError, match=r"must come in 0\.2 s"):
-            hasty.samples(Wanted(endless))
+    with (
+        open_tables(opened) as tables,
+        contextlib.closing(Browser(opened, tables, patience=0.2)) as hasty,
+        pytest.raises(ConfigError, match=r"must come in 0\.2 s"),
+    ):
+        hasty.samples(Wanted(endless))
 
 
 def test_nothing_of_the_dataset_changes(view: Browser, looked_at: Path) -> None:
@@ -292,7 +295,7 @@ def test_a_person_finds_sorts_marks_and_saves_by_keyboard(server: Server, looked
         # Every control has a name for a screen reader.
         nameless = (
             "[...document.querySelectorAll('button, input, select, [role=img], dialog')].filter((e) => "
-            "!(e.textContent.trim() || e.labels?.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')))"
+            "!(e.textContent.trim() || e.labels?.length || e.ariaLabel || e.getAttribute('aria-labelledby')))"
         )
         assert page.ask(f"{nameless}.map((e) => e.id)") == []
         # The console says of a refused question that it was refused, and nothing else.
