@@ -28,7 +28,8 @@ def export(
         str,
         typer.Option(
             metavar="FORMAT",
-            help="coco, huggingface, croissant, webdataset (with Energon's and wids' indexes) or fiftyone.",
+            help="coco, huggingface, croissant, webdataset (with Energon's and wids' indexes), fiftyone or "
+            "nerfstudio.",
             show_default=False,
         ),
     ],
@@ -48,6 +49,8 @@ def export(
     webdataset: the packed tars, with indexes for Megatron-Energon and wids.
 
     fiftyone: a dataset to look at in its app.
+
+    nerfstudio: a folder a scene, with its cameras in transforms.json.
 
     The same dataset always gives the same bytes, and is never changed. Read it back with the command that is printed.
     """
