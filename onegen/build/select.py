@@ -19,6 +19,7 @@ from onegen.build.select_sets import DUPLICATE, SetVerdict, set_verdicts
 from onegen.build.steps import Commit, OnWorkers
 from onegen.config.recipe import SelectConfig
 from onegen.executor.contract import ShardResult, Task
+from onegen.pixels.near import KeptHashes
 from onegen.pixels.phash import FLAT
 from onegen.sample import IMAGE, SELECT, Kind, Provides, Resources, Status
 from onegen.shards.canonical import sha256
@@ -32,7 +33,8 @@ from onegen.shards.where import columns_in, evaluate_rows
 from onegen.storage.spill import BATCH_ROWS, Spill
 
 SELECT_PROVIDES = Provides(fields={"duplicate_of": pa.string()})
-HASH_BITS = 64
+NEAR_ROWS = 1 << 16
+"""Hashes compared at a time; they are numbers, not Python's objects."""
 _PRODUCER = Producer(name=SELECT, version=2)
 _IMAGES = pa.schema(
     [
@@ -192,36 +194,21 @@ def _find_exact(spill: Spill) -> None:
 
 
 def _find_near(spill: Spill, distance: int | None) -> None:
-    """Fill the table `near` (hash representative, the one kept in its place) by a banded join.
+    """Fill the table `near`: the ordinal of each hash that looks like one before it, and of the one kept in its place.
 
-    Two hashes at most d bits apart agree wholly in one of d + 1 bands, so only rows that share a band are compared.
-    Only what is dropped is remembered here, two numbers a near duplicate.
+    Only a row that is itself kept may push another out, so the hashes go by in plan order.
     """
-    pairs: Iterator[pa.RecordBatch] = iter(())
-    if distance is not None:
-        edges = [HASH_BITS * band // (distance + 1) for band in range(distance + 2)]
-        bands = " UNION ALL ".join(
-            f"SELECT {band} AS band, (phash >> {low}) & {(1 << (high - low)) - 1}::UBIGINT AS bits, phash, ordinal "
-            f"FROM hashes"
-            for band, (low, high) in enumerate(itertools.pairwise(edges))
-        )
-        pairs = spill.query(
-            f"WITH bands AS ({bands}) SELECT DISTINCT later.ordinal AS later, earlier.ordinal AS earlier "
-            f"FROM bands AS later JOIN bands AS earlier USING (band, bits) WHERE earlier.ordinal < later.ordinal "
-            f"AND bit_count(xor(earlier.phash, later.phash)) <= {distance} ORDER BY later, earlier"
-        )
-    # Only a row that is itself kept may push another out, so the pairs are walked in plan order.
-    dropped: dict[int, int] = {}
-    for batch in pairs:
-        for pair in batch.to_pylist():
-            if pair["earlier"] not in dropped:
-                dropped.setdefault(pair["later"], pair["earlier"])
-    spill.store(
-        "near",
-        _NEAR,
-        [pa.RecordBatch.from_pydict({"ordinal": list(dropped), "kept": list(dropped.values())}, schema=_NEAR)],
-    )
+    spill.store("near", _NEAR, _near(spill, distance) if distance is not None else ())
     spill.execute(f"CREATE TABLE same_hash AS SELECT * FROM hashes WHERE {distance is not None}")
+
+
+def _near(spill: Spill, distance: int) -> Iterator[pa.RecordBatch]:
+    kept_hashes = KeptHashes(distance)
+    for batch in spill.query("SELECT ordinal, phash FROM hashes ORDER BY ordinal", NEAR_ROWS):
+        ordinals, hashes = (batch.column(name).to_numpy() for name in ("ordinal", "phash"))
+        kept = kept_hashes.admit(ordinals, hashes)
+        is_dropped = kept != ordinals
+        yield pa.RecordBatch.from_arrays([pa.array(ordinals[is_dropped]), pa.array(kept[is_dropped])], schema=_NEAR)
 
 
 def _verdicts(spill: Spill) -> Iterator[tuple[int, int, Verdict]]:

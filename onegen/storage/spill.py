@@ -61,9 +61,9 @@ class Spill:
         self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet('{path}')")
         return rows
 
-    def query(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Yield the result of a query in batches, in its ORDER BY order."""
-        yield from self._connection.cursor().sql(sql).to_arrow_reader(BATCH_ROWS)
+    def query(self, sql: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Yield the result of a query in batches of so many rows, in its ORDER BY order."""
+        yield from self._connection.cursor().sql(sql).to_arrow_reader(rows)
 
     def execute(self, sql: str) -> None:
         """Run a statement, such as one that makes an intermediate table (spilled to disk by duckdb)."""
