@@ -12,6 +12,7 @@ from typing import Any
 from onegen.audit.tables import Tables, quoted
 from onegen.sample import IMAGE
 from onegen.shards.dataset import Dataset
+from onegen.shards.views import OTHERS
 
 BINS = 40
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
@@ -215,6 +216,10 @@ def texts(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
 def _distributions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, Distribution]]:
     for measure in measures(schemas):
         yield measure.name, _distribution(tables, measure)
+    if OTHERS in tables.fields(IMAGE):
+        # Views of a scene, images of an identity, as they are stored.
+        images = Measure(f"{IMAGE}.images", _ok(IMAGE), "len(parts)", True)
+        yield images.name, _distribution(tables, images)
 
 
 def _distribution(tables: Tables, measure: Measure) -> Distribution:

@@ -28,8 +28,7 @@ def export(
         str,
         typer.Option(
             metavar="FORMAT",
-            help="coco, huggingface, croissant, webdataset (with Energon's and wids' indexes), fiftyone or "
-            "nerfstudio.",
+            help="coco, huggingface, croissant, webdataset (with Energon's and wids' indexes), fiftyone or nerfstudio.",
             show_default=False,
         ),
     ],

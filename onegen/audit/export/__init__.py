@@ -13,8 +13,7 @@ from onegen.errors import ConfigError, nearest
 from onegen.storage.whole import whole_folder
 
 FORMATS: Mapping[str, Format] = {
-    module.FORMAT.name: module.FORMAT
-    for module in (coco, huggingface, croissant, webdataset, fiftyone, nerfstudio)
+    module.FORMAT.name: module.FORMAT for module in (coco, huggingface, croissant, webdataset, fiftyone, nerfstudio)
 }
 
 
