@@ -101,7 +101,15 @@ def _targets(collection: Collection, members: Sequence[MemberReport]) -> str:
         paper = [PAPER.get(status.name, "")] if is_one_gen else []
         reached = "" if status.reached is None else f"{status.reached:.2%}"
         target: Any = status.member.target or ""
-        own: list[Any] = [name, status.member.group, f"{status.share:.1%}", *paper, target, status.samples, reached]
+        own: list[Any] = [
+            name,
+            status.member.group.replace("_", " "),
+            f"{status.share:.1%}",
+            *paper,
+            target,
+            status.samples,
+            reached,
+        ]
         rows.append([*own, status.state, _defects(report), Size(_bytes(report))])
     if is_one_gen:
         rows += [

@@ -85,5 +85,6 @@ def ring(shares: Sequence[tuple[str, str, float]]) -> Figure:
         "hovertemplate": "%{label}: %{percentRoot:.1%}<extra></extra>",
         "insidetextorientation": "radial",
         "sort": False,
+        "leaf": {"opacity": 0.9},
     }
     return {"data": [trace], "layout": {"margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "sunburstcolorway": list(RING)}}
