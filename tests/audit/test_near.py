@@ -1,4 +1,4 @@
-"""Near-duplicates in the report: the clusters are those of the hashes. PYTHONPATH=. python -m pytest tests/audit/test_near.py"""
+"""Clusters in the report are those of the hashes. PYTHONPATH=. python -m pytest tests/audit/test_near.py"""
 
 import json
 from pathlib import Path
