@@ -25,6 +25,7 @@ NAMES = {
     "pack": "samples into one shard, beside webdataset and tarfile",
     "overhead": "marginal cost per sample of a stage, local and ray, beside Ray Data",
     "stage": "three annotators sharing one decode, beside the bare models",
+    "captioner": "requests kept in flight to a served model, and what one costs",
     "device": "how busy a stage keeps a device, in parts and at once",
     "loader": "training samples read and decoded, beside webdataset, litData and mosaicml-streaming",
     "agreement": "how often a score of agreement falls when annotations are exchanged",

@@ -248,7 +248,9 @@ def _stage_step(
     feed = partial(StoredFeed, needs_pixels=needs_pixels, kind=recipe.kind)
     resources = _resources(stage, list(annotators.values()))
     threads = max(LEAST_THREADS, math.ceil(resources.num_cpus))
-    job = StageJob(stage.name, store, columns, stage.batch_size, recipe.limits, feed, threads)
+    job = StageJob(
+        stage.name, store, columns, stage.batch_size, recipe.limits, feed, threads, batch_pixels=stage.batch_pixels
+    )
     return StageStep(job, stage.workers, resources)
 
 

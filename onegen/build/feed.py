@@ -5,6 +5,7 @@ the columns it requires. Only rows that are about to be computed are read.
 """
 
 import dataclasses
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,6 +85,10 @@ class Feed(ABC):
     def values(self, position: int) -> Mapping[str, Any]:
         """Return the fields of a row that are known without reading it."""
         return {}
+
+    def num_pixels(self, position: int) -> int:
+        """Return how many pixels the images of a row have, without decoding them; 0 where that is not known."""
+        return 0
 
     def narrow(self, row: FeedRow, job: ColumnJob, position: int) -> FeedRow | Outcome:
         """Return a row that was read as one column's annotator wants it."""
@@ -253,6 +258,11 @@ class StoredFeed(Feed):
         except SampleError as error:
             return failed(row.key, error)
         return FeedRow(row.key, tuple(_item(row, index, pixels) for index, pixels in enumerate(pictures)))
+
+    def num_pixels(self, position: int) -> int:
+        """Return how many pixels the stored images of a row have."""
+        row = self._reader(IMAGE).rows[position]
+        return sum(math.prod(_size(row, index)) for index in range(len(row.parts)))
 
     def narrow(self, row: FeedRow, job: ColumnJob, position: int) -> FeedRow | Outcome:
         """Return the row with what the columns its annotator requires say of each image; a set without those lost."""

@@ -39,6 +39,7 @@ class StageJob:
     limits: LimitsConfig
     open_feed: Callable[[Dataset, int], Feed]
     threads: int = 2
+    batch_pixels: int | None = None
     appetite: Appetite = field(default_factory=Appetite, compare=False)
 
     def load(self) -> None:
@@ -66,9 +67,8 @@ class StageJob:
             feed.unpin({position for shard in shards for position in shard.unpinned})
             early = yield from _run_suspects(feed, shards, task)
             lanes = stack.enter_context(Lanes(self._num_threads(shards, task)))
-            batches = (
-                BatchWork(feed, shards, positions, early, lanes) for positions in _batches(shards, self.batch_size)
-            )
+            cuts = _batches(shards, self.batch_size, self.batch_pixels, feed)
+            batches = (BatchWork(feed, shards, positions, early, lanes) for positions in cuts)
             written: deque[tuple[BatchWork, Later[None]]] = deque()
             for batch, ahead in _looking_ahead(batches, lanes.depth):
                 for shard in shards:
@@ -141,19 +141,29 @@ def _run_suspects(
     return early
 
 
-def _batches(shards: Sequence[ColumnShard], batch_size: int) -> Iterator[list[int]]:
-    """Cut the shard's positions so that each run has at most `batch_size` images to compute, and one row at least."""
+def _batches(
+    shards: Sequence[ColumnShard], batch_size: int, batch_pixels: int | None, feed: Feed
+) -> Iterator[list[int]]:
+    """Cut the shard's positions so that each run has at most `batch_size` images to compute, and one row at least.
+
+    Nor more than `batch_pixels` of the stored images: what a network takes of a device's memory goes by them where it
+    sees them in their own size.
+    """
     batch: list[int] = []
-    computing = 0
+    computing = pixels = 0
     for position, item in enumerate(shards[0].inputs.plan if shards else ()):
-        images = len(item.images) * any(position in shard.to_compute for shard in shards)
-        if computing and computing + images > batch_size:
+        is_computed = any(position in shard.to_compute for shard in shards)
+        images = len(item.images) * is_computed
+        size = feed.num_pixels(position) if batch_pixels is not None and is_computed else 0
+        is_full = computing + images > batch_size or (batch_pixels is not None and pixels + size > batch_pixels)
+        if computing and is_full:
             yield batch
-            batch, computing = [], 0
+            batch, computing, pixels = [], 0, 0
         batch.append(position)
         computing += images
+        pixels += size
         if computing >= batch_size:
             yield batch
-            batch, computing = [], 0
+            batch, computing, pixels = [], 0, 0
     if batch:
         yield batch

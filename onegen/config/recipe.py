@@ -63,6 +63,11 @@ class StageConfig(Config):
         None, description="duckdb boolean over earlier columns; rows where it is not true are skipped"
     )
     batch_size: int = Field(16, ge=1, description="images an annotator gets at once; never changes what it answers")
+    batch_pixels: int | None = Field(
+        None,
+        ge=1,
+        description="pixels of all images an annotator gets at once, one image at least; null: batch_size alone counts",
+    )
     workers: int | None = Field(
         None, ge=0, description="worker processes or actors; null: --workers, else one per core"
     )

@@ -19,9 +19,17 @@ from pydantic import Field
 
 from onegen.config.registry import find
 from onegen.errors import ConfigError
-from onegen.eval.cycle_samples import Sample, read_samples
+from onegen.eval.cycle_samples import Sample, name_map, read_samples
 from onegen.eval.encoders.clip import identities
-from onegen.eval.metrics.conditions import box_recall, edge_f1, mean_difference, reduced, spearman
+from onegen.eval.metrics.conditions import (
+    box_recall,
+    edge_f1,
+    mean_difference,
+    mean_iou,
+    pose_similarity,
+    reduced,
+    spearman,
+)
 from onegen.eval.metrics.pixels import mse, psnr
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_pixels
@@ -33,12 +41,15 @@ from onegen.tasks.colours import Entity
 from onegen.tasks.conditions import canny
 from onegen.tasks.degradations import blur
 from onegen.tasks.prompt import Prompt
+from onegen.tasks.table import TASKS
 
 CycleTask = Literal[
     "canny2image",
     "hed2img",
     "depth2image",
     "boundingbox2image",
+    "semanticmap2image",
+    "pose2image",
     "image_inpainting",
     "super_resolution",
     "deblurring",
@@ -48,6 +59,8 @@ _MEASURES: Mapping[CycleTask, tuple[str, bool]] = {
     "hed2img": ("hed_l1", False),
     "depth2image": ("depth_spearman", True),
     "boundingbox2image": ("box_recall", True),
+    "semanticmap2image": ("semantic_iou", True),
+    "pose2image": ("pose_oks", True),
     "image_inpainting": ("psnr_outside_holes", True),
     "super_resolution": ("psnr_reduced", True),
     "deblurring": ("psnr_blurred_again", True),
@@ -75,8 +88,8 @@ class Cycle(Protocol):
 
     def units(self) -> Sequence[Unit]:
         """Return (task, sample) pairs."""
-        keys = [sample.key for sample in self._samples()]
-        return [Unit(f"{task}/{key}", (f"{task}/{key}.png",)) for task in self._tasks() for key in keys]
+        pairs = [(task, sample.key) for task in self._tasks() for sample in self._shown(task)]
+        return [Unit(f"{task}/{key}", (f"{task}/{key}.png",)) for task, key in pairs]
 
     def data_files(self) -> Iterable[Path]:
         """Return the dataset's card, whose digest is its version."""
@@ -84,16 +97,18 @@ class Cycle(Protocol):
 
     def metric_models(self) -> list[dict[str, str]]:
         """Return the weights of the annotators that measure."""
-        names = [name for task, name in _ANNOTATORS.items() if task in self._tasks()]
-        return identities([weight for name in names for weight in _annotator(name).weights()])
+        names = [name for task, asked in _ANNOTATORS.items() if task in self._tasks() for name in asked]
+        return identities([weight for name in dict.fromkeys(names) for weight in _annotator(name).weights()])
 
     def draw(self, unit: Unit, painter: Painter) -> Iterator[tuple[str, Output]]:
         """Yield the picture of one condition, of the sample's own shape."""
         task, sample = self._of(unit)
         condition = sample.condition(task)
         prompt: str | Prompt = sample.caption
-        if task == "boundingbox2image":
-            entities = tuple(Entity(thing["label"], thing["colour"]) for thing in sample.entities())
+        if TASKS[task].views[1] in _NAMED:
+            colours = {thing["label"]: thing["colour"] for thing in sample.entities()}
+            shown = set(np.unique(sample.names())) if task == "semanticmap2image" else set(colours)
+            entities = tuple(Entity(name, colour) for name, colour in colours.items() if name in shown)
             prompt = Prompt((task,), (sample.caption,), entities)
         size = round_size(*condition.shape[:2])
         yield unit.outputs[0], painter.images(unit.name, task, prompt, [None, condition], 1, size, crop=False)[0]
@@ -101,7 +116,7 @@ class Cycle(Protocol):
     def score(self, unit: Unit, folder: Path) -> list[Row]:
         """Return what a picture has of its condition, and of the next sample's."""
         task, sample = self._of(unit)
-        samples = self._samples()
+        samples = self._shown(task)
         other = samples[(samples.index(sample) + 1) % len(samples)]
         path = self.find(folder, unit.outputs[0])
         assert path is not None, "whoever asks has looked"
@@ -150,7 +165,17 @@ class Cycle(Protocol):
             raise ConfigError(
                 f"dataset must have the columns behind {lacking[0]}, and has not. Build them, or leave the task out."
             )
-        return self.tasks or able
+        bare = [task for task in self.tasks if len(self._shown(task)) < 2]
+        if bare:
+            raise ConfigError(
+                f"2 samples or more must show something for {bare[0]}, got {len(self._shown(bare[0]))} of the first "
+                f"{len(samples)}. Raise -O samples, or leave the task out."
+            )
+        return self.tasks or tuple(task for task in able if len(self._shown(task)) > 1)
+
+    def _shown(self, task: CycleTask) -> list[Sample]:
+        """Return the samples in whose condition there is something."""
+        return _shown(self.require_data(), self.samples, task)
 
     def _samples(self) -> list[Sample]:
         return read_samples(self.require_data(), self.samples)
@@ -162,8 +187,21 @@ class Cycle(Protocol):
         return named, sample
 
 
-_ANNOTATORS: Mapping[CycleTask, str] = {"hed2img": "hed", "depth2image": "depth", "boundingbox2image": "detection"}
-"""What reads the condition off a picture again, where that is a network: the embedded backend of a column."""
+@functools.lru_cache(maxsize=32)
+def _shown(root: Path, count: int, task: CycleTask) -> list[Sample]:
+    return [sample for sample in read_samples(root, count) if sample.shows(task)]
+
+
+_NAMED = ("boxes", "semantic_map")
+"""Conditions whose prompt says which colour is what."""
+_ANNOTATORS: Mapping[CycleTask, tuple[str, ...]] = {
+    "hed2img": ("hed",),
+    "depth2image": ("depth",),
+    "boundingbox2image": ("detection",),
+    "semanticmap2image": ("detection", "entities", "segmentation"),
+    "pose2image": ("detection", "pose"),
+}
+"""What reads the condition off a picture again, where that is a network: embedded backends, each from those before."""
 
 
 def measure(task: CycleTask, drawn: np.ndarray, sample: Sample) -> float | None:
@@ -178,14 +216,19 @@ def measure(task: CycleTask, drawn: np.ndarray, sample: Sample) -> float | None:
         case "canny2image":
             return edge_f1(canny(picture)[..., 0] > 0, wanted[..., 0] > 0)
         case "hed2img":
-            edges = np.asarray(_annotate("hed", picture).parts["hed.png"])
+            edges = np.asarray(_read_off(task, picture)["hed"].parts["hed.png"])
             return mean_difference(edges / 255.0, wanted[..., 0] / 255.0)
         case "depth2image":
-            depth = np.asarray(_annotate("depth", picture).parts["depth.png"])
+            depth = np.asarray(_read_off(task, picture)["depth"].parts["depth.png"])
             return spearman(depth, wanted[..., 0])
         case "boundingbox2image":
-            objects = _annotate("detection", picture).values["objects"]
+            objects = _read_off(task, picture)["detection"].values["objects"]
             return box_recall(objects, sample.entities())
+        case "semanticmap2image":
+            read = _read_off(task, picture)
+            return mean_iou(name_map(read["segmentation"], read["entities"]), sample.names())
+        case "pose2image":
+            return pose_similarity(_read_off(task, picture)["pose"].values["people"], sample.people())
         case "image_inpainting":
             original = sample.pixels()
             outside = (wanted == original).all(axis=2)
@@ -196,10 +239,14 @@ def measure(task: CycleTask, drawn: np.ndarray, sample: Sample) -> float | None:
             return psnr(mse(blur(picture, sample.seed("blurred")), wanted), 255.0)
 
 
-def _annotate(name: str, pixels: np.ndarray) -> Annotation:
-    (said,) = _annotator(name).annotate([Item(key="", pixels=pixels)])
-    assert isinstance(said, Annotation), "these annotators reject nothing"
-    return said
+def _read_off(task: CycleTask, pixels: np.ndarray) -> dict[str, Annotation]:
+    """Return what a task's annotators say of a picture, by column."""
+    read: dict[str, Annotation] = {}
+    for name in _ANNOTATORS[task]:
+        (said,) = _annotator(name).annotate([Item(key="", pixels=pixels, annotations=dict(read))])
+        assert isinstance(said, Annotation), "these annotators reject nothing"
+        read[name] = said
+    return read
 
 
 @functools.cache

@@ -43,8 +43,15 @@ _LINKS: tuple[tuple[int, int, tuple[int, int, int]], ...] = (
 _POINTS = (*[_HEAD_AND_TORSO] * 5, *[_LEFT, _RIGHT] * 6)
 
 
+MIN_VISIBILITY, MIN_SCORE = 0.3, 0.2
+"""From where on a joint is drawn, and a person."""
+
+
 def skeleton(
-    people: Sequence[Mapping[str, Any]], shape: tuple[int, int], min_visibility: float = 0.3, min_score: float = 0.2
+    people: Sequence[Mapping[str, Any]],
+    shape: tuple[int, int],
+    min_visibility: float = MIN_VISIBILITY,
+    min_score: float = MIN_SCORE,
 ) -> np.ndarray:
     """Return the skeletons of column `pose` on black, as uint8 (H,W,3) for `shape` (H, W).
 

@@ -21,7 +21,7 @@ from onegen.annotators.shared.caption_faults import fault_of
 from onegen.build.assemble import column_job
 from onegen.config.recipe import make_annotator
 from onegen.errors import ConfigError, SampleError, Stopped, Unavailable
-from onegen.sample import Annotation, Item
+from onegen.sample import Annotation, InParts, Item
 from tests.tiny import make_recipe, picture, rows, run, statuses, write_photos
 
 GOOD = "A cat sleeps on a red sofa, with a window behind it"
@@ -122,6 +122,29 @@ def test_prompts_have_two_forms_and_may_be_one_s_own_and_large_pictures_are_made
 def test_requests_are_in_flight_together(endpoint):
     endpoint.barrier = threading.Barrier(16, timeout=30)  # breaks, and the answers with it, unless all are there
     assert len(captioner(endpoint, in_flight=16).annotate([item(n) for n in range(16)])) == 16
+
+
+def test_the_next_batch_is_asked_before_this_one_is_answered(endpoint):
+    endpoint.barrier = threading.Barrier(16, timeout=30)
+    captioned = captioner(endpoint, in_flight=16)
+    assert isinstance(captioned, InParts)
+    batches = [[captioned.prepare(item(n)) for n in range(start, start + 8)] for start in (0, 8)]
+    answers = [answer for batch in batches for answer in captioned.infer(batch)]
+    assert [captioned.finish(item(n), answer) for n, answer in enumerate(answers)] == answers
+    assert len(endpoint.asked) == 16
+
+
+def test_what_failed_beside_others_is_not_asked_again(endpoint):
+    """A batch is asked in halves where one row fails; the others are answered already."""
+    captioned = captioner(endpoint)
+    endpoint.reply = lambda question, number: (400, b"no", {}) if number == 0 else says(GOOD)
+    asked = [captioned.prepare(item(0))]
+    asked[0].exception()
+    asked += [captioned.prepare(item(n)) for n in (1, 2)]
+    with pytest.raises(SampleError):
+        captioned.infer(asked)
+    assert len(captioned.infer(asked[1:])) == 2
+    assert len(endpoint.asked) == 3
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,19 @@ PYTHONPATH=. python -m pytest tests/build/test_in_parts.py
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from onegen.build.appetite import Appetite
-from onegen.build.stage import StageJob
+from onegen.build.stage import StageJob, _batches
 from onegen.config.recipe import Recipe
 from onegen.executor.contract import Retry, RowsStarted
 from onegen.shards.dataset import Dataset
 from onegen.storage.local import LocalStore
 from tests.plugins.in_parts import OutOfMemoryError
-from tests.tiny import Ears, make_recipe, run, statuses, write_photos
+from tests.tiny import SIZE, Ears, make_recipe, run, statuses, write_photos
 
 COUNT = 21
 
@@ -152,3 +153,22 @@ def test_other_errors_are_none_of_its_business():
     with pytest.raises(RuntimeError, match="shape mismatch"):
         appetite.fed(broken, range(4))
     assert appetite.halvings == 0
+
+
+def test_batches_end_where_their_pixels_or_their_number_would_be_too_many():
+    pixels = [100, 100, 300, 50, 900, 50, 50, 50, 50]
+    plan = [SimpleNamespace(images=("one",)) for _ in pixels]
+    shard = SimpleNamespace(inputs=SimpleNamespace(plan=plan), to_compute=set(range(9)) - {3})
+    feed = SimpleNamespace(num_pixels=lambda position: pixels[position])
+    # Row 3 is not computed and counts nothing; row 4 is too large, and goes alone.
+    assert list(_batches([shard], 3, 400, feed)) == [[0, 1], [2, 3], [4], [5, 6, 7], [8]]
+    assert list(_batches([shard], 3, None, feed)) == [[0, 1, 2], [3, 4, 5, 6], [7, 8]]
+
+
+def test_a_bound_on_pixels_changes_no_byte(tmp_path):
+    asked = recipe(tmp_path)
+    direct = run(asked, tmp_path / "direct")
+    (stage,) = asked.stages
+    bounded = asked.model_copy(update={"stages": [stage.model_copy(update={"batch_pixels": 2 * SIZE[0] * SIZE[1]})]})
+    assert run(bounded, tmp_path / "bounded").digest == direct.digest
+    assert run(bounded, tmp_path / "direct").digest == direct.digest  # nothing is stale

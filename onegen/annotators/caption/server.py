@@ -24,9 +24,10 @@ class ServedCaption(ServedModel):
     Pictures are sent as JPEG of at most `max_side` pixels. A caption that says nothing, is cut off at `max_tokens`,
     loops, refuses or is not in Latin letters is asked for once more, then fails by that reason. 429, 5xx and broken
     answers are asked for again up to `attempts` times, each pause twice the one before. `in_flight` requests run at
-    once: give the stage a batch_size as large. `cache` is a folder where answers are kept between runs. The secret
-    is taken from ONEGEN_CAPTION_KEY. Not exact: a served model need not answer alike twice. The longest wait for one
-    answer, `attempts` times `timeout_seconds`, must stay below the recipe's limits.batch_seconds.
+    once: give the stage a batch_size twice as large. `cache` is a folder where answers are kept between runs. The
+    secret is taken from ONEGEN_CAPTION_KEY. Not exact: a served model need not answer alike twice. The longest wait for
+    a batch, `attempts` times `timeout_seconds` for every `in_flight` questions of it, must stay below the recipe's
+    limits.batch_seconds.
     """
 
     backend: Literal["server"] = "server"

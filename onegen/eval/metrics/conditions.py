@@ -1,4 +1,4 @@
-"""How near two conditions of one kind are: edges, maps, boxes."""
+"""How near two conditions of one kind are: edges, maps, boxes, masks, poses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,10 +7,13 @@ import cv2
 import numpy as np
 
 from onegen.pixels.boxes import box_of, iou
+from onegen.tasks.conditions import MIN_VISIBILITY
 
 _NEAR = np.ones((3, 3), np.uint8)
 _OVERLAP = 0.5
 _FACTOR = 8
+_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+"""How far people who mark COCO's 17 points differ, as a share of a person's size (COCO's keypoint evaluation)."""
 
 
 def edge_f1(edges: np.ndarray, wanted: np.ndarray) -> float | None:
@@ -55,6 +58,44 @@ def box_recall(objects: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[st
         boxes = np.array([box_of(o) for o in objects if o["label"] == thing["label"]]).reshape(-1, 4)
         right += bool((iou(np.array([box_of(thing)]), boxes) >= _OVERLAP).any())
     return right / len(wanted)
+
+
+def mean_iou(names: np.ndarray, wanted: np.ndarray) -> float | None:
+    """Return the mean over the wanted names of intersection over union of their pixels; None where none is wanted.
+
+    Both are (H,W) of str, empty where nothing is named. A name that is not wanted takes pixels from those that are, and
+    has no score of its own.
+    """
+    scores = []
+    for name in np.unique(wanted[wanted != ""]):
+        got, asked = names == name, wanted == name
+        scores.append(float((got & asked).sum() / (got | asked).sum()))
+    return float(np.mean(scores)) if scores else None
+
+
+def pose_similarity(people: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the mean over wanted people of the best object keypoint similarity (COCO) of any person; None of none.
+
+    Of a wanted person count the points seen (visibility of `MIN_VISIBILITY` or more), and the area is that of the box:
+    what is stored has no outline. Nobody found scores 0, and whoever has no point seen is not asked for.
+    """
+    asked = [person for person in wanted if (_points(person)[:, 2] >= MIN_VISIBILITY).any()]
+    if not asked:
+        return None
+    return float(np.mean([max((_similarity(found, person) for found in people), default=0.0) for person in asked]))
+
+
+def _similarity(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> float:
+    points = _points(wanted)
+    seen = points[:, 2] >= MIN_VISIBILITY
+    x0, y0, x1, y1 = box_of(wanted)
+    squares = ((_points(found)[:, :2] - points[:, :2]) ** 2).sum(axis=1)
+    widths = (2 * _SIGMAS) ** 2 * 2 * max((x1 - x0) * (y1 - y0), 1.0)
+    return float(np.exp(-squares / widths)[seen].mean())
+
+
+def _points(person: Mapping[str, Any]) -> np.ndarray:
+    return np.reshape(np.asarray(person["keypoints"], np.float64), (17, 3))
 
 
 def reduced(pixels: np.ndarray) -> np.ndarray:
