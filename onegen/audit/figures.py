@@ -6,6 +6,7 @@ from typing import Any
 from onegen.audit.statistics import CAPTION_RANGES, GRID, Distribution
 
 BLUE, OTHERS = "#4c84cf", ("#4c84cf", "#8fb3e0", "#d9a441", "#c8553d")
+RING = ("#4c84cf", "#d9a441", "#5a9e6f", "#a06cb8", "#c8553d", "#5f8a94")
 Figure = dict[str, Any]
 
 
@@ -64,3 +65,26 @@ def _short(text: str) -> str:
 def _plain(text: str) -> str:
     """Return text in which Plotly, which draws a little HTML, sees none."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def ring(shares: Sequence[tuple[str, str, float]]) -> Figure:
+    """Return a double ring of (group, dataset, share of training): groups inside, their datasets outside."""
+    groups: dict[str, float] = {}
+    for group, _, share in shares:
+        groups[group] = groups.get(group, 0.0) + share
+    ids = [f"group {group}" for group in groups] + [f"dataset {name}" for _, name, _ in shares]
+    trace = {
+        "type": "sunburst",
+        "ids": ids,
+        "labels": [_plain(group.replace("_", " ")) for group in groups] + [_plain(name) for _, name, _ in shares],
+        "parents": [""] * len(groups) + [f"group {group}" for group, _, _ in shares],
+        # Of the whole, so that rounding makes no group smaller than what is in it.
+        "values": [0.0] * len(groups) + [share for _, _, share in shares],
+        "branchvalues": "remainder",
+        "texttemplate": "%{label}<br>%{percentRoot:.1%}",
+        "hovertemplate": "%{label}: %{percentRoot:.1%}<extra></extra>",
+        "insidetextorientation": "radial",
+        "sort": False,
+        "leaf": {"opacity": 0.9},
+    }
+    return {"data": [trace], "layout": {"margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "sunburstcolorway": list(RING)}}

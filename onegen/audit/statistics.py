@@ -13,6 +13,7 @@ from onegen.audit.tables import Tables, quoted
 from onegen.sample import IMAGE, STATUSES
 from onegen.shards.dataset import Dataset
 from onegen.shards.takedowns import version_of
+from onegen.shards.views import OTHERS
 
 BINS = 40
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
@@ -221,6 +222,10 @@ def texts(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
 def _distributions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, Distribution]]:
     for measure in measures(schemas):
         yield measure.name, _distribution(tables, measure)
+    if OTHERS in tables.fields(IMAGE):
+        # Views of a scene, images of an identity, as they are stored.
+        images = Measure(f"{IMAGE}.images", _ok(IMAGE), "len(parts)", True)
+        yield images.name, _distribution(tables, images)
 
 
 def _distribution(tables: Tables, measure: Measure) -> Distribution:
@@ -232,16 +237,22 @@ def _distribution(tables: Tables, measure: Measure) -> Distribution:
     )
     if not count:
         return Distribution(0, rows, None, None, None, {}, [], [], [], [])
+    edges, bins = histogram(tables, measure, low, high)
+    percentiles = {str(point): value for point, value in zip(PERCENTILES, quantiles, strict=True)}
+    tails = [_tail(tables, measure, order) for order in ("ASC", "DESC")]
+    return Distribution(count, rows - count, low, high, mean, percentiles, edges, bins, *tails)
+
+
+def histogram(tables: Tables, measure: Measure, low: float, high: float) -> tuple[list[float], list[int]]:
+    """Return the edges of the bins between the extremes of a measure, and how many of its values each bin has."""
+    source = f"(SELECT ({measure.expression})::DOUBLE AS v FROM {measure.relation})"
     left, width, num_bins = _bins(low, high, measure.is_whole)
     bins = [0] * num_bins
     place = f"least({num_bins - 1}, floor((v - {left!r}::DOUBLE) / {width!r}::DOUBLE))::INTEGER" if width else "0"
     for number, size in tables.rows(f"SELECT {place} AS b, count(*) FROM {source} WHERE isfinite(v) GROUP BY b"):
         bins[number] = size
     edges = [left + number * width for number in range(num_bins)]
-    edges.append(left + num_bins * width if measure.is_whole else high)
-    percentiles = {str(point): value for point, value in zip(PERCENTILES, quantiles, strict=True)}
-    tails = [_tail(tables, measure, order) for order in ("ASC", "DESC")]
-    return Distribution(count, rows - count, low, high, mean, percentiles, edges, bins, *tails)
+    return [*edges, left + num_bins * width if measure.is_whole else high], bins
 
 
 def _bins(low: float, high: float, is_whole: bool) -> tuple[float, float, int]:

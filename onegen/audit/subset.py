@@ -20,6 +20,7 @@ from onegen.sample import IMAGE, PACKED, SELECT
 from onegen.shards.canonical import canonical, sha256
 from onegen.shards.column import ColumnReader, ColumnWriter
 from onegen.shards.dataset import CARD, Card, ColumnSummary, Dataset
+from onegen.shards.index import Row
 from onegen.shards.manifest import Manifest, Run, inputs_digest
 from onegen.shards.plan import PlannedItem, plan_digest, plan_file, plan_name, read_plan
 from onegen.shards.scope import fields_of, scope_of
@@ -41,30 +42,41 @@ class Subset:
     shards: int
 
 
-def subset(dataset: Dataset, out: Path, where: str, leave_out: Set[str] = frozenset()) -> Subset:
+def subset(
+    dataset: Dataset,
+    out: Path,
+    where: str | None,
+    leave_out: Set[str] = frozenset(),
+    only: Set[str] | None = None,
+) -> Subset:
     """Make a dataset of the samples over which `where` is true, without the keys in `leave_out`, in a new folder.
 
-    Only samples that `select` kept are asked, and none that was taken down; the list goes along. Raises ConfigError: a
-    dataset that is not complete, an expression that is no boolean of its columns, no sample over which it is true, a
-    damaged shard, a folder that is there.
+    None is true of all; `only` are the keys that are asked, where not all are, of samples that `select` kept. None that
+    was taken down is; the list goes along. Raises ConfigError: a dataset that is not complete, an expression that is no
+    boolean of its columns, no sample over which it is true, a key that is no sample's, a damaged shard, a folder that
+    is there.
     """
     card = _complete(dataset)
     scope = scope_of(dataset, [column for column in card.columns if column != SELECT])
-    columns = columns_in(where, scope)
+    columns = set() if where is None else columns_in(where, scope)
+    if only is not None:
+        _require_keys(dataset, card, only)
     with whole_folder(out) as folder:
         copier = _Copier(dataset, card, Dataset(LocalStore(str(folder))))
         takedowns = read_takedowns(dataset.store)
         append_takedowns(LocalStore(str(folder)), takedowns.entries)
-        named = {column: scope[column] for column in columns}
-        chosen = _chosen(dataset, card, where, named, leave_out, takedowns)
+        asked = _Asked(where, {column: scope[column] for column in columns}, leave_out, only)
+        chosen = _chosen(dataset, card, asked, takedowns)
         shards = kept = 0
         for places in _cut(chosen, int(card.recipe["samples_per_shard"])):
             copier.copy(shards, places)
             shards, kept = shards + 1, kept + len(places)
         if not kept:
-            raise ConfigError(f"--where must be true of a sample, got {where!r}, true of none of {card.plan.items:,}.")
+            raise ConfigError(
+                f"a sample must be chosen, got {asked.told()}, which is none of {card.plan.items:,}. Ask for more."
+            )
         left = card.plan.items - kept
-        copier.finish(shards, kept, {f"not in the subset ({where})": left} if left else {})
+        copier.finish(shards, kept, {f"not in the subset ({asked.told()})": left} if left else {})
         (folder / ".tmp").rmdir()
     return Subset(kept, left, shards)
 
@@ -80,19 +92,55 @@ def _complete(dataset: Dataset) -> Card:
     return card
 
 
-def _chosen(
-    dataset: Dataset, card: Card, where: str, scope: Scope, leave_out: Set[str], takedowns: Takedowns
-) -> Iterator[tuple[int, int, int]]:
+@dataclass(frozen=True)
+class _Asked:
+    """Which samples are wanted: those of an expression over the columns in `scope`, of these keys, without those."""
+
+    where: str | None
+    scope: Scope
+    leave_out: Set[str]
+    only: Set[str] | None
+
+    def holds(self, rows: Mapping[str, Sequence[Row]]) -> Sequence[bool]:
+        """Say of each position of a shard, whose image column is in `rows`, whether its sample is wanted."""
+        named = [self._is_named(row.key) for row in rows[IMAGE]]
+        if self.where is None:
+            return named
+        answers = evaluate_rows(self.where, {column: rows[column] for column in self.scope}, self.scope)
+        return [is_named and holds for is_named, holds in zip(named, answers.holds, strict=True)]
+
+    def _is_named(self, key: str | None) -> bool:
+        return key not in self.leave_out and (self.only is None or key in self.only)
+
+    def told(self) -> str:
+        """Return in words what is asked for."""
+        keys = None if self.only is None else f"{len(self.only):,} keys"
+        return " and ".join(filter(None, (self.where, keys)))
+
+
+def _require_keys(dataset: Dataset, card: Card, only: Set[str]) -> None:
+    """Raise ConfigError for a key that no sample has that `select` kept."""
+    missing = set(only)
+    for shard in range(card.plan.shards):
+        with readable(f"shard {shard:06d}"):
+            missing -= {row.key for row in dataset.rows(dataset.require_manifest(SELECT, shard)) if row.status == "ok"}
+    if missing:
+        raise ConfigError(
+            f"keys must be of samples that select kept, got {min(missing)!r} and {len(missing) - 1:,} others that are "
+            f"not. Keys are the tar member names; `onegen query` says what became of one."
+        )
+
+
+def _chosen(dataset: Dataset, card: Card, asked: _Asked, takedowns: Takedowns) -> Iterator[tuple[int, int, int]]:
     """Yield (shard, position, number of images) of the samples that are kept, in plan order."""
     for shard in range(card.plan.shards):
         with readable(f"shard {shard:06d}"):
-            rows = {c: dataset.rows(dataset.require_manifest(c, shard)) for c in {*scope, IMAGE, SELECT}}
+            rows = {c: dataset.rows(dataset.require_manifest(c, shard)) for c in {*asked.scope, IMAGE, SELECT}}
             plan = read_plan(dataset.store, shard)
         taken = taken_positions(dataset, takedowns, dataset.require_manifest(IMAGE, shard))
-        answers = evaluate_rows(where, {column: rows[column] for column in scope}, scope)
-        for position, holds in enumerate(answers.holds):
-            image, select = rows[IMAGE][position], rows[SELECT][position]
-            if holds and image.status == select.status == "ok" and image.key not in leave_out and position not in taken:
+        for position, holds in enumerate(asked.holds(rows)):
+            is_kept = rows[IMAGE][position].status == rows[SELECT][position].status == "ok"
+            if holds and is_kept and position not in taken:
                 yield shard, position, len(plan[position].images)
 
 

@@ -142,6 +142,7 @@ for _verb in (
     train,
     audit.audit,
     audit.query,
+    audit.browse,
     sample,
     constraints,
     handing.export,

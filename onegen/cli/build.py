@@ -5,12 +5,14 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from onegen.cli.data import DatasetArgument, ReasonOption, StageOption, reading
 from onegen.cli.exit_codes import ExitCode
+from onegen.cli.keys import read_keys
 from onegen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -151,6 +153,10 @@ def retry(
     dataset: DatasetArgument,
     stage: StageOption = None,
     reason: ReasonOption = "*",
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Only samples of these keys, one a line: what browse saves."),
+    ] = None,
     executor: ExecutorOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
@@ -178,7 +184,8 @@ def retry(
         card = opened.require_card()
     loaded = parse(Recipe, card.recipe, f"recipe of {dataset}")
     _require_trust(loaded, trust or (), dataset)
-    options = Options(kind_of(executor, address), address, workers, retry=Retry(reason), retry_stage=stage)
+    only = None if keys is None else read_keys(keys, "--keys")
+    options = Options(kind_of(executor, address), address, workers, retry=Retry(reason, only), retry_stage=stage)
     with _folder_of(card):
         return _run(loaded, store, options)
 

@@ -1,12 +1,12 @@
 """`onegen export`, `subset` and `compare`: hand a dataset on, whole or in part, and say how two differ."""
 
-from collections.abc import Set
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from onegen.cli.data import PICTURES, DatasetArgument, reading, save_picture
+from onegen.cli.keys import read_keys
 from onegen.errors import ConfigError
 
 OutArgument = Annotated[
@@ -28,7 +28,7 @@ def export(
         str,
         typer.Option(
             metavar="FORMAT",
-            help="coco, huggingface, croissant, webdataset (with Energon's and wids' indexes) or fiftyone.",
+            help="coco, huggingface, croissant, webdataset (with Energon's and wids' indexes), fiftyone or nerfstudio.",
             show_default=False,
         ),
     ],
@@ -49,6 +49,8 @@ def export(
 
     fiftyone: a dataset to look at in its app.
 
+    nerfstudio: a folder a scene, with its cameras in transforms.json.
+
     The same dataset always gives the same bytes, and is never changed. Read it back with the command that is printed.
     """
     from onegen.audit.export import Samples, Wishes, find_format
@@ -56,7 +58,7 @@ def export(
 
     chosen = find_format(to)
     with reading(dataset) as opened:
-        samples = Samples.of(opened, _keys(leave_out))
+        samples = Samples.of(opened, read_keys(leave_out, "--leave-out"))
         handed = write(samples, out, chosen, Wishes(validation))
     typer.echo(f"{handed.samples:,} samples, {handed.images:,} images of {samples.told()}")
     for name, count in sorted(handed.counts.items()):
@@ -64,39 +66,35 @@ def export(
     typer.echo(f"read it with: {chosen.read.format(out=out)}")
 
 
-def _keys(path: Path | None) -> Set[str]:
-    """Return the keys in a file, one a line; raises ConfigError."""
-    if path is None:
-        return frozenset()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--leave-out must be a text file of keys, got {path}: {error}.") from error
-    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
-
-
 def subset(
     dataset: DatasetArgument,
     out: OutArgument,
     where: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="SQL",
             help="duckdb boolean over columns, as in recipes: 'scores.sharpness > 50 AND nsfw < 0.5'.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Only these keys, one a line: what browse saves.", show_default="all"),
+    ] = None,
     leave_out: LeaveOutOption = None,
 ) -> None:
-    """Make a dataset of the samples over which an expression is true: a copy, with its order, rights and recipe.
+    """Make a dataset of the samples that --where or --keys choose: a copy, with its order, rights and recipe.
 
     Only samples that select kept are asked; null is false. Part bytes are copied as they are. The same recipe builds
     on: what it made is current in the subset, and only new columns are computed.
     """
     from onegen.audit.subset import subset as make
 
+    if where is None and keys is None:
+        raise ConfigError("subset needs --where or --keys, got neither. Say which samples to keep.")
+    only = None if keys is None else read_keys(keys, "--keys")
     with reading(dataset) as opened:
-        made = make(opened, out, where, _keys(leave_out))
+        made = make(opened, out, where, read_keys(leave_out, "--leave-out"), only)
     typer.echo(f"{out}: {made.kept:,} samples in {made.shards:,} shards; {made.left:,} items left out")
 
 

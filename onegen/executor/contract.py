@@ -4,7 +4,7 @@ Anything that makes shards can run here: a stage of annotators, packing, a rende
 """
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -20,12 +20,15 @@ class Interrupt(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Retry:
-    """Which failed rows to compute again: a shell pattern over reasons, `*` for all."""
+    """Which failed rows to compute again: a shell pattern over reasons, `*` for all; `keys` narrows them to samples."""
 
     reason: str = "*"
+    keys: Set[str] | None = None
 
     def matches(self, row: Row) -> bool:
         """Say whether a row, or an image that its set goes on without, failed for a matching reason."""
+        if self.keys is not None and row.key not in self.keys:
+            return False
         return any(fnmatch.fnmatchcase(reason, self.reason) for reason in failed_reasons(row))
 
 

@@ -5,20 +5,14 @@ PYTHONPATH=. python -m pytest tests/audit/test_page.py
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from onegen.audit.report import audit
+from tests.chromium import CHROMIUM, NO_NETWORK, browser, needs_chromium
 from tests.tiny import dataset
-
-CHROMIUM = shutil.which("chromium")
-NO_NETWORK = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--no-default-browser-check", "--host-resolver-rules=MAP * ~NOTFOUND",
-)  # fmt: skip
 
 WITNESS = b"""<script>setTimeout(() => {
   document.body.dataset.fetched = performance.getEntriesByType("resource").length;
@@ -26,7 +20,7 @@ WITNESS = b"""<script>setTimeout(() => {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium; .ci/run installs it")
+@needs_chromium
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_plot_is_drawn_and_nothing_is_fetched(audited: Path, tmp_path: Path, theme: str) -> None:
     _, _, written = audit(dataset(audited))
@@ -48,3 +42,59 @@ def test_every_plot_is_drawn_and_nothing_is_fetched(audited: Path, tmp_path: Pat
     assert 'data-fetched="0"' in done.stdout
     ink = {"light": "29, 29, 31", "dark": "236, 236, 240"}[theme]
     assert f"fill: rgb({ink})" in done.stdout
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_it_is_read_by_keyboard_and_by_screen_readers(audited: Path, tmp_path: Path) -> None:
+    _, _, written = audit(dataset(audited))
+    (tmp_path / "index.html").write_bytes(written["index.html"])
+    with browser() as page:
+        page.open((tmp_path / "index.html").as_uri(), "document.body.dataset.drawn")
+        # The skip link comes first, then the sections in order.
+        page.press("Tab")
+        assert page.ask("document.activeElement.className") == "skip"
+        targets = []
+        for _ in range(6):
+            page.press("Tab")
+            targets.append(page.ask("document.activeElement.getAttribute('href')"))
+        parts = ("overview", "distributions", "near-duplicates", "integrity", "gallery", "rights")
+        assert targets == [f"#{name}" for name in parts]
+        page.press("Enter")
+        page.wait("location.hash === '#rights'")
+        # What draws says what it shows, and numbers stand beside it.
+        silent = (
+            "[...document.querySelectorAll('.plot')].filter((e) => !e.ariaLabel || e.getAttribute('role') !== 'img')"
+        )
+        assert page.ask(f"{silent}.length") == 0
+        assert page.ask("[...document.images].filter((e) => !e.alt).length") == 0
+        assert page.ask("[...document.querySelectorAll('table')].filter((e) => !e.caption.textContent).length") == 0
+        # A table is sorted by a key, and back.
+        page.ask("document.querySelectorAll('#overview ~ .card table th button')[6].focus()")
+        values = (
+            "[...document.querySelector('#overview ~ .card tbody').rows].map((r) => Number(r.cells[6].dataset.value))"
+        )
+        found = page.ask(values)
+        page.press("Enter")
+        assert page.ask(values) == sorted(found)
+        assert page.ask("document.activeElement.parentElement.ariaSort") == "ascending"
+        page.press("Enter")
+        assert page.ask(values) == sorted(found, reverse=True)
+        assert page.complaints == []
+        assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_paper_has_no_controls_and_dark_ink(audited: Path, tmp_path: Path) -> None:
+    _, _, written = audit(dataset(audited))
+    (tmp_path / "index.html").write_bytes(written["index.html"])
+    with browser() as page:
+        page.open((tmp_path / "index.html").as_uri(), "document.body.dataset.drawn")
+        page.call(
+            "Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+        )
+        assert page.ask("getComputedStyle(document.querySelector('nav')).display") == "none"
+        assert page.ask("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+        assert page.ask("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
+        assert len(page.call("Page.printToPDF")["data"]) > 10000

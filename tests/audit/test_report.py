@@ -72,7 +72,7 @@ def test_nothing_that_a_dataset_says_is_markup_and_nothing_is_fetched(report: Pa
     text = (report / "index.html").read_text()
     page = Page()
     page.feed(text)
-    assert page.titles == ["overview", "distributions", "integrity", "gallery", "rights"]
+    assert page.titles == ["overview", "distributions", "near-duplicates", "integrity", "gallery", "rights"]
     assert page.fetched == []
     assert "<script>alert" not in text
     assert "<img src=x" not in text

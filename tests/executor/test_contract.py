@@ -85,3 +85,11 @@ def test_a_broken_job_stops_and_says_why(tmp_path, pool):
 )
 def test_a_retry_is_a_shell_pattern_over_the_reasons_of_failed_rows(pattern, row, is_matched):
     assert Retry(pattern).matches(row) is is_matched
+
+
+def test_a_retry_of_keys_leaves_other_failed_rows_as_they_are():
+    retry = Retry("crash", frozenset({"k"}))
+    assert retry.matches(Row(0, "k", "failed", "crash"))
+    assert not retry.matches(Row(0, "k", "failed", "deadline"))
+    assert not retry.matches(Row(0, "other", "failed", "crash"))
+    assert not retry.matches(Row(0, None, "failed", "crash"))

@@ -6,14 +6,14 @@ A format is a file here and a line in `FORMATS`.
 from collections.abc import Mapping
 from pathlib import Path
 
-from onegen.audit.export import coco, croissant, fiftyone, huggingface, webdataset
+from onegen.audit.export import coco, croissant, fiftyone, huggingface, nerfstudio, webdataset
 from onegen.audit.export.formats import Format, Handed, Wishes
 from onegen.audit.export.samples import Samples
 from onegen.errors import ConfigError, nearest
 from onegen.storage.whole import whole_folder
 
 FORMATS: Mapping[str, Format] = {
-    module.FORMAT.name: module.FORMAT for module in (coco, huggingface, croissant, webdataset, fiftyone)
+    module.FORMAT.name: module.FORMAT for module in (coco, huggingface, croissant, webdataset, fiftyone, nerfstudio)
 }
 
 
