@@ -23,6 +23,7 @@ from onegen.storage.whole import whole
 from onegen.trainer import checkpoint
 from onegen.trainer.batch import Batch, make_batch
 from onegen.trainer.cost import Sizes, peak_flops, require_memory, training_flops
+from onegen.trainer.cycle import cycle_metrics
 from onegen.trainer.ema import Ema
 from onegen.trainer.encoding import load_encoders
 from onegen.trainer.export import export
@@ -31,10 +32,12 @@ from onegen.trainer.metrics import Metrics, told
 from onegen.trainer.optimizers import make_optimizers, rate, set_rates
 from onegen.trainer.parallelize import autocast, parallelize, without_sync
 from onegen.trainer.parts import held_out, make_loader, make_network
-from onegen.trainer.validate import fixed_loss, grids, write_grids
+from onegen.trainer.validate import draw, fixed_loss, grids, write_grids
 from onegen.trainer.world import World, joined
 
 CONFIG = "run.json"
+OWN = ".launcher"
+"""Folder below a run that is its launcher's, while that runs."""
 _FREE = (
     *("steps", "log_every", "checkpoint_every", "keep"),
     *("validate_every", "validation_examples", "grid_examples", "grid_steps"),
@@ -87,7 +90,10 @@ class Trainer:
         say: Callable[[str], None],
     ) -> None:
         self.config, self.data, self.folder, self.world, self._say = config, list(data), run, world, say
-        self._check_run()
+        _check_run(config.model_dump(mode="json"), run)
+        world.wait()
+        if world.is_first:
+            pin(config, run)
         torch.manual_seed(config.seed)
         self.encoders = load_encoders(config.encoders, world.device)
         self.network: Any = make_network(config, self.encoders)
@@ -229,10 +235,11 @@ class Trainer:
         self.network.eval()
         with self.ema.swapped():
             numbers = fixed_loss(self.network, examples, self.encoders, self.config)
-            pictures = grids(self.network, examples, self.encoders, self.config) if self.config.grid_examples else {}
+            drawn = draw(self.network, examples, self.encoders, self.config) if self.config.grid_examples else []
         self.network.train()
         if metrics is not None:
-            metrics.write(self.step, numbers)
+            metrics.write(self.step, numbers | cycle_metrics(drawn))
+            pictures = grids(drawn)
             write_grids(self.folder, self.step, pictures)
             for name, pixels in pictures.items():
                 metrics.picture(f"samples/{name}", pixels, self.step)
@@ -281,21 +288,22 @@ class Trainer:
         if self.world.is_first:
             self._say(f"going on from {found[-1]}")
 
-    def _check_run(self) -> None:
-        """Pin the recipe in the run's folder; raises ConfigError where another one began it."""
-        described = self.config.model_dump(mode="json")
-        path = self.folder / CONFIG
-        if not path.exists() and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise ConfigError(
-                f"--out must be empty or the folder of a run, got {self.folder}, which holds other files."
-            )
-        if path.exists():
-            _refuse_changes(json.loads(path.read_text(encoding="utf-8")), described, self.folder)
-        self.world.wait()
-        if self.world.is_first:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with whole(path) as part:
-                part.write_text(json.dumps(described, indent=1), encoding="utf-8")
+
+def pin(config: TrainConfig, run: Path) -> None:
+    """Write the recipe into the run's folder; raises ConfigError where another one, or something else, began it."""
+    described = config.model_dump(mode="json")
+    _check_run(described, run)
+    run.mkdir(parents=True, exist_ok=True)
+    with whole(run / CONFIG) as part:
+        part.write_text(json.dumps(described, indent=1), encoding="utf-8")
+
+
+def _check_run(described: Mapping[str, Any], run: Path) -> None:
+    path = run / CONFIG
+    if path.exists():
+        _refuse_changes(json.loads(path.read_text(encoding="utf-8")), described, run)
+    elif run.is_dir() and any(run.iterdir()):
+        raise ConfigError(f"--out must be empty or the folder of a run, got {run}, which holds other files.")
 
 
 def _refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], run: Path) -> None:
