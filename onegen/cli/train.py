@@ -1,6 +1,5 @@
 """`onegen train`: train OneDiffusion from datasets, and go on where a run stopped. Heavy imports happen inside."""
 
-import functools
 import importlib.util
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from onegen.cli.exit_codes import ExitCode
+from onegen.cli.train_progress import TrainProgress
 from onegen.errors import ConfigError
 
 
@@ -62,18 +62,19 @@ def train(
 
         typer.echo(describe(config, data, workers or int(os.environ.get("WORLD_SIZE", "1"))))
         return ExitCode.DONE
-    say = functools.partial(typer.echo, err=True)
-    if workers is not None:
+    if workers is None:
+        from onegen.trainer.trainer import train as run
+
+        with TrainProgress() as watch:
+            model = run(config, data, out, workers=loader_workers, device=device, watch=watch)
+    else:
         _require_ray_train()
         from onegen.trainer.ray import train_on_ray
 
-        model = train_on_ray(
-            config, data, out, ranks=workers, address=address, workers=loader_workers, device=device, say=say
-        )
-    else:
-        from onegen.trainer.trainer import train as run
-
-        model = run(config, data, out, workers=loader_workers, device=device, say=say)
+        with TrainProgress() as watch:
+            model = train_on_ray(
+                config, data, out, ranks=workers, address=address, workers=loader_workers, device=device, watch=watch
+            )
     typer.echo(f"model {model}")
     return ExitCode.DONE
 

@@ -8,7 +8,8 @@ a run of the other. RUN and the datasets must be reachable by one name from ever
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from onegen.executor.ray import ray_session
 from onegen.executor.worker import THREAD_SETTINGS
 from onegen.trainer.export import MODEL
 from onegen.trainer.trainer import OWN, pin, train
+from onegen.trainer.watch import Lines, Watch
 
 
 def train_on_ray(
@@ -36,7 +38,7 @@ def train_on_ray(
     address: str | None,
     workers: int = 0,
     device: str | None = None,
-    say: Callable[[str], None] = print,
+    watch: Watch,
 ) -> Path:
     """Train on `ranks` processes of a Ray cluster, or of a Ray on this machine without `address`.
 
@@ -48,7 +50,7 @@ def train_on_ray(
         is_gpu = _on_gpu(device, ranks)
         pin(config, run)
         lines = Queue(actor_options={"num_cpus": 0})
-        teller = threading.Thread(target=_tell, args=(lines, say), daemon=True)
+        teller = threading.Thread(target=_tell, args=(lines, watch), daemon=True)
         teller.start()
         parts = {
             "config": config,
@@ -102,19 +104,32 @@ def _rank(parts: Mapping[str, Any]) -> None:
     os.environ.update(THREAD_SETTINGS)
     torch.set_num_threads(1)
     is_first = ray.train.get_context().get_world_rank() == 0
-    say = parts["lines"].put if is_first else _say_nothing
-    train(parts["config"], parts["data"], parts["run"], workers=parts["workers"], device=parts["device"], say=say)
+    watch = _Sent(parts["lines"]) if is_first else Lines(lambda line: None)
+    train(parts["config"], parts["data"], parts["run"], workers=parts["workers"], device=parts["device"], watch=watch)
 
 
-def _say_nothing(line: str) -> None:
-    pass
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What the first rank tells, sent to the driver."""
+
+    queue: Queue
+
+    def note(self, line: str) -> None:
+        self.queue.put(("note", (line,)))
+
+    def step(self, step: int, steps: int) -> None:
+        """Send nothing: a message a step would be more than the numbers of many."""
+
+    def numbers(self, step: int, steps: int, numbers: Mapping[str, float], line: str) -> None:
+        self.queue.put(("numbers", (step, steps, dict(numbers), line)))
 
 
-def _tell(lines: Queue, say: Callable[[str], None]) -> None:
-    """Say what the first rank says until there is no more."""
+def _tell(lines: Queue, watch: Watch) -> None:
+    """Tell what the first rank sends until there is no more."""
     try:
-        while (line := lines.get()) is not None:
-            say(line)
+        while (sent := lines.get()) is not None:
+            kind, told = sent
+            getattr(watch, kind)(*told)
     except RayActorError:
         # Ray went down, and what started it tells why.
         return

@@ -48,5 +48,5 @@ def test_an_arm_that_loses_a_sample_is_void(monkeypatch):
 def test_the_runner_names_what_there_is():
     done = subprocess.run([sys.executable, "-m", "benchmarks", "pak"], capture_output=True, text=True)
     assert done.returncode == 2
-    names = "pack, overhead, stage, captioner, device, loader, agreement, memory, render, audit, startup, network"
+    names = "pack, overhead, stage, captioner, device, loader, feed, agreement, memory, render, audit, startup, network"
     assert f"NAME must be one of {names}, got 'pak'" in done.stderr

@@ -12,6 +12,7 @@ from onegen.cli.app import app
 from onegen.errors import ConfigError, Stopped
 from onegen.trainer import checkpoint
 from onegen.trainer.ray import _cause, train_on_ray
+from onegen.trainer.watch import Lines
 from tests.trainer.test_trainer import finish, lines, same, start
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -22,7 +23,7 @@ def test_ranks_of_ray_end_with_the_bits_of_torchrun_and_go_on(recipe, solids, tm
     config = recipe(steps=4, checkpoint_every=2)
     finish(start(config, solids, tmp_path / "torchrun", ranks=2))
     told: list[str] = []
-    on_ray = {"ranks": 2, "address": None, "device": "cpu", "say": told.append}
+    on_ray = {"ranks": 2, "address": None, "device": "cpu", "watch": Lines(told.append)}
     train_on_ray(config.model_copy(update={"steps": 2}), [solids], tmp_path / "ray", **on_ray)
     model = train_on_ray(config, [solids], tmp_path / "ray", **on_ray)
     assert model == tmp_path / "ray/model"
@@ -39,9 +40,9 @@ def test_ranks_of_ray_end_with_the_bits_of_torchrun_and_go_on(recipe, solids, tm
 
 def test_more_ranks_than_a_cluster_has_are_refused(recipe, solids, out):
     with pytest.raises(ConfigError, match=r"must be at most the CPUs of the Ray cluster, got 5 for 4"):
-        train_on_ray(recipe(), [solids], out, ranks=5, address=None, device="cpu")
+        train_on_ray(recipe(), [solids], out, ranks=5, address=None, device="cpu", watch=Lines(print))
     with pytest.raises(ConfigError, match=r"must be at most the GPUs of the Ray cluster, got 1 for 0"):
-        train_on_ray(recipe(), [solids], out, ranks=1, address=None, device="cuda")
+        train_on_ray(recipe(), [solids], out, ranks=1, address=None, device="cuda", watch=Lines(print))
     assert not out.exists()
 
 
