@@ -5,6 +5,7 @@ checkpoints stay ours: the loader's order is exact, a checkpoint is whole or not
 a run of the other. RUN and the datasets must be reachable by one name from every node.
 """
 
+import contextlib
 import os
 import shutil
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
@@ -73,9 +74,11 @@ def train_on_ray(
         except TrainingFailedError as error:
             raise _cause(error) from error
         finally:
-            lines.put(None)
-            teller.join()
-            lines.shutdown(force=True)
+            # Where Ray itself went down, there is nobody to be told.
+            with contextlib.suppress(RayError):
+                lines.put(None)
+                teller.join()
+                lines.shutdown(force=True)
             shutil.rmtree(storage, ignore_errors=True)
     return run / MODEL
 
@@ -130,7 +133,7 @@ def _tell(lines: Queue, watch: Watch) -> None:
         while (sent := lines.get()) is not None:
             kind, told = sent
             getattr(watch, kind)(*told)
-    except RayActorError:
+    except RayError:
         # Ray went down, and what started it tells why.
         return
 

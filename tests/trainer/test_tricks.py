@@ -29,7 +29,7 @@ def one_thread():
 
 @pytest.fixture(scope="module", autouse=True)
 def teacher():
-    fetch(("segmentation",))
+    fetch(("features",))
 
 
 def made(config, data, out) -> Trainer:
