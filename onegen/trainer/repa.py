@@ -28,13 +28,13 @@ class Projector(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         layers = [nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, _WIDTH)]
-        self.layers = nn.Sequential(*layers)
+        self.projection = nn.Sequential(*layers)
         self.answer: torch.Tensor | None = None
 
     def watch(self, block: nn.Module, arguments: Any, output: torch.Tensor) -> None:
         """Project what a block gave, in training: a forward hook."""
         if block.training:
-            self.answer = self.layers(output)
+            self.answer = self.projection(output)
 
 
 class Repa:

@@ -66,7 +66,7 @@ def test_aligned_tokens_come_nearer_to_their_features(recipe, solids, out):
         return own.repa.loss(batch, 0)
 
     before = float(loss().detach())
-    for _ in range(10):
+    for _ in range(20):
         loss().backward()
         own.optimizers[0].step()
         own.optimizers[0].zero_grad()
