@@ -30,6 +30,7 @@ NAMES = {
     "captioner": "requests kept in flight to a served model, and what one costs",
     "device": "how busy a stage keeps a device, in parts and at once",
     "loader": "training samples read and decoded, beside webdataset, litData and mosaicml-streaming",
+    "feed": "how long a trainer waits for examples, and how evenly ranks are busy (needs torch)",
     "agreement": "how often a score of agreement falls when annotations are exchanged",
     "memory": "peak RSS at ten times the images",
     "render": "textured views per CPU-second, and memory after many objects (needs the extra scenes)",

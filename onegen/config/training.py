@@ -99,6 +99,22 @@ class LoraConfig(Config):
     targets: list[str] = Field(["wq", "wk", "wv", "wo"], min_length=1, description="linear layers they are added to")
 
 
+class RepaConfig(Config):
+    """Align tokens of images with the features of a frozen network (arXiv 2410.06940); `onegen.trainer.repa`."""
+
+    block: int = Field(ge=1, description="block behind which tokens are aligned, from 1")
+    weight: float = Field(0.5, gt=0, description="of the alignment beside the loss of the velocity")
+    until: int = Field(ge=1, description="step from which it is off: late in training it harms")
+
+
+class TreadConfig(Config):
+    """Send tokens of single pictures past the middle blocks (arXiv 2501.04765); see `onegen.trainer.tread`."""
+
+    share: float = Field(0.5, gt=0, lt=1, description="share of the tokens that go past")
+    first: int = Field(2, ge=2, description="first block they go past, from 1")
+    last: int = Field(ge=2, description="last block they go past")
+
+
 class TrainConfig(Config):
     """A training run. docs/training.md tells of each field."""
 
@@ -113,6 +129,8 @@ class TrainConfig(Config):
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="how weights move")
     ema: EmaConfig = Field(EmaConfig(), description="average of the weights")
     lora: LoraConfig | None = Field(None, description="train additions alone; null: all weights")
+    repa: RepaConfig | None = Field(None, description="align tokens with another network's features; null: do not")
+    tread: TreadConfig | None = Field(None, description="route tokens past the middle blocks; null: do not")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast; weights stay fp32")
     checkpointing: bool = Field(False, description="compute activations of each block again in the backward pass")
     compile: bool = Field(False, description="torch.compile of each block")
@@ -140,6 +158,21 @@ class TrainConfig(Config):
             raise ValueError("lora must stand with `start`, the model it is added to, got none")
         if self.lora is not None and self.optimizer.name == "muon":
             raise ValueError("optimizer.name must be adamw with lora, got 'muon'")
+        return self
+
+    @model_validator(mode="after")
+    def _tricks_go_together(self) -> "TrainConfig":
+        if self.tread is not None and self.tread.last < self.tread.first:
+            raise ValueError(f"tread.last must be {self.tread.first} (tread.first) or more, got {self.tread.last}")
+        if self.compile and (self.repa or self.tread):
+            raise ValueError("compile must be false with repa or tread, which reach into blocks, got true")
+        if self.lora is not None and (self.repa or self.tread):
+            raise ValueError("lora must stand without repa and tread, which are for training from scratch, got both")
+        if self.repa and self.tread and self.tread.first <= self.repa.block < self.tread.last:
+            raise ValueError(
+                f"repa.block must be before or behind the blocks that tread routes past, {self.tread.first} to "
+                f"{self.tread.last}, got {self.repa.block}"
+            )
         return self
 
 

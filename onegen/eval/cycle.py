@@ -21,7 +21,14 @@ from onegen.config.registry import find
 from onegen.errors import ConfigError
 from onegen.eval.cycle_samples import Sample, name_map, read_samples
 from onegen.eval.encoders.clip import identities
-from onegen.eval.metrics.conditions import (
+from onegen.eval.painter import Painter
+from onegen.eval.pictures import read_pixels
+from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
+from onegen.eval.sampling import Sampling
+from onegen.pixels.closeness import mse, psnr
+from onegen.pixels.sizes import round_size
+from onegen.sample import Annotation, Annotator, Item
+from onegen.tasks.closeness import (
     box_recall,
     edge_f1,
     mean_difference,
@@ -30,13 +37,6 @@ from onegen.eval.metrics.conditions import (
     reduced,
     spearman,
 )
-from onegen.eval.metrics.pixels import mse, psnr
-from onegen.eval.painter import Painter
-from onegen.eval.pictures import read_pixels
-from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
-from onegen.eval.sampling import Sampling
-from onegen.pixels.sizes import round_size
-from onegen.sample import Annotation, Annotator, Item
 from onegen.tasks.colours import Entity
 from onegen.tasks.conditions import canny
 from onegen.tasks.degradations import blur

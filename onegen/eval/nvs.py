@@ -13,12 +13,12 @@ from PIL import Image
 from pydantic import Field
 
 from onegen.eval.encoders.lpips import Lpips
-from onegen.eval.metrics.pixels import mse, psnr, ssim
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_picture
 from onegen.eval.posed_objects import SIDE, PosedObject, compared, objects_lacking, over_white, read_objects
 from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean_of_means
 from onegen.eval.sampling import Sampling
+from onegen.pixels.closeness import mse, psnr, ssim
 
 FIRST_TARGET, NUM_VIEWS = 10, 25
 _A_PASS = 3

@@ -20,11 +20,11 @@ from pydantic import Field
 from onegen.errors import ConfigError, SampleError
 from onegen.eval.encoders.clip import LARGE, ClipEncoder
 from onegen.eval.encoders.lpips import Lpips
-from onegen.eval.metrics.pixels import gaussian_ssim, mse, psnr
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_picture, read_pixels
 from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
 from onegen.eval.sampling import Sampling
+from onegen.pixels.closeness import gaussian_ssim, mse, psnr
 
 SIDE = 512
 Entry = Mapping[str, Any]

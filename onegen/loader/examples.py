@@ -18,7 +18,7 @@ from onegen.loader.framing import Frame
 from onegen.loader.needs import CAMERA, INSTRUCTION, MAPS, MASKS, NEEDS, SUBJECT, parts_of
 from onegen.loader.reader import Reader
 from onegen.loader.scan import CAPTION, ORIGINAL
-from onegen.loader.seeds import named
+from onegen.loader.seeds import part_seed
 from onegen.loader.stored import Stored, key_number
 from onegen.sample import IMAGE, Annotation
 from onegen.tasks.colours import Entity
@@ -74,7 +74,7 @@ def _condition(
         _, part, encoding = MAPS[role]
         return grey_map(frame.map(stored.map(part, encoding, image))), ()
     columns, seen = _framed(stored, role, frame, image)
-    return condition(role, picture, columns, _seed_of(draw, role)), seen
+    return condition(role, picture, columns, part_seed(draw.seed, role)), seen
 
 
 def _framed(
@@ -111,11 +111,6 @@ def _camera(stored: Stored, image: int) -> Camera:
         return Camera(matrix, (across, down))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise SampleError("bad_camera", f"image {image} must have a camera: {error}.") from error
-
-
-def _seed_of(draw: Draw, name: str) -> int:
-    """Return the seed with which a part of an example is drawn, another for every name."""
-    return (draw.seed ^ named(name)) & ((1 << 63) - 1)
 
 
 class _Words:

@@ -44,3 +44,8 @@ def uniform(keys: np.ndarray, *salts: int) -> np.ndarray:
 def below(keys: np.ndarray, limits: np.ndarray, *salts: int) -> np.ndarray:
     """Return int64 in [0, limit), a number a key; limits are far below 2^53."""
     return np.minimum((uniform(keys, *salts) * limits).astype(np.int64), np.asarray(limits, np.int64) - 1)
+
+
+def part_seed(seed: int, name: str) -> int:
+    """Return the seed (63 bits) with which a part of an example is drawn, another for every name."""
+    return (seed ^ named(name)) & ((1 << 63) - 1)

@@ -16,6 +16,7 @@ from onegen.sampler.folder import write_parts
 from onegen.sampler.pipeline_onediffusion import OneDiffusionPipeline
 from onegen.trainer.ema import Ema
 from onegen.trainer.encoding import Encoders
+from onegen.trainer.repa import NAME as REPA
 from onegen.trainer.world import World
 
 MODEL = "model"
@@ -95,6 +96,8 @@ def _copy(network: Any, weights: dict[str, torch.Tensor], config: TrainConfig) -
         from onegen.trainer.lora import merged
 
         weights = merged(weights, config.lora)
+    # What was trained beside the network stays with the run.
+    weights = {name: weight for name, weight in weights.items() if not name.startswith(f"{REPA}.")}
     own: nn.Module = NextDiT.from_config(network.config)  # type: ignore[assignment]
     own.load_state_dict(weights)
     return own.eval()

@@ -23,6 +23,7 @@ from onegen.storage.whole import whole
 from onegen.trainer import checkpoint
 from onegen.trainer.batch import Batch, make_batch
 from onegen.trainer.cost import Sizes, peak_flops, require_memory, training_flops
+from onegen.trainer.cycle import cycle_metrics
 from onegen.trainer.ema import Ema
 from onegen.trainer.encoding import load_encoders
 from onegen.trainer.export import export
@@ -31,10 +32,15 @@ from onegen.trainer.metrics import Metrics, told
 from onegen.trainer.optimizers import make_optimizers, rate, set_rates
 from onegen.trainer.parallelize import autocast, parallelize, without_sync
 from onegen.trainer.parts import held_out, make_loader, make_network
-from onegen.trainer.validate import fixed_loss, grids, write_grids
+from onegen.trainer.repa import Repa
+from onegen.trainer.tread import Tread
+from onegen.trainer.validate import draw, fixed_loss, grids, write_grids
+from onegen.trainer.watch import Lines, Watch
 from onegen.trainer.world import World, joined
 
 CONFIG = "run.json"
+OWN = ".launcher"
+"""Folder below a run that is its launcher's, while that runs."""
 _FREE = (
     *("steps", "log_every", "checkpoint_every", "keep"),
     *("validate_every", "validation_examples", "grid_examples", "grid_steps"),
@@ -64,14 +70,16 @@ def train(
     workers: int = 0,
     device: str | None = None,
     say: Callable[[str], None] = print,
+    watch: Watch | None = None,
 ) -> Path:
     """Train as a recipe says, from the latest checkpoint in `run` where there is one; return the exported model.
 
+    `watch` is told how it goes; without one, `say` is told in lines.
     Raises ConfigError for what does not go together, and Stopped for a loss that is not finite or a full disk: the last
     checkpoint stays.
     """
     with joined(device) as world:
-        return Trainer(config, data, run, world, workers, say).run()
+        return Trainer(config, data, run, world, workers, watch or Lines(say)).run()
 
 
 class Trainer:
@@ -84,15 +92,21 @@ class Trainer:
         run: Path,
         world: World,
         workers: int,
-        say: Callable[[str], None],
+        watch: Watch,
     ) -> None:
-        self.config, self.data, self.folder, self.world, self._say = config, list(data), run, world, say
-        self._check_run()
+        self.config, self.data, self.folder, self.world, self._watch = config, list(data), run, world, watch
+        _check_run(config.model_dump(mode="json"), run)
+        world.wait()
+        if world.is_first:
+            pin(config, run)
         torch.manual_seed(config.seed)
         self.encoders = load_encoders(config.encoders, world.device)
         self.network: Any = make_network(config, self.encoders)
         self.sizes = Sizes.of(self.network)
         require_memory(config, self.network, self.sizes, world.device, world.size)
+        # Routing before alignment: behind the last routed block, all tokens are there again.
+        self.tread = Tread(self.network, config.tread) if config.tread else None
+        self.repa = Repa(self.network, config.repa) if config.repa else None
         nn.Module.to(self.network, world.device)
         self.loader = make_loader(config, self.data, self.encoders.factor, world, workers)
         self._called = parallelize(self.network, config, world)
@@ -113,6 +127,7 @@ class Trainer:
         with closing(self.loader):
             for bins in self._steps():
                 self._take(bins, pace)
+                self._watch.step(self.step, self.config.steps)
                 if self.step % self.config.log_every == 0 or self.step == self.config.steps:
                     self._tell(pace, metrics)
                     pace = Pace(waited=self.loader.waited)
@@ -147,16 +162,22 @@ class Trainer:
         set_rates(self.optimizers, rate(self.step, config.steps, config.optimizer), config.optimizer)
         losses: list[float] = []
         for number, batch in enumerate(batches):
+            if self.tread is not None:
+                self.tread.route(batch)
             with without_sync(self._called, number == len(batches) - 1):
                 with autocast(config, world):
                     errors = squared_errors(self._called, batch, config.network.prediction)
                 # DDP and FSDP2 take the mean over ranks; ours is a sum over all of them.
-                loss = weighted_sum(errors, batch) * (world.size / max(1.0, counted))
+                summed = weighted_sum(errors, batch)
+                wanted = summed if self.repa is None else summed + self.repa.loss(batch, self.step)
+                share = world.size / max(1.0, counted)
+                loss = wanted * share
                 loss = loss if number < own else 0.0 * loss
                 loss.backward()  # type: ignore[no-untyped-call]
             if number >= own:
                 continue
-            losses.append(float(loss.detach()) / world.size)
+            # What is told, and what must be finite, is the loss of the velocity: that of other recipes too.
+            losses.append(float((summed * share).detach()) / world.size)
             self.log.add(errors, batch)
             self._count(batch, pace)
         loss_of_all = world.total(sum(losses))
@@ -186,6 +207,9 @@ class Trainer:
         pace.samples += len(batch.examples)
         pace.tokens += batch.layout.num_tokens
         self.tokens += batch.layout.num_tokens
+        if self.tread is not None:
+            pace.flops += self.tread.flops(self.sizes, batch)
+            return
         lengths = [int(count) for count in batch.mask.sum(1)]
         pace.flops += training_flops(self.sizes, batch.layout, lengths)
 
@@ -219,7 +243,8 @@ class Trainer:
         }
         if metrics is not None:
             metrics.write(self.step, numbers)
-            self._say(told(self.step, self.config.steps, numbers))
+            line = told(self.step, self.config.steps, numbers)
+            self._watch.numbers(self.step, self.config.steps, numbers, line)
 
     def _validate(self, metrics: Metrics | None) -> None:
         """Tell the loss of the averaged weights on fixed noise, and draw samples."""
@@ -229,21 +254,24 @@ class Trainer:
         self.network.eval()
         with self.ema.swapped():
             numbers = fixed_loss(self.network, examples, self.encoders, self.config)
-            pictures = grids(self.network, examples, self.encoders, self.config) if self.config.grid_examples else {}
+            drawn = draw(self.network, examples, self.encoders, self.config) if self.config.grid_examples else []
         self.network.train()
         if metrics is not None:
+            numbers |= cycle_metrics(drawn)
             metrics.write(self.step, numbers)
+            pictures = grids(drawn)
             write_grids(self.folder, self.step, pictures)
             for name, pixels in pictures.items():
                 metrics.picture(f"samples/{name}", pixels, self.step)
-            self._say(f"step {self.step:,}: validation loss {numbers['validation/loss']:.4f}")
+            line = f"step {self.step:,}: validation loss {numbers['validation/loss']:.4f}"
+            self._watch.numbers(self.step, self.config.steps, numbers, line)
 
     def _held_out(self) -> list[Example]:
         """Return the examples of validation, read once and the same on every rank."""
         if self._held is None:
             self._held = held_out(self.config, self.data, self.encoders.factor)
             if not self._held and self.config.validation_examples:
-                self._say("no sample falls into the validation split: there is no validation loss")
+                self._watch.note("no sample falls into the validation split: there is no validation loss")
         return self._held
 
     def _save(self) -> None:
@@ -261,7 +289,7 @@ class Trainer:
         if self.step < self.config.steps:
             export(self.folder, self.network, self.ema, self.encoders, self.config, self.world)
         if self.world.is_first:
-            self._say(f"wrote {saved}")
+            self._watch.note(f"wrote {saved}")
 
     def _resume(self) -> None:
         """Take up the latest checkpoint, where there is one."""
@@ -279,23 +307,24 @@ class Trainer:
             ) from error
         self.step, self.tokens = int(facts["step"]), int(facts["tokens"])
         if self.world.is_first:
-            self._say(f"going on from {found[-1]}")
+            self._watch.note(f"going on from {found[-1]}")
 
-    def _check_run(self) -> None:
-        """Pin the recipe in the run's folder; raises ConfigError where another one began it."""
-        described = self.config.model_dump(mode="json")
-        path = self.folder / CONFIG
-        if not path.exists() and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise ConfigError(
-                f"--out must be empty or the folder of a run, got {self.folder}, which holds other files."
-            )
-        if path.exists():
-            _refuse_changes(json.loads(path.read_text(encoding="utf-8")), described, self.folder)
-        self.world.wait()
-        if self.world.is_first:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with whole(path) as part:
-                part.write_text(json.dumps(described, indent=1), encoding="utf-8")
+
+def pin(config: TrainConfig, run: Path) -> None:
+    """Write the recipe into the run's folder; raises ConfigError where another one, or something else, began it."""
+    described = config.model_dump(mode="json")
+    _check_run(described, run)
+    run.mkdir(parents=True, exist_ok=True)
+    with whole(run / CONFIG) as part:
+        part.write_text(json.dumps(described, indent=1), encoding="utf-8")
+
+
+def _check_run(described: Mapping[str, Any], run: Path) -> None:
+    path = run / CONFIG
+    if path.exists():
+        _refuse_changes(json.loads(path.read_text(encoding="utf-8")), described, run)
+    elif run.is_dir() and any(run.iterdir()):
+        raise ConfigError(f"--out must be empty or the folder of a run, got {run}, which holds other files.")
 
 
 def _refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], run: Path) -> None:

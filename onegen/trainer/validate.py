@@ -10,10 +10,10 @@ from PIL import Image
 from torch import nn
 
 from onegen.config.training import TrainConfig
-from onegen.geometry.cameras import Camera
 from onegen.loader.example import Example
 from onegen.tasks.table import TASKS
 from onegen.trainer.batch import conditions_of, make_batch
+from onegen.trainer.cycle import Drawn
 from onegen.trainer.encoding import Encoders
 from onegen.trainer.export import make_pipeline
 from onegen.trainer.loss import squared_errors
@@ -44,31 +44,32 @@ def fixed_loss(
     return {"validation/loss": float(table.mean())} | by_task | by_level
 
 
-def grids(
-    network: nn.Module, examples: Iterable[Example], encoders: Encoders, config: TrainConfig
-) -> dict[str, np.ndarray]:
-    """Return a picture uint8 (H,W,3) a task and direction; its rows: what was given, what was generated, the truth."""
+def draw(network: nn.Module, examples: Iterable[Example], encoders: Encoders, config: TrainConfig) -> list[Drawn]:
+    """Return what a network generates for the first `grid_examples` examples of each task, in each direction."""
     pipe = make_pipeline(network, encoders, config)
     by_task: dict[str, list[Example]] = {}
     for example in examples:
         if len(by_task.setdefault(example.task, [])) < config.grid_examples:
             by_task[example.task].append(example)
-    pictures: dict[str, np.ndarray] = {}
-    for task, own in sorted(by_task.items()):
-        for direction, role in enumerate(role for role in TASKS[task].generated if role != "ray"):
-            rows = [
-                _row(pipe, example, (direction + 0.5) / len(TASKS[task].generated), config)
-                for example in own
-                if role in example.roles
-            ]
-            if rows:
-                pictures[task if role == "image" else f"{task}-{role}"] = _stacked(rows)
-    return pictures
+    return [
+        Drawn(example, role, picture)
+        for task, own in sorted(by_task.items())
+        for role in TASKS[task].generated
+        if role != "ray"
+        for example in own
+        if role in example.roles
+        for picture in [_picture(pipe, example, _given(example, role), config)]
+    ]
 
 
-def _row(pipe: Any, example: Example, chance: float, config: TrainConfig) -> list[np.ndarray]:
-    """Return the given pictures of an example, the generated one beside it, and the truth."""
-    given = conditions_of(example, chance)
+def _given(example: Example, role: str) -> list[bool]:
+    """Return which views are given where a role is generated."""
+    roles = TASKS[example.task].generated
+    return conditions_of(example, (roles.index(role) + 0.5) / len(roles))
+
+
+def _picture(pipe: Any, example: Example, given: Sequence[bool], config: TrainConfig) -> np.ndarray:
+    """Return what is generated from the given views; of several pictures, as of a scene, side by side."""
     views = [view if own else None for view, own in zip(example.views, given, strict=True)]
     height, width = example.size
     output = pipe(
@@ -82,10 +83,21 @@ def _row(pipe: Any, example: Example, chance: float, config: TrainConfig) -> lis
         generator=torch.Generator().manual_seed(example.seed % 2**31),
         output_type="np",
     )
-    made = [np.rint(np.asarray(image) * 255).astype(np.uint8) for image in output.images]
-    pictures = [view for view in views if view is not None and not isinstance(view, Camera)]
-    truth = [view for view, own in zip(example.views, given, strict=True) if not own and not isinstance(view, Camera)]
-    return [*pictures, *made, *truth]
+    return np.concatenate([np.rint(np.asarray(image) * 255).astype(np.uint8) for image in output.images], axis=1)
+
+
+def grids(drawn: Sequence[Drawn]) -> dict[str, np.ndarray]:
+    """Return a picture uint8 (H,W,3) a task and direction; its rows: what was given, what was generated, the truth."""
+    rows: dict[str, list[list[np.ndarray]]] = {}
+    for one in drawn:
+        task, given = one.example.task, _given(one.example, one.role)
+        name = task if one.role == "image" else f"{task}-{one.role}"
+        shown = [
+            (view, own) for view, own in zip(one.example.views, given, strict=True) if isinstance(view, np.ndarray)
+        ]
+        before, truth = ([view for view, own in shown if own is is_given] for is_given in (True, False))
+        rows.setdefault(name, []).append([*before, one.pixels, *truth])
+    return {name: _stacked(own) for name, own in rows.items()}
 
 
 def _stacked(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from onegen.errors import ConfigError, SampleError
-from onegen.eval.metrics.pixels import PSNR_CAP
 from onegen.eval.pie import PieBench, background, edit_mask, last_square
+from onegen.pixels.closeness import PSNR_CAP
 
 SOURCE = np.random.default_rng(0).integers(0, 200, (512, 512, 3), dtype=np.uint8)
 CORNER = [part for row in range(256) for part in (row * 512, 256)]

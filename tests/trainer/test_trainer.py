@@ -30,6 +30,7 @@ from onegen.trainer.cost import Sizes, require_memory
 from onegen.trainer.lora import load_adapter
 from onegen.trainer.trainer import Trainer, train
 from onegen.trainer.validate import SIGMAS
+from onegen.trainer.watch import Lines
 from onegen.trainer.world import World
 from tests.tiny import run as build
 
@@ -140,7 +141,7 @@ def test_loader_workers_change_nothing(recipe, solids, tmp_path):
 def test_one_bin_of_eight_is_eight_bins_of_one(recipe, solids, tmp_path):
     ends = []
     for number, split in enumerate((lambda all_: [all_], lambda all_: [[one] for one in all_])):
-        made = Trainer(recipe(data={"bins": 8}), [solids], tmp_path / str(number), HERE, 0, lambda _: None)
+        made = Trainer(recipe(data={"bins": 8}), [solids], tmp_path / str(number), HERE, 0, Lines(lambda _: None))
         examples = [example for bins in made.loader for bin_ in bins for example in bin_][:8]
         made._take(split(examples), trainer.Pace())
         ends.append({name: weight.detach().clone() for name, weight in made.network.named_parameters()})
@@ -215,7 +216,7 @@ def test_two_ranks_are_as_one_and_one_goes_on_from_two(recipe, solids, tmp_path,
     config = recipe(steps=4, checkpoint_every=4, parallel=parallel, optimizer={"warmup": 0})
     train(config, [solids], tmp_path / "one", **QUIET)
     finish(start(config, solids, tmp_path / "two", ranks=2))
-    begun = Trainer(config, [solids], tmp_path / "begun", HERE, 0, lambda _: None).network.state_dict()
+    begun = Trainer(config, [solids], tmp_path / "begun", HERE, 0, Lines(lambda _: None)).network.state_dict()
     assert apart(tmp_path / "one", tmp_path / "two", begun) < 0.02
     losses = [[line["loss"] for line in lines(tmp_path / name)] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -291,7 +292,7 @@ def test_another_recipe_is_refused_and_named(recipe, solids, out):
 
 
 def test_weights_stay_in_full_precision(recipe, solids, out):
-    made = Trainer(recipe(precision="bf16"), [solids], out, HERE, 0, lambda _: None)
+    made = Trainer(recipe(precision="bf16"), [solids], out, HERE, 0, Lines(lambda _: None))
     made._take(next(iter(made.loader)), trainer.Pace())
     assert {weight.dtype for weight in made.network.parameters()} == {torch.float32}
     assert {weight.dtype for weight in made.ema.shadow.values()} == {torch.float32}
@@ -308,9 +309,9 @@ def test_muon_and_checkpointing_train_too(recipe, solids, tmp_path):
 def test_a_run_that_cannot_fit_is_refused(recipe, solids, out, monkeypatch):
     monkeypatch.setattr("onegen.trainer.cost._memory_of", lambda _: 10**6)
     with pytest.raises(ConfigError, match=r"must fit its device, got about .* GB for 0.0 GB. Use less data.tokens"):
-        Trainer(recipe(), [solids], out, HERE, 0, lambda _: None)
+        Trainer(recipe(), [solids], out, HERE, 0, Lines(lambda _: None))
     monkeypatch.undo()
-    made = Trainer(recipe(), [solids], out, HERE, 0, lambda _: None)
+    made = Trainer(recipe(), [solids], out, HERE, 0, Lines(lambda _: None))
     require_memory(made.config, made.network, Sizes.of(made.network), HERE.device, 1)
 
 
@@ -331,7 +332,7 @@ def test_the_loss_on_fixed_noise_falls(recipe, solids, out):
         validate_every=20,
         validation_examples=8,
     )
-    first = Trainer(config, [solids], out.with_name("first"), HERE, 0, lambda _: None)
+    first = Trainer(config, [solids], out.with_name("first"), HERE, 0, Lines(lambda _: None))
     before = trainer.fixed_loss(first.network, first._held_out(), first.encoders, config)["validation/loss"]
     train(config, [solids], out, **QUIET)
     after = [line["validation/loss"] for line in lines(out) if "validation/loss" in line]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onegen.eval.metrics.pixels import PSNR_CAP, gaussian_ssim, mse, psnr, ssim
+from onegen.pixels.closeness import PSNR_CAP, gaussian_ssim, mse, psnr, ssim
 
 TRUTH = np.random.default_rng(0).integers(0, 200, (64, 64, 3), dtype=np.uint8)
 

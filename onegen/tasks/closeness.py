@@ -102,3 +102,22 @@ def reduced(pixels: np.ndarray) -> np.ndarray:
     """Return a picture (H,W,3) an eighth of its size a side, each pixel the mean of those below."""
     height, width = (max(1, side // _FACTOR) for side in pixels.shape[:2])
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def colour_share(pixels: np.ndarray, wanted: np.ndarray) -> float | None:
+    """Return the share of coloured pixels whose nearest colour of the wanted map (H,W,3), black among them, is theirs.
+
+    Chance is one in the number of colours. None where all of the wanted map is black.
+    """
+    palette = np.unique(np.concatenate([np.zeros((1, 3), np.uint8), wanted.reshape(-1, 3)]), axis=0).astype(np.int64)
+    asked = wanted.any(axis=2)
+    if not asked.any():
+        return None
+    got, true = (_nearest(array[asked].astype(np.int64), palette) for array in (pixels, wanted))
+    return float((got == true).mean())
+
+
+def _nearest(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Return the index of the nearest of palette (P,3) to each colour (N,3), one palette entry at a time."""
+    distances = np.stack([((colours - entry) ** 2).sum(axis=1) for entry in palette])
+    return distances.argmin(axis=0)

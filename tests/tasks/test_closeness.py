@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onegen.eval.metrics.conditions import (
+from onegen.tasks.closeness import (
     box_recall,
     edge_f1,
     mean_difference,
