@@ -85,7 +85,7 @@ def train_on_ray(
 
 def _on_gpu(device: str | None, ranks: int) -> bool:
     """Return whether ranks take a GPU each; raises ConfigError where the cluster has not as many as there are ranks."""
-    there = ray.cluster_resources()
+    there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     is_gpu = device == "cuda" or (device is None and there.get("GPU", 0) > 0)
     kind = "GPU" if is_gpu else "CPU"
     if there.get(kind, 0) < ranks:

@@ -7,6 +7,7 @@ part of what is exported.
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -76,7 +77,7 @@ class Repa:
         features: list[torch.Tensor] = []
         start = 0
         for (role, view), length, grid in zip(views, lengths, grids, strict=True):
-            if role == "image":
+            if role == "image" and isinstance(view, np.ndarray):
                 (seen,) = self._teacher.tokens(view)
                 square = torch.from_numpy(seen.copy()).movedim(-1, 0)[None]
                 fitted = functional.interpolate(square, size=grid, mode="bilinear", align_corners=False)
