@@ -29,11 +29,11 @@ from onegen.demo.scenes import PAINTS
 from onegen.errors import ConfigError
 from onegen.eval.depth import read_map
 from onegen.eval.metrics.depth import score_depth
-from onegen.eval.metrics.pixels import mse, psnr
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_pixels
 from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
 from onegen.eval.sampling import Sampling
+from onegen.pixels.closeness import mse, psnr
 from onegen.pixels.codec import decode_image
 from onegen.sample import IMAGE
 from onegen.shards.column import ColumnReader
