@@ -15,7 +15,6 @@ from onegen.sample import IMAGE
 from tests.handed import bytes_of, samples
 from tests.tiny import dataset, rows
 
-
 OF_IMAGES = [name for name in FORMATS if name != "nerfstudio"]
 """Formats that take images; scenes have a test of their own."""
 
