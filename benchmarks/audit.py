@@ -87,7 +87,7 @@ class Size:
     rows: int = 100_000
     browsed_shards: int = 10
     photos: int = 40
-    side: int = 1200
+    side: int = 1024
     rounds: int = 5
 
 

@@ -22,7 +22,17 @@ from onegen.shards.dataset import Dataset, folder, is_own_file
 from onegen.shards.index import read_fields
 from onegen.shards.key import DIGITS
 from onegen.shards.plan import plan_name, plan_shards
-from onegen.shards.takedowns import BYS, MATCHED, By, Entry, Takedowns, append_takedowns, check_entry, read_takedowns
+from onegen.shards.takedowns import (
+    BYS,
+    MATCHED,
+    By,
+    Entry,
+    Takedowns,
+    append_takedowns,
+    check_entry,
+    is_key,
+    read_takedowns,
+)
 from onegen.shards.views import OTHERS, SETS
 
 _THREADS = 2
@@ -80,7 +90,7 @@ def take_down(dataset: Dataset, entries: Sequence[Entry]) -> TakenDown:
 
 
 def read_list(text: str, name: str) -> list[Entry]:
-    """Return the entries of a text with one a line, `key K`, `digest D`, `uri U` or `subject S`.
+    """Return the entries of a text with one a line, `key K`, `digest D`, `uri U` or `subject S`; a bare key is one too.
 
     Blank lines, and lines that begin with #, are passed over. Raises ConfigError naming the first line that is none.
     """
@@ -90,6 +100,9 @@ def read_list(text: str, name: str) -> list[Entry]:
             continue
         word, _, value = line.strip().partition(" ")
         by = next((known for known in BYS if known == word.rstrip(":")), None)
+        if is_key(line.strip()):
+            # What `onegen browse` saves, and other lists of keys.
+            by, value = "key", line
         if by is None:
             raise ConfigError(
                 f"{name} must hold lines such as `key 3f9a...`, by {', '.join(BYS)}, got {line!r} in line {number}. "

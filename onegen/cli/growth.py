@@ -35,7 +35,7 @@ def takedown(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(metavar="LIST", help="Text with one a line: `key K`, `digest D`, `uri U` or `subject S`."),
+        typer.Option(metavar="LIST", help="Text with one a line: `key K`, `digest D`, `uri U`, `subject S`, or a key."),
     ] = None,
 ) -> None:
     """Take samples down: from now on nothing of onegen shows, trains on or hands on what matches.

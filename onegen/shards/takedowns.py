@@ -168,6 +168,11 @@ def is_divisible(kind: Kind, incomplete: str) -> bool:
     return kind in SETS and incomplete == "keep"
 
 
+def is_key(text: str) -> bool:
+    """Say whether a text is a key, and no other entry."""
+    return _KEY.fullmatch(text) is not None
+
+
 def check_entry(by: By, value: str) -> Entry:
     """Return an entry; raises ConfigError for a value that can match nothing."""
     value = value.strip()

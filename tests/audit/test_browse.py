@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import io
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,6 +176,29 @@ def test_an_answer_that_takes_too_long_is_given_up(looked_at: Path) -> None:
         pytest.raises(ConfigError, match=r"must come in 0\.2 s"),
     ):
         hasty.samples(Wanted(endless))
+
+
+def test_what_was_taken_down_is_not_shown_also_where_that_was_a_moment_ago(looked_at: Path, tmp_path: Path) -> None:
+    own = dataset(Path(shutil.copytree(looked_at, tmp_path / "out")))
+    gone, other = (str(row.key) for row in rows(looked_at, "image")[:2])
+    marks = tmp_path / "keys.txt"
+    marks.write_text(f"{gone}\n")
+    done = invoke("takedown", tmp_path / "out", "--file", marks)
+    assert done.exit_code == 0, done.output
+    with open_tables(own) as tables, contextlib.closing(Browser(own, tables)) as late:
+        assert late.samples(Wanted())["total"] == 59
+        assert gone not in keys(late.samples(Wanted()))
+        assert late.samples(Wanted(f"SELECT '{gone}' AS key"))["total"] == 0
+        with pytest.raises(ConfigError, match="key must be in the dataset"):
+            late.find(gone)
+        for ask_for in (late.thumbnail, late.sample):
+            with pytest.raises(ConfigError, match="must have an image"):
+                ask_for(0, 0)
+        assert late.thumbnail(0, 1)
+        assert invoke("takedown", tmp_path / "out", "--key", other).exit_code == 0
+        for question in (lambda: late.samples(Wanted()), lambda: late.thumbnail(0, 1), lambda: late.find(other)):
+            with pytest.raises(ConfigError, match="Start onegen browse again"):
+                question()
 
 
 def test_nothing_of_the_dataset_changes(view: Browser, looked_at: Path) -> None:

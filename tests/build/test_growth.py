@@ -254,6 +254,12 @@ def test_a_list_names_what_and_its_value():
     assert read_list(text, "list") == [("key", "a" * 20), ("uri", "a b.jpg"), ("subject", "Ada Lovelace")]
 
 
+def test_a_list_of_bare_keys_is_one_too():
+    assert read_list(f"{'a' * 20}\n{'b1' * 10}\n", "list") == [("key", "a" * 20), ("key", "b1" * 10)]
+    with pytest.raises(ConfigError, match="in line 1"):
+        read_list(f"{'a' * 19}\n", "list")
+
+
 def test_a_damaged_list_stops_everybody(tmp_path):
     out = built(tmp_path)
     take_down(dataset(out), [entry_of(out, "key", 1)])

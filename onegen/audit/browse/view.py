@@ -29,6 +29,7 @@ from onegen.sample import IMAGE, SELECT
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.scope import scope_of
+from onegen.shards.takedowns import read_takedowns, taken_positions, version_of
 
 PAGE = 48
 """Samples on a page."""
@@ -63,7 +64,7 @@ class Browser:
             column: {**told, **fields} for column, fields in scope_of(dataset, list(tables.manifests)).items()
         }
         self._thumbnails: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._readers: OrderedDict[int, ColumnReader] = OrderedDict()
+        self._readers: OrderedDict[int, tuple[ColumnReader, frozenset[int]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def about(self) -> dict[str, Any]:
@@ -71,7 +72,7 @@ class Browser:
         numbers = [name for name, own in self._fields.items() if own.kind != "text" and own.column != IMAGE]
         return {
             "name": self._card.name,
-            "version": self._card.digest or "none yet",
+            "version": version_of(self._card.digest, self._tables.takedowns) or "none yet",
             "url": self._dataset.store.url,
             "shards": len(self._tables.manifests[IMAGE]),
             "planned": self._card.plan.shards,
@@ -156,6 +157,7 @@ class Browser:
 
     def thumbnail(self, shard: int, position: int) -> bytes:
         """Return the first image of a sample, small, as JPEG; raises ConfigError where it cannot be read."""
+        self._refuse_late_takedowns()
         place = (shard, position)
         with self._lock:
             if place in self._thumbnails:
@@ -164,8 +166,9 @@ class Browser:
         sample = f"sample {position} of shard {shard:06d}"
         try:
             with readable(sample):
-                reader = self._reader(shard)
-                parts = reader.rows[position].parts if 0 <= position < len(reader.rows) else ()
+                reader, taken = self._reader(shard)
+                is_there = position < len(reader.rows) and position not in taken
+                parts = reader.rows[position].parts if is_there else ()
                 if not parts:
                     raise ConfigError(f"{sample} must have an image, and has none.")
                 data = _jpeg(decode_image(reader.part(parts[0])), THUMBNAIL)
@@ -179,14 +182,15 @@ class Browser:
 
     def close(self) -> None:
         """Close the shards that are open."""
-        for reader in self._readers.values():
+        for reader, _ in self._readers.values():
             reader.close()
 
     @cached_property
     def _embedding(self) -> str | None:
         return next((column for column, fields in self._scope.items() if _FEATURES in fields), None)
 
-    def _reader(self, shard: int) -> ColumnReader:
+    def _reader(self, shard: int) -> tuple[ColumnReader, frozenset[int]]:
+        """Return a shard of images, and which of its rows are taken down."""
         with self._lock:
             if shard in self._readers:
                 self._readers.move_to_end(shard)
@@ -194,15 +198,22 @@ class Browser:
             manifest = next((m for m in self._tables.manifests[IMAGE] if m.shard == shard), None)
             if manifest is None:
                 raise ConfigError(f"shard {shard:06d} must have images, and has none.")
-            reader = self._readers[shard] = ColumnReader(self._dataset, manifest)
+            taken = taken_positions(self._dataset, self._tables.takedowns, manifest)
+            opened = self._readers[shard] = ColumnReader(self._dataset, manifest), taken
             if len(self._readers) > _OPEN:
                 # Not closed here: another thread may still read of it.
                 self._readers.popitem(last=False)
-            return reader
+            return opened
+
+    def _refuse_late_takedowns(self) -> None:
+        """Raise ConfigError where the list of takedowns is another than that which the tables were made by."""
+        if read_takedowns(self._dataset.store).digest != self._tables.takedowns.digest:
+            raise ConfigError("takedowns must be those of the start, and others came. Start onegen browse again.")
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[Tables]:
         """Give the tables on a cursor of this question's own, which is interrupted when it takes too long."""
+        self._refuse_late_takedowns()
         cursor = self._tables.connection.cursor()
         is_late = threading.Event()
 
@@ -214,7 +225,7 @@ class Browser:
         alarm.daemon = True
         alarm.start()
         try:
-            yield Tables(cursor, self._tables.manifests)
+            yield Tables(cursor, self._tables.manifests, self._tables.takedowns)
         except (duckdb.Error, ConfigError) as error:
             if not is_late.is_set():
                 raise
