@@ -22,13 +22,14 @@ from onegen.audit.browse.choice import Choice, Place, bars, count, places
 from onegen.audit.browse.fields import fields_of, find_field
 from onegen.audit.readable import readable
 from onegen.audit.show import tiles_of
-from onegen.audit.tables import Tables, quoted
+from onegen.audit.tables import TAKEN, Tables, quoted
 from onegen.errors import ConfigError, SampleError
 from onegen.pixels.codec import decode_image
 from onegen.sample import IMAGE, SELECT
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
 from onegen.shards.scope import scope_of
+from onegen.shards.takedowns import version_of
 
 PAGE = 48
 """Samples on a page."""
@@ -71,7 +72,7 @@ class Browser:
         numbers = [name for name, own in self._fields.items() if own.kind != "text" and own.column != IMAGE]
         return {
             "name": self._card.name,
-            "version": self._card.digest or "none yet",
+            "version": version_of(self._card.digest, self._tables.takedowns) or "none yet",
             "url": self._dataset.store.url,
             "shards": len(self._tables.manifests[IMAGE]),
             "planned": self._card.plan.shards,
@@ -165,7 +166,8 @@ class Browser:
         try:
             with readable(sample):
                 reader = self._reader(shard)
-                parts = reader.rows[position].parts if 0 <= position < len(reader.rows) else ()
+                is_shown = 0 <= position < len(reader.rows) and place not in self._taken
+                parts = reader.rows[position].parts if is_shown else ()
                 if not parts:
                     raise ConfigError(f"{sample} must have an image, and has none.")
                 data = _jpeg(decode_image(reader.part(parts[0])), THUMBNAIL)
@@ -181,6 +183,12 @@ class Browser:
         """Close the shards that are open."""
         for reader in self._readers.values():
             reader.close()
+
+    @cached_property
+    def _taken(self) -> frozenset[tuple[int, int]]:
+        """Shard and position of the rows that were taken down when the tables were opened."""
+        with self._asking() as tables:
+            return frozenset(tables.rows(f"SELECT shard, position FROM {TAKEN}"))
 
     @cached_property
     def _embedding(self) -> str | None:
