@@ -90,10 +90,18 @@ class ObjectStore(Store):
 
     def _entries(self, folder: str, kind: Literal["file", "directory"]) -> list[str]:
         """Return the names of one kind directly below a prefix, sorted."""
-        with self._told(folder):
-            listed = _obstore().list_with_delimiter(self._objects, folder or None)
+        listed = self._listed(folder)
         found = listed["common_prefixes"] if kind == "directory" else [entry["path"] for entry in listed["objects"]]
-        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+        return sorted(_last(path) for path in found)
+
+    def versions(self, folder: str, extension: str = "") -> dict[str, str]:
+        """Return, by name, the size and etag of the objects directly below a prefix whose names end so."""
+        objects = ((_last(entry["path"]), entry) for entry in self._listed(folder)["objects"])
+        return {name: f"{entry['size']} {entry['e_tag']}" for name, entry in objects if name.endswith(extension)}
+
+    def _listed(self, folder: str) -> Any:
+        with self._told(folder):
+            return _obstore().list_with_delimiter(self._objects, folder or None)
 
     def open(self, name: str) -> BinaryIO:
         """Open an object for random-access reading, by ranges."""
@@ -255,6 +263,10 @@ class _Ranges(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+def _last(path: Any) -> str:
+    return str(path).rstrip("/").rsplit("/", 1)[-1]
 
 
 _LOCK = threading.Lock()

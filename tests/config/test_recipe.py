@@ -10,7 +10,7 @@ import yaml
 from onegen.config.collection import shipped_recipes
 from onegen.config.parse import Config, parse
 from onegen.config.recipe import RESERVED, ImageConfig, Recipe, load_recipe, make_annotator, make_source
-from onegen.config.shipped import recipe_path
+from onegen.config.shipped import recipe_path, shipped
 from onegen.errors import ConfigError
 
 SMALL = {"name": "street", "source": {"folder": "photos"}}
@@ -84,6 +84,11 @@ def test_what_is_merged_may_be_overridden(tmp_path):
 def test_what_is_printed_can_be_built(tmp_path):
     recipe = load(tmp_path, FULL)
     assert load(tmp_path, yaml.safe_dump(recipe.model_dump(mode="json"))) == recipe
+
+
+def test_no_two_files_that_ship_have_one_name():
+    names = [path.stem for path in shipped().glob("**/*.yaml")]
+    assert len(names) == len(set(names))
 
 
 def test_recipes_that_ship_are_valid():

@@ -34,7 +34,7 @@ def test_an_actor_ends_with_its_node_and_stands_where_the_build_does(
     ended: list[bool] = []
     monkeypatch.setattr(ray, "end_with_parent", lambda: ended.append(True))
     monkeypatch.chdir("/")
-    ray._Worker(NappingJob(LocalStore(str(tmp_path)), 0.0), str(tmp_path))
+    ray._Worker(NappingJob(LocalStore(str(tmp_path)), 0.0), str(tmp_path), None, frozenset())
     assert (ended, Path.cwd()) == ([True], tmp_path)
-    ray._Worker(NappingJob(LocalStore(str(tmp_path)), 0.0), str(tmp_path / "not there"))
+    ray._Worker(NappingJob(LocalStore(str(tmp_path)), 0.0), str(tmp_path / "not there"), None, frozenset())
     assert Path.cwd() == tmp_path
