@@ -25,6 +25,8 @@ from onegen.shards.takedowns import TAKEDOWN, Takedowns, read_takedowns, taken_p
 from onegen.shards.views import DROPPED, OTHERS
 from onegen.storage.local import LocalStore
 
+TAKEN = "_taken"
+"""Table of the rows that were taken down: shard and position."""
 MEMORY_LIMIT = "1500MB"
 THREADS = 2
 
@@ -154,7 +156,7 @@ def _make_list(
             taken = taken_positions(dataset, takedowns, manifest)
         places += [{"shard": manifest.shard, "position": position} for position in sorted(taken)]
     tables = {"takedowns": pa.Table.from_pylist(listed, schema=_TAKEDOWNS)} if "takedowns" not in manifests else {}
-    for name, table in (tables | {"_taken": pa.Table.from_pylist(places, schema=_PLACES)}).items():
+    for name, table in (tables | {TAKEN: pa.Table.from_pylist(places, schema=_PLACES)}).items():
         connection.register("_given", table)
         connection.execute(f"CREATE TABLE {name} AS SELECT * FROM _given")
         connection.unregister("_given")
@@ -172,7 +174,7 @@ def _masked(connection: duckdb.DuckDBPyConnection, column: str) -> str:
         else f"CASE WHEN t.position IS NULL THEN s.{quoted(name)} ELSE {said.get(name, 'NULL')} END AS {quoted(name)}"
         for name in fields
     ]
-    joined = f"{quoted(_stored(column))} AS s LEFT JOIN _taken AS t ON s.shard = t.shard AND s.position = t.position"
+    joined = f"{quoted(_stored(column))} AS s LEFT JOIN {TAKEN} AS t ON s.shard = t.shard AND s.position = t.position"
     return f"SELECT {', '.join(picked)} FROM {joined}"
 
 

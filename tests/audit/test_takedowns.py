@@ -3,11 +3,13 @@
 PYTHONPATH=. python -m pytest tests/audit/test_takedowns.py
 """
 
+import contextlib
 import shutil
 from pathlib import Path
 
 import pytest
 
+from onegen.audit.browse.view import Browser, Wanted
 from onegen.audit.export import Samples, Wishes, export, find_format
 from onegen.audit.readme import write_readme
 from onegen.audit.report import audit
@@ -186,3 +188,15 @@ def test_bad_input_is_told_in_a_line(told, tmp_path):
         assert result.exit_code == 2, result.output
         assert message in result.output.replace("\n", " ")
         assert "Traceback" not in result.output
+
+
+def test_no_page_of_browsing_shows_it(told):
+    with open_tables(dataset(told)) as tables, contextlib.closing(Browser(dataset(told), tables)) as browser:
+        found = browser.samples(Wanted())
+        assert found["total"] == 7
+        assert gone(told) not in {row["key"] for row in found["rows"]}
+        assert "+" in browser.about()["version"]
+        assert browser.thumbnail(0, 1)
+        for ask in (lambda: browser.thumbnail(0, 2), lambda: browser.sample(0, 2), lambda: browser.find(gone(told))):
+            with pytest.raises(ConfigError):
+                ask()

@@ -175,7 +175,7 @@ def test_what_changed_in_the_source_since_the_plan_is_counted(built):
     (photos / "00003.txt").write_text("a caption that was not there")
     run(recipe(photos), out, ears)
     (note,) = ears.notes
-    assert "was not planned again: 2 new (zy.png, zz.png), 2 changed (00002.png, 00003.png), 1 gone" in note
+    assert "was not planned again: 2 new (zy.png, zz.png), 2 changed (00002.png, 00003.jpg), 1 gone" in note
 
 
 def test_stored_images_are_annotated_without_their_source(built, monkeypatch):
