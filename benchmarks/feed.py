@@ -113,4 +113,5 @@ def _packed(seed: int, examples: int) -> tuple[float, float, float]:
         for start in range(0, len(bins), RANKS)
     ]
     mean = sum(float(np.mean(step)) for step in busy)
-    return tokens.sum() / given.sum(), mean / sum(max(step) for step in busy), given.sum() / (len(bins) * TOKENS)
+    total = float(given.sum())
+    return float(tokens.sum()) / total, mean / sum(max(step) for step in busy), total / (len(bins) * TOKENS)
