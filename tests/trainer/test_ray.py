@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ranks_of_ray_end_with_the_bits_of_torchrun_and_go_on(recipe, solids, tmp_path):
     config = recipe(steps=4, checkpoint_every=2)
     finish(start(config, solids, tmp_path / "torchrun", ranks=2))
