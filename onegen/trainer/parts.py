@@ -1,5 +1,6 @@
 """What a run is made of: the network and the loader that a recipe describes."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from onegen.model.nextdit import NextDiT
 from onegen.trainer.batch import PATCH
 from onegen.trainer.encoding import Encoders
 from onegen.trainer.world import World
+
+_HELD_OUT_EPOCHS = 8
+"""Most times that a validation split is gone through for its examples."""
 
 
 def make_network(config: TrainConfig, encoders: Encoders) -> NextDiT:
@@ -95,10 +99,13 @@ def make_loader(
 
 
 def held_out(config: TrainConfig, data: Sequence[str], factor: int) -> list[Example]:
-    """Return the first examples of the validation split, none where no sample falls into it."""
+    """Return the first examples of the validation split, none where no sample falls into it.
+
+    A small split is gone through several times, and serves other tasks each time: no sample stands twice for one task.
+    """
     if not config.validation_examples or not config.data.validation:
         return []
-    found: list[Example] = []
+    found: dict[tuple[str, str, str], Example] = {}
     try:
         loader = make_loader(config, data, factor, World(0, 1, torch.device("cpu")), split="validation")
     except ConfigError:
@@ -107,8 +114,10 @@ def held_out(config: TrainConfig, data: Sequence[str], factor: int) -> list[Exam
         {name for name, weight in config.data.mixture.items() if weight} if config.data.mixture != "paper" else set()
     )
     with loader:
-        for bins in loader:
-            found += [example for bin_ in bins for example in bin_ if not tasks or example.task in tasks]
+        for bins in itertools.chain.from_iterable(itertools.repeat(loader, _HELD_OUT_EPOCHS)):
+            for example in itertools.chain.from_iterable(bins):
+                if not tasks or example.task in tasks:
+                    found.setdefault((example.dataset, example.key, example.task), example)
             if len(found) >= config.validation_examples:
                 break
-    return found[: config.validation_examples]
+    return list(found.values())[: config.validation_examples]

@@ -28,6 +28,7 @@ from onegen.sampler.pipeline_onediffusion import OneDiffusionPipeline
 from onegen.trainer import checkpoint, trainer
 from onegen.trainer.cost import Sizes, require_memory
 from onegen.trainer.lora import load_adapter
+from onegen.trainer.parts import held_out
 from onegen.trainer.trainer import Trainer, train
 from onegen.trainer.validate import SIGMAS
 from onegen.trainer.watch import Lines
@@ -318,6 +319,19 @@ def test_a_run_that_cannot_fit_is_refused(recipe, solids, out, monkeypatch):
 def test_data_without_the_columns_of_a_task_is_refused(recipe, solids, out):
     with pytest.raises(ConfigError, match="hed2img"):
         train(recipe(data={"mixture": {"hed2img": 1}}), [solids], out, **QUIET)
+
+
+def test_a_small_validation_split_serves_every_task_and_tells_cycles(recipe, solids, out):
+    tasks = {"text2image": 1, "depth2image": 1, "canny2image": 1}
+    changes = {"validation_examples": 12, "grid_examples": 2, "grid_steps": 1, "validate_every": 1}
+    config = recipe(steps=1, data={"mixture": tasks, "validation": 0.3, "resolution": 32, "tokens": 128}, **changes)
+    held = held_out(config, [solids], 4)
+    assert {example.task for example in held} == set(tasks)
+    assert len({(example.key, example.task) for example in held}) == len(held) == 12
+    train(config, [solids], out, **QUIET)
+    told = next(line for line in lines(out) if "validation/loss" in line)
+    for name in ("cycle/canny2image/edge_f1", "cycle/depth2image/spearman"):
+        assert {name, f"{name}.shuffled"} <= set(told)
 
 
 def test_the_loss_on_fixed_noise_falls(recipe, solids, out):
