@@ -1,19 +1,26 @@
 """A dataset on an object store is the dataset of a folder: same digest, same bytes, also after crashes and kills."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from onegen.cli.app import app
+from onegen.cli.exit_codes import ExitCode
+from onegen.errors import ConfigError
 from onegen.loader.batches import Loader
 from onegen.loader.choices import Choices
+from onegen.shards.dataset import Card, Dataset
 from onegen.storage import open_store
 from onegen.storage.objects import ObjectStore
 from tests.broken_stores import Crash, CrashingObjects
 from tests.tiny import damaged, encoded, make_recipe, packed, picture, run, strays, write_photos
 
+ROOT = Path(__file__).parents[2]
 NO_LOCK = [".lease"]
 """What a folder has and a store has not: the file of the OS lock."""
 
@@ -29,6 +36,10 @@ def made(tmp_path_factory):
     stages = [{"name": "look", "annotators": {"tests.plugins.tone": {}}, "batch_size": 3}]
     recipe = make_recipe(root / "photos", stages, image={"min_side": 8}, samples_per_shard=6)
     return root / "out", recipe, run(recipe, root / "out")
+
+
+def dataset_on(url: str) -> Card:
+    return Dataset(open_store(url)).require_card()
 
 
 def fetched(store: ObjectStore, folder: Path) -> Path:
@@ -56,6 +67,28 @@ def test_folder_and_store_have_one_digest_and_the_same_packed_bytes(made, bucket
     assert strays(copy) == NO_LOCK
     # Once more there is nothing to do.
     assert run(recipe, open_store(store.url)).digest == summary.digest
+
+
+@pytest.mark.slow
+def test_ray_s_actors_build_on_a_store(made, bucket, tmp_path):
+    """A Ray of its own: its actors find the store by the variables that it was started with."""
+    _, recipe, summary = made
+    (tmp_path / "recipe.yaml").write_text(recipe.model_dump_json())
+    words = ["build", "recipe.yaml", f"{bucket}/set", "--executor", "ray", "--workers", "2"]
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    # Ray's sockets lie below TMPDIR, and their paths must be short.
+    environment = {**os.environ, "PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": "/tmp"}
+    done = subprocess.run([sys.executable, "-m", "onegen", *words], cwd=tmp_path, env=environment)
+    assert done.returncode == ExitCode.FAILURES  # one photo is broken
+    assert dataset_on(f"{bucket}/set").digest == summary.digest
+
+
+def test_a_node_that_does_not_know_the_store_is_named_before_any_work(made, bucket, ray_session):
+    """This Ray was started before the store was, and has no variables that say where it is."""
+    with pytest.raises(ConfigError, match="every node must be able to do the work") as refused:
+        run(made[1], open_store(f"{bucket}/set"), executor="ray", workers=2)
+    assert "a-secret-of-someone" not in str(refused.value)
+    assert open_store(f"{bucket}/set").names() == []
 
 
 def test_a_source_on_a_store_makes_the_dataset_of_a_folder(made, bucket, tmp_path):
