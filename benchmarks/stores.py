@@ -6,27 +6,23 @@ Small photos, a cheap annotator, packed; two local workers. The store is moto's 
 count. Every round builds both from nothing, and both must end with one digest.
 """
 
-import contextlib
 import os
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.generated import make_recipe, write_photos
 from benchmarks.measure import Timing, interleave
+from benchmarks.object_server import BUCKET, environment, served_bucket
 from benchmarks.process import run_child
 from benchmarks.table import Row, Table, version
 
 BAR = 1.3
-BUCKET = "bench"
 
 
 @dataclass(frozen=True)
@@ -45,11 +41,12 @@ TINY = Size(photos=4, side=32, per_shard=2, workers=0, rounds=1)
 
 def run(size: Size = Size()) -> list[Table]:
     """Build in a folder and on the store by turns, and return the table."""
-    with tempfile.TemporaryDirectory(prefix="onegen-bench-") as folder, _server():
+    with tempfile.TemporaryDirectory(prefix="onegen-bench-") as folder, served_bucket() as endpoint:
         scratch = Path(folder)
         write_photos(scratch / "photos", size.photos, size.side)
         places = {"folder": lambda: tempfile.mkdtemp(dir=scratch), "object store": _fresh_place}
-        found = interleave({arm: _built(scratch, size, place) for arm, place in places.items()}, size.rounds)
+        with patch.dict(os.environ, environment(endpoint)):
+            found = interleave({arm: _built(scratch, size, place) for arm, place in places.items()}, size.rounds)
     bare = statistics.median(timing.cpu for timing in found["folder"])
     rows = []
     for arm, timings in found.items():
@@ -91,39 +88,3 @@ def _built(scratch: Path, size: Size, place: Callable[[], str]) -> Callable[[], 
 
 def _fresh_place() -> str:
     return f"s3://{BUCKET}/{time.time_ns()}"
-
-
-@contextlib.contextmanager
-def _server() -> Iterator[None]:
-    """Run moto's server with a bucket, found by this process and its children."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-    }
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    scope = "Credential=any/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
-    asked = urllib.request.Request(
-        f"{endpoint}/{BUCKET}", method="PUT", headers={"Authorization": f"AWS4-HMAC-SHA256 {scope}"}
-    )
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            while True:
-                try:
-                    urllib.request.urlopen(asked, timeout=30).close()
-                    break
-                except ConnectionError as error:
-                    if server.poll() is not None:
-                        raise RuntimeError(f"moto's server ended with {server.returncode}") from error
-                except urllib.error.URLError as error:
-                    if server.poll() is not None or not isinstance(error.reason, ConnectionError):
-                        raise
-                time.sleep(0.05)
-            yield
-        finally:
-            server.kill()

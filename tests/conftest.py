@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.bucket import BUCKET, environment, served_bucket
+from benchmarks.object_server import BUCKET, environment, served_bucket
 
 ROOT = Path(__file__).parents[1]
 

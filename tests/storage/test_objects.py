@@ -4,9 +4,10 @@ import pickle
 
 import pytest
 
+from benchmarks.object_server import BUCKET, VARIABLES
 from onegen.errors import ConfigError
 from onegen.storage import objects, open_store
-from tests.bucket import BUCKET, VARIABLES, between
+from tests.bucket import between
 
 
 def test_a_store_that_throttles_or_drops_the_line_is_asked_again(bucket, object_server, monkeypatch):
