@@ -50,7 +50,8 @@ def main() -> None:
     summary = build(Recipe.model_validate(orders["recipe"]), open_store(orders["out"]), Options(**options), listener)
     wall = time.perf_counter() - began
     counts = {column: found.model_dump() for column, found in summary.counts.items()}
-    tell({"wall": wall, "cpu_after": time.process_time() - listener.cpu, "counts": counts, "commits": listener.commits})
+    said = {"counts": counts, "commits": listener.commits, "digest": summary.digest}
+    tell({"wall": wall, "cpu_after": time.process_time() - listener.cpu, **said})
 
 
 if __name__ == "__main__":

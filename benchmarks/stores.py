@@ -44,9 +44,14 @@ def run(size: Size = Size()) -> list[Table]:
     with tempfile.TemporaryDirectory(prefix="onegen-bench-") as folder, served_bucket() as endpoint:
         scratch = Path(folder)
         write_photos(scratch / "photos", size.photos, size.side)
+        digests: set[str] = set()
         places = {"folder": lambda: tempfile.mkdtemp(dir=scratch), "object store": _fresh_place}
         with patch.dict(os.environ, environment(endpoint)):
-            found = interleave({arm: _built(scratch, size, place) for arm, place in places.items()}, size.rounds)
+            found = interleave(
+                {arm: _built(scratch, size, place, digests) for arm, place in places.items()}, size.rounds
+            )
+    if len(digests) != 1:
+        raise RuntimeError(f"folder and store must end with one digest, got {sorted(digests)}")
     bare = statistics.median(timing.cpu for timing in found["folder"])
     rows = []
     for arm, timings in found.items():
@@ -75,13 +80,16 @@ def run(size: Size = Size()) -> list[Table]:
     ]
 
 
-def _built(scratch: Path, size: Size, place: Callable[[], str]) -> Callable[[], Timing]:
+def _built(scratch: Path, size: Size, place: Callable[[], str], digests: set[str]) -> Callable[[], Timing]:
+    """Return a build in a fresh place, which adds its digest to `digests`."""
     stage = {"name": "look", "annotators": {"scores": {}}}
     recipe: dict[str, Any] = make_recipe(scratch / "photos", size.per_shard, [stage], ["image", "scores"])
 
     def once() -> Timing:
         orders = {"recipe": recipe, "out": place(), "options": {"workers": size.workers}}
-        return run_child("benchmarks.build", orders).timing
+        watched = run_child("benchmarks.build", orders)
+        digests.add(watched.said["digest"])
+        return watched.timing
 
     return once
 
