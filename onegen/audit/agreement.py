@@ -15,11 +15,10 @@ from PIL import Image
 from onegen.audit.export.samples import Picture
 from onegen.errors import ConfigError
 from onegen.pixels.boxes import box_of, iou
+from onegen.tasks.closeness import keypoint_similarity, points_of
 
 _MATCHES = 0.5
 """Overlap (IoU) from which two boxes or masks are one thing, as COCO counts at its loosest."""
-_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
-"""How far people place each of COCO's points apart, as shares of a person's size: the constants of its evaluation."""
 _SEEN = 0.5
 Score = Callable[[Picture, str, str], float | None]
 
@@ -196,12 +195,5 @@ def _matched(similar: np.ndarray) -> list[float]:
 
 
 def _oks(person: Mapping[str, Any], twin: Mapping[str, Any]) -> float:
-    points, others = (np.reshape(np.array(p["keypoints"], np.float64), (17, 3)) for p in (person, twin))
-    seen = (points[:, 2] > _SEEN) | (others[:, 2] > _SEEN)
-    if not seen.any():
-        return 0.0
-    x0, y0, x1, y1 = box_of(person)
-    # COCO's evaluation: distances over the person's area, and twice the sigma of the point.
-    scale = 2 * max((x1 - x0) * (y1 - y0), 1.0) * (2 * _SIGMAS) ** 2
-    squares = ((points[:, :2] - others[:, :2]) ** 2).sum(axis=1)
-    return float(np.exp(-squares / scale)[seen].mean())
+    seen = (points_of(person)[:, 2] > _SEEN) | (points_of(twin)[:, 2] > _SEEN)
+    return keypoint_similarity(twin, person, seen) if seen.any() else 0.0

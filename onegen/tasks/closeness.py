@@ -79,22 +79,26 @@ def pose_similarity(people: Sequence[Mapping[str, Any]], wanted: Sequence[Mappin
     Of a wanted person count the points seen (visibility of `MIN_VISIBILITY` or more), and the area is that of the box:
     what is stored has no outline. Nobody found scores 0, and whoever has no point seen is not asked for.
     """
-    asked = [person for person in wanted if (_points(person)[:, 2] >= MIN_VISIBILITY).any()]
+    asked = [(person, seen) for person in wanted if (seen := points_of(person)[:, 2] >= MIN_VISIBILITY).any()]
     if not asked:
         return None
-    return float(np.mean([max((_similarity(found, person) for found in people), default=0.0) for person in asked]))
+    best = [max((keypoint_similarity(found, person, seen) for found in people), default=0.0) for person, seen in asked]
+    return float(np.mean(best))
 
 
-def _similarity(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> float:
-    points = _points(wanted)
-    seen = points[:, 2] >= MIN_VISIBILITY
+def keypoint_similarity(found: Mapping[str, Any], wanted: Mapping[str, Any], seen: np.ndarray) -> float:
+    """Return the object keypoint similarity (COCO's evaluation) of two people over the points `seen`, bool (17,).
+
+    Distances are over the area of the wanted person's box, and twice the sigma of each point. Some must be seen.
+    """
     x0, y0, x1, y1 = box_of(wanted)
-    squares = ((_points(found)[:, :2] - points[:, :2]) ** 2).sum(axis=1)
+    squares = ((points_of(found)[:, :2] - points_of(wanted)[:, :2]) ** 2).sum(axis=1)
     widths = (2 * _SIGMAS) ** 2 * 2 * max((x1 - x0) * (y1 - y0), 1.0)
     return float(np.exp(-squares / widths)[seen].mean())
 
 
-def _points(person: Mapping[str, Any]) -> np.ndarray:
+def points_of(person: Mapping[str, Any]) -> np.ndarray:
+    """Return the keypoints of a record of column `pose`, float64 (17,3): x, y and visibility."""
     return np.reshape(np.asarray(person["keypoints"], np.float64), (17, 3))
 
 
