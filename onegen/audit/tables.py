@@ -89,10 +89,13 @@ class Tables:
         ]
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows that a statement of ours answers; ConfigError where an index cannot be read."""
+        """Return the rows that a statement of ours answers; ConfigError where an index cannot be read.
+
+        One that is gone since the tables were made is a file that may not be read, to duckdb.
+        """
         try:
             return self.connection.execute(sql, list(values)).fetchall()
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.PermissionException) as error:
             raise ConfigError(
                 f"indexes must be readable, got {brief(error)}. `onegen verify` says what is damaged."
             ) from error

@@ -27,7 +27,7 @@ from onegen.errors import ConfigError, SampleError
 from onegen.pixels.codec import decode_image
 from onegen.sample import IMAGE, SELECT
 from onegen.shards.column import ColumnReader
-from onegen.shards.dataset import Dataset
+from onegen.shards.dataset import Dataset, file_of, folder
 from onegen.shards.scope import scope_of
 from onegen.shards.takedowns import read_takedowns, taken_positions, version_of
 
@@ -210,6 +210,18 @@ class Browser:
         if read_takedowns(self._dataset.store).digest != self._tables.takedowns.digest:
             raise ConfigError("takedowns must be those of the start, and others came. Start onegen browse again.")
 
+    def _refuse_replaced_indexes(self, error: BaseException) -> None:
+        """Raise ConfigError where duckdb may not read a file because a build has replaced it meanwhile."""
+        if not isinstance(error.__cause__, duckdb.PermissionException):
+            return
+        names = (
+            f"{folder(column)}/{file_of(manifest, '.parquet')}"
+            for column, manifests in self._tables.manifests.items()
+            for manifest in manifests
+        )
+        if not all(self._dataset.store.exists(name) for name in names):
+            raise ConfigError("indexes must be those of the start, and others came. Start onegen browse again.") from error
+
     @contextlib.contextmanager
     def _asking(self) -> Iterator[Tables]:
         """Give the tables on a cursor of this question's own, which is interrupted when it takes too long."""
@@ -227,9 +239,10 @@ class Browser:
         try:
             yield Tables(cursor, self._tables.manifests, self._tables.takedowns)
         except (duckdb.Error, ConfigError) as error:
-            if not is_late.is_set():
-                raise
-            raise ConfigError(f"answer must come in {self._patience:g} s, and did not. Ask for less.") from error
+            if is_late.is_set():
+                raise ConfigError(f"answer must come in {self._patience:g} s, and did not. Ask for less.") from error
+            self._refuse_replaced_indexes(error)
+            raise
         finally:
             alarm.cancel()
             cursor.close()
