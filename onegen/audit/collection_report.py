@@ -152,7 +152,7 @@ def _rights(members: Sequence[MemberReport]) -> str:
         if report.stats
         for value, count in report.stats.rights["licence"]
     ]
-    return table("Licences by dataset, the most frequent", ("dataset", "licence", "samples"), rows) if rows else ""
+    return table("Licences by dataset, the most frequent", ("dataset", "licence", "images"), rows) if rows else ""
 
 
 def _bytes(report: MemberReport) -> int:

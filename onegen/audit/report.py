@@ -234,7 +234,7 @@ class _Page:
 
     def _rights(self) -> str:
         return "".join(
-            table(f"{name.capitalize()} of samples, the most frequent", (name, "samples"), most)
+            table(f"{name.capitalize()} of images, the most frequent", (name, "images"), most)
             for name, most in self.stats.rights.items()
         )
 

@@ -64,6 +64,7 @@ class Tables:
         self.connection = connection
         self.manifests = manifests
         self.takedowns = takedowns or Takedowns()
+        self._further: dict[str, tuple[str, ...]] = {}
 
     def stored(self, column: str) -> str:
         """Return the name, quoted, of a column's table as its files have it, rows that were taken down among them."""
@@ -76,6 +77,14 @@ class Tables:
     def own_fields(self, column: str) -> dict[str, str]:
         """Return the fields of a column, but for what it says of further images of a sample and of lost ones."""
         return {name: kind for name, kind in self.fields(column).items() if name not in (OTHERS, DROPPED)}
+
+    def further(self, column: str) -> tuple[str, ...]:
+        """Return the fields that a column has for each further image of a sample; none where samples have one image."""
+        if column not in self._further:
+            told = OTHERS in self.fields(column)
+            sql = f"DESCRIBE SELECT o.* FROM (SELECT unnest({OTHERS}) AS o FROM {quoted(column)})"
+            self._further[column] = tuple(name for name, *_ in self.rows(sql)) if told else ()
+        return self._further[column]
 
     def names(self) -> list[str]:
         """Return the names of all tables."""

@@ -271,9 +271,7 @@ def test_the_page_itself_and_a_forwarded_port_are_answered(server: Server, looke
         assert (status, json.loads(body)["total"]) == (200, 60)
 
 
-def test_what_is_no_address_is_answered_and_not_a_traceback(
-    server: Server, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_address_is_answered_and_not_a_traceback(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
     assert ask(server, f"/{server.token}/about", Host="[::1")[0] == 400
     assert "Traceback" not in capfd.readouterr().err
 

@@ -220,7 +220,9 @@ class Browser:
             for manifest in manifests
         )
         if not all(self._dataset.store.exists(name) for name in names):
-            raise ConfigError("indexes must be those of the start, and others came. Start onegen browse again.") from error
+            raise ConfigError(
+                "indexes must be those of the start, and others came. Start onegen browse again."
+            ) from error
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[Tables]:
