@@ -66,6 +66,12 @@ def test_the_first_page_is_the_dataset_in_its_order(view: Browser, looked_at: Pa
     assert (first["total"], keys(first), keys(second), keys(third)) == (60, stored[:PAGE], stored[PAGE:], [])
 
 
+def test_the_commands_take_a_folder_whose_name_has_spaces(looked_at: Path, tmp_path: Path) -> None:
+    own = dataset(Path(shutil.copytree(looked_at, tmp_path / "my set")))
+    with open_tables(own) as tables, contextlib.closing(Browser(own, tables)) as spaced:
+        assert spaced.about()["shell"] == f"'{own.store.url}'"
+
+
 def test_an_expression_and_a_select_choose_what_they_say(view: Browser, looked_at: Path) -> None:
     bright = {key for key, value in told(looked_at, "scores", "brightness").items() if value > 0.5}
     assert 0 < len(bright) < 60

@@ -6,6 +6,7 @@ Every question runs on a cursor of its own, is read only, and is given up after 
 import base64
 import contextlib
 import io
+import shlex
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -74,6 +75,7 @@ class Browser:
             "name": self._card.name,
             "version": version_of(self._card.digest, self._tables.takedowns) or "none yet",
             "url": self._dataset.store.url,
+            "shell": shlex.quote(self._dataset.store.url),
             "shards": len(self._tables.manifests[IMAGE]),
             "planned": self._card.plan.shards,
             "fields": list(self._fields),
