@@ -8,13 +8,19 @@ Change = tuple[str, Any, Any]
 """What is meant, what it was, and what it is now; None where it was not, or is not any more."""
 
 
-def read_report(data: bytes | None) -> Mapping[str, Any] | None:
-    """Return what a statistics.json says; None where there is none, or what is there is not of this version."""
+def read_report(data: bytes | None, name: str) -> Mapping[str, Any] | None:
+    """Return what a statistics.json says of the dataset of this name.
+
+    None where there is none, or what is there is not of this version, or of another dataset: `--out` may be anywhere.
+    """
     try:
         told = json.loads(data) if data else None
-    except ValueError:
+        if not isinstance(told, dict) or (told.get("schema_version"), told.get("name")) != (1, name):
+            return None
+        dict(_numbers(told))
+    except (ValueError, TypeError, AttributeError):
         return None
-    return told if isinstance(told, dict) and told.get("schema_version") == 1 else None
+    return told
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

@@ -17,14 +17,18 @@ import numpy as np
 from PIL import Image
 
 from onegen.annotators.shared.caption_faults import fault_of
+from onegen.audit.defects import Defect
+from onegen.audit.images import found
 from onegen.audit.readable import DAMAGE, brief
-from onegen.audit.statistics import has_box, listed
-from onegen.audit.tables import Tables, quoted
+from onegen.audit.set_checks import check_sets
+from onegen.audit.statistics import has_box, with_size
+from onegen.audit.tables import TAKEN, Tables, quoted
 from onegen.audit.verify import verify
 from onegen.sample import IMAGE, SELECT
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset, folder
 from onegen.shards.index import Row
+from onegen.shards.takedowns import TAKEDOWN
 from onegen.shards.views import split_name, values_of
 
 SLACK = 1.0
@@ -35,20 +39,6 @@ READ = 1000
 """Samples whose bytes are read where not all are."""
 NAMED = 200
 """Defects of one kind that are named; the rest are counted."""
-
-
-@dataclass(frozen=True)
-class Defect:
-    """A kind of defect, where it is, and what is wrong.
-
-    What is of a shard as a whole has no key; what is of the dataset as a whole has no column, and shard -1.
-    """
-
-    kind: str
-    column: str
-    shard: int
-    key: str | None
-    what: str
 
 
 @dataclass(frozen=True)
@@ -70,10 +60,12 @@ def check(dataset: Dataset, tables: Tables, full: bool = False, reads: bool = Tr
     for defect in itertools.chain(
         _stored(dataset, tables, full),
         _conservation(tables),
+        _tombstones(dataset, tables),
         _rights(tables),
         _shapes(tables, schemas),
         _captions(tables, schemas),
-        _bytes(dataset, step) if reads else (),
+        check_sets(dataset.require_card(), tables),
+        _bytes(dataset, tables, step) if reads else (),
     ):
         counts[defect.kind] += 1
         if counts[defect.kind] <= NAMED:
@@ -124,9 +116,28 @@ def _conservation(tables: Tables) -> Iterator[Defect]:
                 yield Defect("conservation", column, shard, key, f"key must be that of the image, {other}")
 
 
+def _tombstones(dataset: Dataset, tables: Tables) -> Iterator[Defect]:
+    """Yield what is still stored of samples that were taken down, once the dataset says that nothing is."""
+    image = tables.stored(IMAGE)
+    for column in tables.manifests:
+        held = "c.key IS NOT NULL OR c.status = 'ok'" + (" OR len(c.parts) > 0" * ("parts" in tables.fields(column)))
+        sql = (
+            f"SELECT shard, position, c.key FROM {tables.stored(column)} AS c JOIN {image} AS i "
+            f"USING (shard, position) WHERE i.status = 'filtered' AND i.reason = '{TAKEDOWN}' AND ({held}) "
+            f"ORDER BY shard, position"
+        )
+        for shard, position, key in tables.rows(sql):
+            what = f"row {position} must hold nothing: it was taken down and purged"
+            yield Defect("tombstone", column, shard, key, what)
+    if tables.takedowns and dataset.require_card().purged == tables.takedowns.digest:
+        sql = f"SELECT shard, key FROM {image} JOIN {TAKEN} USING (shard, position) WHERE status = 'ok'"
+        for shard, key in tables.rows(f"{sql} ORDER BY shard, position"):
+            yield Defect("tombstone", IMAGE, shard, key, "sample must be gone: it was taken down, and all is purged")
+
+
 def _rights(tables: Tables) -> Iterator[Defect]:
     for field, kind in (("licence", "licence_missing"), ("uri", "source_missing")):
-        sql = f"SELECT shard, key FROM {quoted(IMAGE)} WHERE status = 'ok' AND coalesce(trim({field}), '') = ''"
+        sql = f"SELECT shard, key FROM {found(tables, IMAGE, field)} WHERE coalesce(trim({field}), '') = ''"
         for shard, key in tables.rows(f"{sql} ORDER BY shard, position"):
             yield Defect(kind, IMAGE, shard, key, f"{field} must be told, and is not")
 
@@ -142,19 +153,15 @@ def _shapes(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterato
                     yield from _keypoints(tables, column, field)
         if {"minimum", "maximum"} <= fields.keys():
             sql = (
-                f"SELECT shard, key, minimum, maximum FROM {quoted(column)} WHERE status = 'ok' AND maximum <= minimum"
+                f"SELECT shard, key, minimum, maximum FROM {found(tables, column, 'minimum')} WHERE maximum <= minimum"
             )
             for shard, key, low, high in tables.rows(sql):
                 yield Defect("constant_depth", column, shard, key, f"depth must have a range, got {low} to {high}")
 
 
-def _with_size(column: str, field: str) -> str:
-    return f"{listed(column, field)} AS l JOIN {quoted(IMAGE)} AS i USING (shard, position)"
-
-
 def _boxes(tables: Tables, column: str, field: str) -> Iterator[Defect]:
     sql = (
-        f"SELECT shard, l.key, e.x0, e.y0, e.x1, e.y1, width, height FROM {_with_size(column, field)} WHERE NOT "
+        f"SELECT shard, l.key, e.x0, e.y0, e.x1, e.y1, width, height FROM {with_size(tables, column, field)} WHERE NOT "
         f"coalesce(e.x0 >= -{SLACK} AND e.y0 >= -{SLACK} AND e.x1 <= width + {SLACK} AND e.y1 <= height + {SLACK} "
         f"AND e.x0 <= e.x1 AND e.y0 <= e.y1, false)"
     )
@@ -168,7 +175,8 @@ def _keypoints(tables: Tables, column: str, field: str) -> Iterator[Defect]:
         f"e.keypoints[3 * n - 2] BETWEEN -{SLACK} AND width + {SLACK} "
         f"AND e.keypoints[3 * n - 1] BETWEEN -{SLACK} AND height + {SLACK}))"
     )
-    sql = f"SELECT shard, l.key, {outside} AS bad, width, height FROM {_with_size(column, field)} WHERE len(bad) > 0"
+    images = with_size(tables, column, field)
+    sql = f"SELECT shard, l.key, {outside} AS bad, width, height FROM {images} WHERE len(bad) > 0"
     for shard, key, bad, width, height in tables.rows(sql):
         numbers = [number - 1 for number in bad]
         yield Defect("keypoint_outside", column, shard, key, f"keypoints {numbers} must lie in {width} x {height}")
@@ -186,7 +194,7 @@ def _captions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Itera
         brought = "caption IS NOT DISTINCT FROM original" if "original" in fields else "false"
         words = "string_split(lower(caption), ' ')"
         sql = (
-            f"SELECT shard, key, coalesce(caption, ''), {brought} FROM {quoted(column)} WHERE status = 'ok' AND ("
+            f"SELECT shard, key, coalesce(caption, ''), {brought} FROM {found(tables, column, 'caption')} WHERE ("
             f"coalesce(trim(caption), '') = '' OR NOT regexp_matches(caption, '[.!?][\"'')]*$') "
             f"OR (length(caption) > 60 AND len({words}) - list_unique({words}) >= 12) "
             f"OR regexp_matches(lower(caption), '^\\W*(i |i.m|sorry|as an ai|unfortunately)')) ORDER BY shard, position"
@@ -198,8 +206,9 @@ def _captions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Itera
                 yield Defect(fault, column, shard, key, f"caption must say what is shown, got {caption[:120]!r}")
 
 
-def _bytes(dataset: Dataset, step: int) -> Iterator[Defect]:
+def _bytes(dataset: Dataset, tables: Tables, step: int) -> Iterator[Defect]:
     """Yield parts that are not what the index says, and maps that do not fit their image, of every `step`-th image."""
+    taken = set(tables.rows(f"SELECT shard, position FROM {TAKEN}"))
     columns = [column for column in dataset.columns() if column not in (IMAGE, SELECT)]
     number = -1
     for manifest in dataset.manifests(IMAGE):
@@ -210,8 +219,9 @@ def _bytes(dataset: Dataset, step: int) -> Iterator[Defect]:
                 if found is not None
             }
             for row in readers[IMAGE].rows:
-                number += row.status == "ok"
-                if row.status == "ok" and number % step == 0:
+                is_read = row.status == "ok" and (manifest.shard, row.position) not in taken
+                number += is_read
+                if is_read and number % step == 0:
                     for column, reader in readers.items():
                         yield from _row_bytes(reader, column, manifest.shard, reader.rows[row.position], row)
 

@@ -1,7 +1,7 @@
 """Clusters of near-duplicates: images whose perceptual hashes lie within a few bits of the first of their cluster.
 
-The search is that of `select` (onegen/pixels/near.py), over all images that are ok, those that select dropped among
-them. docs/audit.md.
+The search is that of `select` (onegen/pixels/near.py), over the first images of all samples that are ok, those that
+select dropped among them. docs/audit.md.
 """
 
 from dataclasses import dataclass

@@ -110,7 +110,8 @@ def _lines(dataset: Dataset, card: Card) -> list[str]:
     lines += [
         f"{card.plan.items:,} items of kind {card.kind} in {card.plan.shards:,} shards, {rights.images:,} images."
     ]
-    version, takedowns = version_of(card.digest, read_takedowns(dataset.store)), read_takedowns(dataset.store)
+    takedowns = read_takedowns(dataset.store)
+    version = version_of(card.digest, takedowns)
     lines += [f"Version `{version}`." if card.digest else "**Not finished**: `onegen status` says what is missing."]
     lines += [f"Source: {cell(source)}.", *([f"Planned with --limit {card.limit:,}."] if card.limit else []), ""]
     lines += [f"{cell(line)}." for line in card.plan.omissions()]

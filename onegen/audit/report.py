@@ -43,7 +43,7 @@ def audit(
     if near is not None:
         numbers["near_duplicates"] = asdict(near)
     written = canonical(numbers) + b"\n"
-    last = read_report(before)
+    last = read_report(before, stats.name)
     differs = None if last is None else changes(last, json.loads(written))
     text = page(stats, findings, pictures, near, differs)
     return stats, findings, {"index.html": text.encode(), STATISTICS: written}
@@ -234,7 +234,7 @@ class _Page:
 
     def _rights(self) -> str:
         return "".join(
-            table(f"{name.capitalize()} of samples, the most frequent", (name, "samples"), most)
+            table(f"{name.capitalize()} of images, the most frequent", (name, "images"), most)
             for name, most in self.stats.rights.items()
         )
 

@@ -1,6 +1,7 @@
 """What a dataset holds, in numbers: coverage, distributions, categories, rights. All of it is exact.
 
-A measure is an SQL expression over one table; which there are follows from the fields that the columns have. Each
+A measure is an SQL expression over one table; which there are follows from the fields that the columns have. What a
+column says of each image of a sample is counted over all images, what it says of the whole sample once. Each measure
 is counted in passes of duckdb that hold one field at a time, so that ten million rows fit two cores. docs/audit.md.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from onegen.audit.images import found, listed, place
 from onegen.audit.tables import Tables, quoted
 from onegen.sample import IMAGE, STATUSES
 from onegen.shards.dataset import Dataset
@@ -16,6 +18,8 @@ from onegen.shards.takedowns import version_of
 from onegen.shards.views import OTHERS
 
 BINS = 40
+MEAN_DIGITS = 12
+"""Digits of a mean that are the same in every run."""
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 MOST = 20
 TAIL = 6
@@ -114,9 +118,9 @@ def statistics(dataset: Dataset, tables: Tables) -> Statistics:
         items=card.plan.items,
         columns={column: _coverage(tables, column) for column in tables.manifests},
         distributions={name: values for name, values in _distributions(tables, schemas) if values.count},
-        categories={measure.name: _categories(tables, measure) for measure in texts(schemas)},
+        categories={measure.name: _categories(tables, measure) for measure in texts(tables, schemas)},
         heat={name: _heat(tables, name, column, field) for name, column, field in _boxed(schemas)},
-        rights={name: _most(tables, _ok(IMAGE), quoted(name)) for name in ("licence", "attribution")},
+        rights={name: _most(tables, found(tables, IMAGE, name), quoted(name)) for name in ("licence", "attribution")},
         duplicates=_duplicates(tables, schemas),
     )
 
@@ -141,58 +145,56 @@ def _coverage(tables: Tables, column: str) -> Coverage:
     return Coverage(len(manifests), counts, [tuple(row) for row in reasons], size, producer.label(), producer.weights)
 
 
-def _ok(column: str) -> str:
-    return f"(SELECT * FROM {quoted(column)} WHERE status = 'ok')"
-
-
 _WORD = "nullif(regexp_replace(lower(w), '^[^\\p{L}\\p{N}]+|[^\\p{L}\\p{N}]+$', '', 'g'), '')"
 """What stands between spaces, in small letters and without the punctuation around it."""
 _NUMBERS = ("INTEGER", "BIGINT", "DOUBLE", "FLOAT")
 
 
-def measures(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
+def measures(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
     """Yield the numbers that these columns have: their own, of what they list, and what follows from them."""
     for column, fields in schemas.items():
         if "parts" in fields:
-            yield Measure(f"{column}.bytes", _ok(column), "list_sum(list_transform(parts, lambda p: p.size))", True)
+            yield Measure(
+                f"{column}.bytes", found(tables, column), "list_sum(list_transform(parts, lambda p: p.size))", True
+            )
         for field, kind in fields.items():
             if field in ("shard", "position"):
                 continue
             name = f"{column}.{field}"
             if kind in _NUMBERS:
-                yield Measure(name, _ok(column), quoted(field), kind in ("INTEGER", "BIGINT"))
+                yield Measure(name, found(tables, column, field), quoted(field), kind in ("INTEGER", "BIGINT"))
             elif kind.startswith("STRUCT(") and kind.endswith(")[]") and field != "parts":
-                yield from _of_list(column, field, kind)
+                yield from _of_list(tables, column, field, kind)
     if {"width", "height"} <= schemas[IMAGE].keys():
-        yield Measure("image.aspect", _ok(IMAGE), "width / height")
-        yield Measure("image.megapixels", _ok(IMAGE), "width * height / 1e6")
-    yield from _depth(schemas)
+        sizes = found(tables, IMAGE, "width")
+        yield Measure("image.aspect", sizes, "width / height")
+        yield Measure("image.megapixels", sizes, "width * height / 1e6")
+    yield from _depth(tables, schemas)
 
 
-def _depth(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
+def _depth(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
     for column, fields in schemas.items():
         if {"minimum", "maximum"} <= fields.keys():
-            yield Measure(f"{column}.range", _ok(column), "maximum - minimum")
+            yield Measure(f"{column}.range", found(tables, column, "minimum"), "maximum - minimum")
 
 
-def listed(column: str, field: str) -> str:
-    """Return the relation of what a column lists, an entry a row under `e`."""
-    return f"(SELECT shard, position, key, unnest({quoted(field)}) AS e FROM {quoted(column)} WHERE status = 'ok')"
-
-
-def _of_list(column: str, field: str, kind: str) -> Iterator[Measure]:
-    name, relation = f"{column}.{field}", listed(column, field)
-    yield Measure(f"{name}.count", _ok(column), f"len({quoted(field)})", True)
+def _of_list(tables: Tables, column: str, field: str, kind: str) -> Iterator[Measure]:
+    name, relation = f"{column}.{field}", listed(tables, column, field)
+    yield Measure(f"{name}.count", found(tables, column, field), f"len({quoted(field)})", True)
     if "score DOUBLE" in kind.replace('"', ""):
         yield Measure(f"{name}.score", relation, "e.score")
     if has_box(kind):
-        joined = (
-            f"(SELECT l.*, i.width, i.height FROM {relation} AS l JOIN {quoted(IMAGE)} AS i USING (shard, position))"
-        )
+        joined = f"(SELECT l.*, i.width, i.height FROM {with_size(tables, column, field)})"
         yield Measure(f"{name}.area", joined, "(e.x1 - e.x0) * (e.y1 - e.y0) / (width * height)")
     if "keypoints DOUBLE[]" in kind.replace('"', ""):
         visible = "len(list_filter(e.keypoints, lambda v, i: i % 3 = 0 AND v > 0.3))"
         yield Measure(f"{name}.keypoints_visible", relation, visible, True)
+
+
+def with_size(tables: Tables, column: str, field: str) -> str:
+    """Return SQL of what a column lists, `l`, joined with the size of the image that it is of, `i`."""
+    images = found(tables, IMAGE, "width")
+    return f"{listed(tables, column, field)} AS l JOIN {images} AS i USING ({place(tables, column, field)})"
 
 
 def has_box(kind: str) -> bool:
@@ -200,31 +202,31 @@ def has_box(kind: str) -> bool:
     return all(f"{corner} DOUBLE" in kind.replace('"', "") for corner in ("x0", "y0", "x1", "y1"))
 
 
-def texts(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
+def texts(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
     """Yield the texts that these columns have whose values are worth counting, and the words of captions."""
     for column, fields in schemas.items():
         for field, kind in fields.items():
             name = f"{column}.{field}"
             if kind == "VARCHAR" and field in ("captioner", "top_class"):
-                yield Measure(name, _ok(column), quoted(field))
+                yield Measure(name, found(tables, column, field), quoted(field))
             elif kind == "VARCHAR" and field == "caption":
-                words = f"(SELECT unnest(string_split({quoted(field)}, ' ')) AS w FROM {_ok(column)})"
+                words = f"(SELECT unnest(string_split({quoted(field)}, ' ')) AS w FROM {found(tables, column, field)})"
                 yield Measure(f"{name}.vocabulary", words, _WORD)
             elif kind == "VARCHAR[]" and field == "names":
-                yield Measure(name, f"(SELECT unnest(names) AS w FROM {_ok(column)})", "w")
+                yield Measure(name, f"(SELECT unnest(names) AS w FROM {found(tables, column, field)})", "w")
             elif kind.startswith("STRUCT("):
                 bare = kind.replace('"', "")
                 for inner in ("label", "colour"):
                     if f"{inner} VARCHAR" in bare:
-                        yield Measure(f"{name}.{inner}", listed(column, field), f"e.{inner}")
+                        yield Measure(f"{name}.{inner}", listed(tables, column, field), f"e.{inner}")
 
 
 def _distributions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, Distribution]]:
-    for measure in measures(schemas):
+    for measure in measures(tables, schemas):
         yield measure.name, _distribution(tables, measure)
     if OTHERS in tables.fields(IMAGE):
         # Views of a scene, images of an identity, as they are stored.
-        images = Measure(f"{IMAGE}.images", _ok(IMAGE), "len(parts)", True)
+        images = Measure(f"{IMAGE}.images", found(tables, IMAGE), "len(parts)", True)
         yield images.name, _distribution(tables, images)
 
 
@@ -232,7 +234,7 @@ def _distribution(tables: Tables, measure: Measure) -> Distribution:
     source = f"(SELECT ({measure.expression})::DOUBLE AS v FROM {measure.relation})"
     points = ", ".join(str(percentile / 100) for percentile in PERCENTILES)
     ((rows, count, low, high, mean, quantiles),) = tables.rows(
-        f"SELECT count(*), count(v), min(v), max(v), avg(v), quantile_disc(v, [{points}]) FROM {source}"
+        f"SELECT count(*), count(v), min(v), max(v), favg(v), quantile_disc(v, [{points}]) FROM {source}"
         f" WHERE v IS NULL OR isfinite(v)"
     )
     if not count:
@@ -240,6 +242,8 @@ def _distribution(tables: Tables, measure: Measure) -> Distribution:
     edges, bins = histogram(tables, measure, low, high)
     percentiles = {str(point): value for point, value in zip(PERCENTILES, quantiles, strict=True)}
     tails = [_tail(tables, measure, order) for order in ("ASC", "DESC")]
+    # In which order threads add is chance, and so are the last digits.
+    mean = float(f"{mean:.{MEAN_DIGITS}g}")
     return Distribution(count, rows - count, low, high, mean, percentiles, edges, bins, *tails)
 
 
@@ -304,7 +308,7 @@ def _heat(tables: Tables, name: str, column: str, field: str) -> list[list[int]]
     """Return how many centres of boxes lie in each cell of a square grid over the image, the top row first."""
     grid = [[0] * GRID for _ in range(GRID)]
     cell = f"least({GRID - 1}, greatest(0, floor((e.{{0}}0 + e.{{0}}1) / 2 / {{1}} * {GRID})))::INTEGER"
-    joined = f"{listed(column, field)} AS l JOIN {quoted(IMAGE)} AS i USING (shard, position)"
+    joined = with_size(tables, column, field)
     across, down = cell.format("x", "width"), cell.format("y", "height")
     for x, y, count in tables.rows(f"SELECT {across} AS x, {down} AS y, count(*) FROM {joined} GROUP BY x, y"):
         grid[y][x] = count
@@ -318,7 +322,7 @@ def _duplicates(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> dic
     ]
     return {
         f"{column}.{field}": tables.rows(
-            f"SELECT count(v) - count(DISTINCT v) FROM (SELECT hash({quoted(field)}) AS v FROM {_ok(column)} "
+            f"SELECT count(v) - count(DISTINCT v) FROM (SELECT hash({quoted(field)}) AS v FROM {found(tables, column)} "
             f"WHERE {quoted(field)} IS NOT NULL)"
         )[0][0]
         for column, field in repeated

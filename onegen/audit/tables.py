@@ -64,6 +64,7 @@ class Tables:
         self.connection = connection
         self.manifests = manifests
         self.takedowns = takedowns or Takedowns()
+        self._further: dict[str, tuple[str, ...]] = {}
 
     def stored(self, column: str) -> str:
         """Return the name, quoted, of a column's table as its files have it, rows that were taken down among them."""
@@ -77,6 +78,14 @@ class Tables:
         """Return the fields of a column, but for what it says of further images of a sample and of lost ones."""
         return {name: kind for name, kind in self.fields(column).items() if name not in (OTHERS, DROPPED)}
 
+    def further(self, column: str) -> tuple[str, ...]:
+        """Return the fields that a column has for each further image of a sample; none where samples have one image."""
+        if column not in self._further:
+            told = OTHERS in self.fields(column)
+            sql = f"DESCRIBE SELECT o.* FROM (SELECT unnest({OTHERS}) AS o FROM {quoted(column)})"
+            self._further[column] = tuple(name for name, *_ in self.rows(sql)) if told else ()
+        return self._further[column]
+
     def names(self) -> list[str]:
         """Return the names of all tables."""
         return [
@@ -89,10 +98,13 @@ class Tables:
         ]
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows that a statement of ours answers; ConfigError where an index cannot be read."""
+        """Return the rows that a statement of ours answers; ConfigError where an index cannot be read.
+
+        One that is gone since the tables were made is a file that may not be read, to duckdb.
+        """
         try:
             return self.connection.execute(sql, list(values)).fetchall()
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.PermissionException) as error:
             raise ConfigError(
                 f"indexes must be readable, got {brief(error)}. `onegen verify` says what is damaged."
             ) from error

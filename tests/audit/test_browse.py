@@ -66,6 +66,12 @@ def test_the_first_page_is_the_dataset_in_its_order(view: Browser, looked_at: Pa
     assert (first["total"], keys(first), keys(second), keys(third)) == (60, stored[:PAGE], stored[PAGE:], [])
 
 
+def test_the_commands_take_a_folder_whose_name_has_spaces(looked_at: Path, tmp_path: Path) -> None:
+    own = dataset(Path(shutil.copytree(looked_at, tmp_path / "my set")))
+    with open_tables(own) as tables, contextlib.closing(Browser(own, tables)) as spaced:
+        assert spaced.about()["shell"] == f"'{own.store.url}'"
+
+
 def test_an_expression_and_a_select_choose_what_they_say(view: Browser, looked_at: Path) -> None:
     bright = {key for key, value in told(looked_at, "scores", "brightness").items() if value > 0.5}
     assert 0 < len(bright) < 60
@@ -201,6 +207,24 @@ def test_what_was_taken_down_is_not_shown_also_where_that_was_a_moment_ago(looke
                 question()
 
 
+def test_indexes_that_a_build_replaced_meanwhile_are_told_as_that(looked_at: Path, tmp_path: Path) -> None:
+    own = dataset(Path(shutil.copytree(looked_at, tmp_path / "out")))
+    key = str(rows(looked_at, "image")[0].key)
+    with open_tables(own) as tables, contextlib.closing(Browser(own, tables)) as early:
+        assert early.sample(0, 0)
+        for path in (tmp_path / "out/columns/image").glob("*.parquet"):
+            path.unlink()
+        questions = (
+            lambda: early.samples(Wanted()),
+            lambda: early.bars("", "image.width"),
+            lambda: early.find(key),
+            lambda: early.sample(0, 0),
+        )
+        for question in questions:
+            with pytest.raises(ConfigError, match="Start onegen browse again"):
+                question()
+
+
 def test_nothing_of_the_dataset_changes(view: Browser, looked_at: Path) -> None:
     before = snapshot(looked_at)
     view.samples(Wanted("scores.brightness > 0.5", "image.width"))
@@ -251,6 +275,11 @@ def test_the_page_itself_and_a_forwarded_port_are_answered(server: Server, looke
     ):
         status, body = ask(server, f"/{server.token}/samples?{urlencode({'where': 'image.width > 0'})}", **headers)
         assert (status, json.loads(body)["total"]) == (200, 60)
+
+
+def test_what_is_no_address_is_answered_and_not_a_traceback(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    assert ask(server, f"/{server.token}/about", Host="[::1")[0] == 400
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_only_questions_are_taken(server: Server) -> None:

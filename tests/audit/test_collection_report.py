@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from onegen.audit.collection_report import PAPER
 from onegen.config.collection import load_collection
 from onegen.config.shipped import recipe_path
 from onegen.shards.collection import write_collection
@@ -41,6 +42,9 @@ def test_each_dataset_stands_beside_its_target_and_the_paper(collected: Path, tm
     assert (tmp_path / "made/depth/index.html").is_file()
     for words in ("Internal Dataset: 10M", "G-Objaverse", "60K subjects", "DL3DV: 10K", "500,000"):
         assert words in text
+    assert set(PAPER) == members.keys() == load_collection(recipe_path("one_gen_embedded")).datasets.keys()
+    assert text.count("CO3D:") == text.count("G-Objaverse:") == 1
+    assert "no dataset here" not in text
 
 
 def test_the_ring_has_groups_inside_and_their_datasets_outside_by_rate(collected: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from onegen.audit.browse.view import Browser, Wanted
+from onegen.audit.checks import check
 from onegen.audit.export import Samples, Wishes, export, find_format
 from onegen.audit.readme import write_readme
 from onegen.audit.report import audit
@@ -20,7 +21,7 @@ from onegen.audit.tables import open_tables
 from onegen.build.takedown import take_down
 from onegen.errors import ConfigError
 from onegen.loader.batches import Loader
-from onegen.shards.dataset import CARD
+from onegen.shards.dataset import CARD, file_of
 from onegen.shards.takedowns import read_takedowns, version_of
 from tests.cli.test_app import invoke
 from tests.tiny import dataset, make_recipe, rows, run, write_photos
@@ -83,6 +84,37 @@ def test_the_report_counts_tombstones_and_shows_none(told):
     assert b"heron" not in b"".join(written.values())
     card = dataset(told).require_card()
     assert stats.digest == version_of(card.digest, read_takedowns(dataset(told).store))
+
+
+def test_its_bytes_are_not_read_and_nothing_is_told_of_them(told, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(told, out)
+    manifest = dataset(out).require_manifest("image", 0)
+    (member,) = rows(out, "image")[2].parts
+    tar = out / "columns/image" / file_of(manifest, ".tar")
+    data = bytearray(tar.read_bytes())
+    data[member.offset + member.size // 2] ^= 0xFF
+    tar.write_bytes(data)
+    _, findings, written = audit(dataset(out))
+    assert (findings.counts, findings.read) == ({}, 7)
+    assert gone(told).encode() not in b"".join(written.values())
+
+
+@pytest.mark.parametrize("column", ["image", "scores"])
+def test_a_tombstone_that_holds_something_is_found(told, tmp_path, column):
+    out = tmp_path / "out"
+    shutil.copytree(told, out)
+    before = dataset(out).store.read(f"columns/{column}/000000.json")
+    index = out / f"columns/{column}" / file_of(dataset(out).require_manifest(column, 0), ".parquet")
+    held = index.read_bytes()
+    assert invoke("purge", str(out)).exit_code == 0
+    assert audit(dataset(out))[1].counts == {}
+    # What a purge that did not reach one column leaves behind.
+    index.write_bytes(held)
+    dataset(out).store.write(f"columns/{column}/000000.json", before)
+    with open_tables(dataset(out)) as tables:
+        defects = check(dataset(out), tables, reads=False).defects
+    assert ("tombstone", column, gone(told)) in {(defect.kind, defect.column, defect.key) for defect in defects}
 
 
 def test_show_leaves_it_out_and_says_why(told):

@@ -73,9 +73,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a question; a ConfigError is an answer too, with the status 400."""
-        address = urlsplit(self.path)
+        host = self.headers.get("Host", "")
+        try:
+            address, hostname = urlsplit(self.path), urlsplit(f"//{host}").hostname
+        except ValueError:
+            self._send(HTTPStatus.BAD_REQUEST, b"this is no address", "text/plain")
+            return
         token, _, name = address.path.removeprefix("/").partition("/")
-        refusal = self._refusal(token)
+        refusal = self._refusal(token, host, hostname)
         if refusal:
             self._send(HTTPStatus.FORBIDDEN, refusal.encode(), "text/plain")
         elif name in self.server.assets:
@@ -85,11 +90,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.NOT_FOUND, b"there is no such page", "text/plain")
 
-    def _refusal(self, token: str) -> str | None:
+    def _refusal(self, token: str, host: str, hostname: str | None) -> str | None:
         """Return why a request is refused, None where it is not."""
-        host = self.headers.get("Host", "")
         # Any port: what is forwarded from another machine has the port of that end.
-        if urlsplit(f"//{host}").hostname not in _NAMES:
+        if hostname not in _NAMES:
             return "host must be 127.0.0.1 or localhost"
         if self.headers.get("Origin", f"http://{host}") != f"http://{host}":
             return "origin must be this page"

@@ -6,6 +6,7 @@ Every question runs on a cursor of its own, is read only, and is given up after 
 import base64
 import contextlib
 import io
+import shlex
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from onegen.errors import ConfigError, SampleError
 from onegen.pixels.codec import decode_image
 from onegen.sample import IMAGE, SELECT
 from onegen.shards.column import ColumnReader
-from onegen.shards.dataset import Dataset
+from onegen.shards.dataset import Dataset, file_of, folder
 from onegen.shards.scope import scope_of
 from onegen.shards.takedowns import read_takedowns, taken_positions, version_of
 
@@ -74,6 +75,7 @@ class Browser:
             "name": self._card.name,
             "version": version_of(self._card.digest, self._tables.takedowns) or "none yet",
             "url": self._dataset.store.url,
+            "shell": shlex.quote(self._dataset.store.url),
             "shards": len(self._tables.manifests[IMAGE]),
             "planned": self._card.plan.shards,
             "fields": list(self._fields),
@@ -210,6 +212,20 @@ class Browser:
         if read_takedowns(self._dataset.store).digest != self._tables.takedowns.digest:
             raise ConfigError("takedowns must be those of the start, and others came. Start onegen browse again.")
 
+    def _refuse_replaced_indexes(self, error: BaseException) -> None:
+        """Raise ConfigError where duckdb may not read a file because a build has replaced it meanwhile."""
+        if not isinstance(error.__cause__, duckdb.PermissionException):
+            return
+        names = (
+            f"{folder(column)}/{file_of(manifest, '.parquet')}"
+            for column, manifests in self._tables.manifests.items()
+            for manifest in manifests
+        )
+        if not all(self._dataset.store.exists(name) for name in names):
+            raise ConfigError(
+                "indexes must be those of the start, and others came. Start onegen browse again."
+            ) from error
+
     @contextlib.contextmanager
     def _asking(self) -> Iterator[Tables]:
         """Give the tables on a cursor of this question's own, which is interrupted when it takes too long."""
@@ -227,9 +243,10 @@ class Browser:
         try:
             yield Tables(cursor, self._tables.manifests, self._tables.takedowns)
         except (duckdb.Error, ConfigError) as error:
-            if not is_late.is_set():
-                raise
-            raise ConfigError(f"answer must come in {self._patience:g} s, and did not. Ask for less.") from error
+            if is_late.is_set():
+                raise ConfigError(f"answer must come in {self._patience:g} s, and did not. Ask for less.") from error
+            self._refuse_replaced_indexes(error)
+            raise
         finally:
             alarm.cancel()
             cursor.close()

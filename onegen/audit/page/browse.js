@@ -263,7 +263,7 @@
     if (about.shards < about.planned) at("building").textContent = `Still being built: ${about.shards} of ${about.planned} shards.`;
     at("where").placeholder = `${about.first} > 0`;
     for (const name of about.fields) for (const id of ["sort", "field"]) at(id).append(made("option", name, { value: name }));
-    at("commands").textContent = ["takedown DATASET --file keys.txt", "subset DATASET OUT --keys keys.txt", "retry DATASET --keys keys.txt"].map((line) => `onegen ${line.replace("DATASET", about.url)}`).join("\n");
+    at("commands").textContent = ["takedown DATASET --file keys.txt", "subset DATASET OUT --keys keys.txt", "retry DATASET --keys keys.txt"].map((line) => `onegen ${line.replace("DATASET", () => about.shell)}`).join("\n");
     try { marks = new Set(JSON.parse(localStorage.getItem(store()) || "[]")); } catch { /* none are kept */ }
     const before = new URLSearchParams(location.hash.slice(1));
     at("where").value = before.get("where") || "";
