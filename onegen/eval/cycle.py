@@ -23,7 +23,7 @@ from onegen.eval.cycle_samples import Sample, name_map, read_samples
 from onegen.eval.encoders.clip import identities
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_pixels
-from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
+from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of, version_files
 from onegen.eval.sampling import Sampling
 from onegen.pixels.closeness import mse, psnr
 from onegen.pixels.sizes import round_size
@@ -92,8 +92,8 @@ class Cycle(Protocol):
         return [Unit(f"{task}/{key}", (f"{task}/{key}.png",)) for task, key in pairs]
 
     def data_files(self) -> Iterable[Path]:
-        """Return the dataset's card, whose digest is its version."""
-        return [self.require_data() / "dataset.json"]
+        """Return the files of the dataset's version."""
+        return version_files(self.require_data())
 
     def metric_models(self) -> list[dict[str, str]]:
         """Return the weights of the annotators that measure."""

@@ -4,20 +4,25 @@ PYTHONPATH=. python -m pytest tests/eval/test_solids.py
 """
 
 import math
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from onegen.build.takedown import take_down
 from onegen.config.recipe import load_recipe
 from onegen.config.shipped import recipe_path
 from onegen.demo import scenes
 from onegen.demo.scenes import PAINTS
 from onegen.errors import ConfigError
 from onegen.eval import reproduce
-from onegen.eval.records import Result
+from onegen.eval.depth_column import column_maps
+from onegen.eval.records import Result, data_digest
 from onegen.eval.solids import Solids, mean_near, read_scenes
 from onegen.eval.table import make_protocol
+from onegen.shards.dataset import Dataset
+from onegen.storage import open_store
 from tests.tiny import make_recipe, run, write_photos
 
 
@@ -92,6 +97,20 @@ def test_scenes_are_read_at_their_size(dataset):
         assert scene.masks.max() <= len(scene.colours)
         assert set(scene.colours) <= set(PAINTS)
         assert all(f"{colour} " in scene.caption.lower() for colour in scene.colours)
+
+
+def test_what_was_taken_down_is_not_scored_nor_part_of_the_mean(dataset, tmp_path):
+    shutil.copytree(dataset, tmp_path / "out")
+    before = read_scenes(dataset, 32)
+    known = data_digest(Solids(data=tmp_path / "out", train=dataset))
+    take_down(Dataset(open_store(tmp_path / "out")), [("key", before[0].key), ("uri", "000007.png")])
+    after = read_scenes(tmp_path / "out", 32)
+    kept = [scene for number, scene in enumerate(before) if number not in (0, 7)]
+    assert [scene.key for scene in after] == [scene.key for scene in kept]
+    assert np.allclose(mean_near(tmp_path / "out", 32), np.mean([scene.near for scene in kept], axis=0))
+    assert data_digest(Solids(data=tmp_path / "out", train=dataset)) != known
+    assert len(column_maps(dataset, "depth")) == 10
+    assert sorted(column_maps(tmp_path / "out", "depth")) == [f"{n:06d}" for n in range(10) if n not in (0, 7)]
 
 
 def test_another_dataset_is_refused(tmp_path, dataset):
