@@ -5,6 +5,7 @@ PYTHONPATH=. python -m pytest tests/eval/test_solids.py
 
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from onegen.build.takedown import take_down
 from onegen.config.recipe import load_recipe
 from onegen.config.shipped import recipe_path
+from onegen.config.training import load_training, training_path
 from onegen.demo import scenes
 from onegen.demo.scenes import PAINTS
 from onegen.errors import ConfigError
@@ -123,7 +125,7 @@ def test_another_dataset_is_refused(tmp_path, dataset):
 
 
 def test_the_proof_is_commands_that_end_in_a_table_and_a_picture(protocol, dataset, tmp_path):
-    lines = reproduce.commands(tmp_path, [reproduce.Part(32), reproduce.Part(64)])
+    lines = reproduce.Proof(tmp_path, (32, 64)).commands()
     assert [line[1] for line in lines if line[0] == "onegen"].count("eval") == 2
     assert all(line[0] in ("onegen", "onegen.demo.scenes") for line in lines)
     write(protocol, tmp_path / "pictures", lambda s, _: s.near, lambda s, _: s.pixels, lambda _, o: o.pixels)
@@ -135,6 +137,28 @@ def test_the_proof_is_commands_that_end_in_a_table_and_a_picture(protocol, datas
     assert "chance" in text
     assert "12.5%" in text
     assert "100.0%" in text
+
+
+def test_the_second_part_goes_on_from_the_first_wherever_that_lies(tmp_path):
+    usual = reproduce.Proof(sizes=(32, 64))
+    assert [usual.recipe(size) for size in usual.sizes] == ["reproduce_32", "reproduce_64"]
+    own = reproduce.Proof(tmp_path / "own", (32, 64), steps=3)
+    first, second = (load_training(own.recipe(size)) for size in own.sizes)
+    assert (first.steps, first.start) == (3, None)
+    assert (second.steps, second.start) == (3, str(tmp_path / "own/reproduce_32/model"))
+    assert second.data == load_training(training_path("reproduce_64")).data
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_tiny_proof_goes_to_its_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(Path(reproduce.__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+    assert reproduce.main(["--out", "own", "--long", "--scenes", "24", "--unseen", "4", "--steps", "3"]) == 0
+    printed = capsys.readouterr().out
+    for size in (32, 64):
+        assert f"{size} x {size} pixels, 4 scenes" in printed
+        assert Image.open(f"own/reproduce_{size}.png").height > 4 * 96
 
 
 def test_a_command_that_fails_ends_the_proof():
