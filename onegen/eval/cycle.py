@@ -23,23 +23,12 @@ from onegen.eval.cycle_samples import Sample, name_map, read_samples
 from onegen.eval.encoders.clip import identities
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_pixels
-from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
+from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of, version_files
 from onegen.eval.sampling import Sampling
-from onegen.pixels.closeness import mse, psnr
 from onegen.pixels.sizes import round_size
 from onegen.sample import Annotation, Annotator, Item
-from onegen.tasks.closeness import (
-    box_recall,
-    edge_f1,
-    mean_difference,
-    mean_iou,
-    pose_similarity,
-    reduced,
-    spearman,
-)
+from onegen.tasks.closeness import KEPT, box_recall, kept, mean_difference, mean_iou, pose_similarity, spearman
 from onegen.tasks.colours import Entity
-from onegen.tasks.conditions import canny
-from onegen.tasks.degradations import blur
 from onegen.tasks.prompt import Prompt
 from onegen.tasks.table import TASKS
 
@@ -55,15 +44,15 @@ CycleTask = Literal[
     "deblurring",
 ]
 _MEASURES: Mapping[CycleTask, tuple[str, bool]] = {
-    "canny2image": ("canny_f1", True),
+    "canny2image": (KEPT["canny"], True),
     "hed2img": ("hed_l1", False),
     "depth2image": ("depth_spearman", True),
     "boundingbox2image": ("box_recall", True),
     "semanticmap2image": ("semantic_iou", True),
     "pose2image": ("pose_oks", True),
-    "image_inpainting": ("psnr_outside_holes", True),
-    "super_resolution": ("psnr_reduced", True),
-    "deblurring": ("psnr_blurred_again", True),
+    "image_inpainting": (KEPT["masked"], True),
+    "super_resolution": (KEPT["low_resolution"], True),
+    "deblurring": (KEPT["blurred"], True),
 }
 """Name of what is measured of a task, and whether more is better."""
 
@@ -92,8 +81,8 @@ class Cycle(Protocol):
         return [Unit(f"{task}/{key}", (f"{task}/{key}.png",)) for task, key in pairs]
 
     def data_files(self) -> Iterable[Path]:
-        """Return the dataset's card, whose digest is its version."""
-        return [self.require_data() / "dataset.json"]
+        """Return the files of the dataset's version."""
+        return version_files(self.require_data())
 
     def metric_models(self) -> list[dict[str, str]]:
         """Return the weights of the annotators that measure."""
@@ -213,8 +202,6 @@ def measure(task: CycleTask, drawn: np.ndarray, sample: Sample) -> float | None:
     size = wanted.shape[1], wanted.shape[0]
     picture = drawn if drawn.shape == wanted.shape else cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
     match task:
-        case "canny2image":
-            return edge_f1(canny(picture)[..., 0] > 0, wanted[..., 0] > 0)
         case "hed2img":
             edges = np.asarray(_read_off(task, picture)["hed"].parts["hed.png"])
             return mean_difference(edges / 255.0, wanted[..., 0] / 255.0)
@@ -229,14 +216,8 @@ def measure(task: CycleTask, drawn: np.ndarray, sample: Sample) -> float | None:
             return mean_iou(name_map(read["segmentation"], read["entities"]), sample.names())
         case "pose2image":
             return pose_similarity(_read_off(task, picture)["pose"].values["people"], sample.people())
-        case "image_inpainting":
-            original = sample.pixels()
-            outside = (wanted == original).all(axis=2)
-            return psnr(mse(picture[outside], original[outside]), 255.0) if outside.any() else None
-        case "super_resolution":
-            return psnr(mse(reduced(picture), reduced(wanted)), 255.0)
-        case "deblurring":
-            return psnr(mse(blur(picture, sample.seed("blurred")), wanted), 255.0)
+    role = TASKS[task].views[1]
+    return kept(role, picture, wanted, sample.pixels(), sample.seed(role))
 
 
 def _read_off(task: CycleTask, pixels: np.ndarray) -> dict[str, Annotation]:

@@ -13,6 +13,7 @@ from onegen.errors import ConfigError
 from onegen.sample import IMAGE
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
+from onegen.shards.takedowns import read_takedowns, taken_positions
 from onegen.storage import open_store
 
 
@@ -20,7 +21,7 @@ from onegen.storage import open_store
 def column_maps(folder: Path, column: str) -> Mapping[str, Callable[[], np.ndarray]]:
     """Return, by the photo's path below the source without its suffix, what reads its map, float32 (H,W), near large.
 
-    Raises ConfigError for a column that the dataset has not.
+    What was taken down has none. Raises ConfigError for a column that the dataset has not.
     """
     dataset = Dataset(open_store(folder))
     dataset.require_card()
@@ -29,10 +30,12 @@ def column_maps(folder: Path, column: str) -> Mapping[str, Callable[[], np.ndarr
             f"{folder} must have the column {column!r}, and has {', '.join(dataset.columns())}. Say -O column=NAME."
         )
     maps: dict[str, Callable[[], np.ndarray]] = {}
+    takedowns = read_takedowns(dataset.store)
     for manifest in dataset.manifests(column):
-        images = dataset.rows(dataset.require_manifest(IMAGE, manifest.shard))
-        for image, row in zip(images, dataset.rows(manifest), strict=True):
-            if row.status == "ok":
+        of_images = dataset.require_manifest(IMAGE, manifest.shard)
+        taken = taken_positions(dataset, takedowns, of_images)
+        for image, row in zip(dataset.rows(of_images), dataset.rows(manifest), strict=True):
+            if row.status == "ok" and row.position not in taken:
                 name = PurePosixPath(str(image.values["item"])).with_suffix("").as_posix()
                 maps[name] = functools.partial(_read, folder, column, manifest.shard, row.position)
     return maps

@@ -18,6 +18,7 @@ from pydantic import Field
 from onegen.config.parse import Config
 from onegen.errors import ConfigError
 from onegen.eval.sampling import Sampling
+from onegen.shards.takedowns import FOLDER
 
 if TYPE_CHECKING:
     from onegen.eval.painter import Painter
@@ -157,6 +158,11 @@ class Protocol(Config):
         if not self.data.exists():
             raise ConfigError(f"--data must be there, got {self.data}, which is not.")
         return self.data
+
+
+def version_files(dataset: Path) -> list[Path]:
+    """Return the files that say which version of a dataset of ours is there: its card, and what was taken down."""
+    return [dataset / "dataset.json", *sorted((dataset / FOLDER).glob("*.parquet"))]
 
 
 def find_file(path: Path, suffixes: Sequence[str]) -> Path | None:

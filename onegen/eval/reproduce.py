@@ -1,10 +1,10 @@
 """The proof that it learns: scenes made, built, trained on and scored on others by the commands that anyone types.
 
-    python -m onegen.eval.reproduce [--long] [--out reproduce]
+    python -m onegen.eval.reproduce [--long] [--out reproduce] [--scenes 4000] [--unseen 200] [--steps N]
 
 Every command is printed before it runs and can be typed alone; what is done already stays. At the end stand a table,
 ours beside the mean map of the training scenes, the wrong condition and chance, and a picture of the first unseen
-scenes.
+scenes. Fewer scenes and steps try the way, and prove nothing.
 `make reproduce` is this command. docs/training.md.
 """
 
@@ -18,8 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from PIL import Image, ImageDraw
 
+from onegen.config.training import load_training, training_path
 from onegen.demo.scenes import PAINTS
 from onegen.errors import ConfigError
 from onegen.eval.records import DRAWINGS, RESULT, Result, read_result
@@ -27,42 +29,76 @@ from onegen.eval.solids import Solids
 from onegen.eval.table import make_protocol
 from onegen.storage.whole import whole
 
-SCENES, UNSEEN, STEPS = 4000, 200, 12
-"""Scenes that are trained on, scenes that are scored, and solver steps."""
+STEPS = 12
+"""Solver steps."""
 _MADE, _MADE_UNSEEN = "demo/solids", "demo/solids_unseen"
 _FORMS = ("{:.3f}", "{:.3f}", "{:.3f}", "{:.1f}", "{:.1%}")
+"""How each score of the table is written."""
 _SHOWN, _SIDE, _GAP, _HEAD = 8, 96, 4, 14
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of the proof: its training recipe, named `reproduce_SIZE`, at a size in pixels."""
+@dataclass(frozen=True)
+class Proof:
+    """How much there is to it: its folder, the sizes in pixels of its parts, scenes trained on, scenes scored, steps.
 
-    size: int
+    Each part has its training recipe, named `reproduce_SIZE`; `steps` of None are those of the recipe.
+    """
 
-    @property
-    def name(self) -> str:
-        """Name of the recipe and of its run."""
-        return f"reproduce_{self.size}"
+    out: Path = Path("reproduce")
+    sizes: tuple[int, ...] = (32,)
+    scenes: int = 4000
+    unseen: int = 200
+    steps: int | None = None
+
+    def commands(self) -> list[list[str]]:
+        """Return the command lines in order, each without the interpreter."""
+        dataset, unseen = self.out / "dataset", self.out / "unseen"
+        lines = [
+            ["onegen", "models", "fetch", "minilm"],
+            ["onegen.demo.scenes", _MADE, "--count", str(self.scenes)],
+            ["onegen.demo.scenes", _MADE_UNSEEN, "--count", str(self.unseen), "--seed", "1"],
+            ["onegen", "build", "solids", str(dataset)],
+            ["onegen", "build", "solids_unseen", str(unseen)],
+        ]
+        for size in self.sizes:
+            name = _name(size)
+            lines.append(["onegen", "train", self.recipe(size), "--data", str(dataset), "--out", str(self.out / name)])
+            drawn = ["--model", str(self.out / name / "model"), "--data", str(unseen), "--steps", str(STEPS)]
+            named = ["--out", str(self.out / "results"), "--name", name]
+            options = ["-O", f"train={dataset.absolute()}", "-O", f"size={size}", "-O", f"samples={self.unseen}"]
+            lines.append(["onegen", "eval", "solids", *drawn, *named, *options])
+        return lines
+
+    def recipe(self, size: int) -> str:
+        """Return the training recipe of a part: the shipped one, or where it says otherwise a file written beside."""
+        shipped = load_training(training_path(_name(size)))
+        start = None if size == self.sizes[0] else str(self.out / _name(self.sizes[0]) / "model")
+        own = shipped.model_copy(update={"steps": self.steps or shipped.steps, "start": start})
+        if own == shipped:
+            return own.name
+        path = self.out / f"{own.name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as file:
+            file.write_text(yaml.safe_dump(own.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        return str(path)
+
+    def show(self, size: int) -> None:
+        """Print the table of a part and write its picture."""
+        folder = self.out / "results" / f"solids-{size}" / _name(size)
+        scores = table(read_result(folder / RESULT))
+        print(f"\n{size} x {size} pixels, {self.unseen} scenes never looked at:\n{scores}")
+        options = {"data": self.out / "unseen", "train": self.out / "dataset", "size": size, "samples": self.unseen}
+        protocol = make_protocol("solids", options)
+        assert isinstance(protocol, Solids), "named so"
+        path = self.out / f"{_name(size)}.png"
+        with whole(path) as file:
+            grid(protocol, folder / DRAWINGS).save(file, "PNG", optimize=True)
+        print(f"the first of them: {path}")
 
 
-def commands(out: Path, parts: Sequence[Part]) -> list[list[str]]:
-    """Return the command lines of a proof in order, each without the interpreter."""
-    dataset, unseen = out / "dataset", out / "unseen"
-    lines = [
-        ["onegen", "models", "fetch", "minilm"],
-        ["onegen.demo.scenes", _MADE, "--count", str(SCENES)],
-        ["onegen.demo.scenes", _MADE_UNSEEN, "--count", str(UNSEEN), "--seed", "1"],
-        ["onegen", "build", "solids", str(dataset)],
-        ["onegen", "build", "solids_unseen", str(unseen)],
-    ]
-    for part in parts:
-        lines.append(["onegen", "train", part.name, "--data", str(dataset), "--out", str(out / part.name)])
-        drawn = ["--model", str(out / part.name / "model"), "--data", str(unseen), "--steps", str(STEPS)]
-        named = ["--out", str(out / "results"), "--name", part.name]
-        options = ["-O", f"train={dataset.absolute()}", "-O", f"size={part.size}", "-O", f"samples={UNSEEN}"]
-        lines.append(["onegen", "eval", "solids", *drawn, *named, *options])
-    return lines
+def _name(size: int) -> str:
+    """Return the name of a part's recipe and of its run."""
+    return f"reproduce_{size}"
 
 
 def run(line: Sequence[str]) -> float:
@@ -93,9 +129,7 @@ def table(result: Result) -> str:
     heads = ("depth RMSE", "AbsRel", "delta1", "PSNR, dB", "right colour")
     lines = [f"{'':40s}" + "".join(f"{head:>14s}" for head in heads)]
     for name, row in rows:
-        cells = [
-            "" if v is None else f"{v:.1%}" if i == 4 else f"{v:.{1 if i == 3 else 3}f}" for i, v in enumerate(row)
-        ]
+        cells = ["" if value is None else form.format(value) for form, value in zip(_FORMS, row, strict=True)]
         lines.append(f"{name:40s}" + "".join(f"{cell:>14s}" for cell in cells))
     return "\n".join(lines)
 
@@ -117,40 +151,32 @@ def grid(protocol: Solids, folder: Path, count: int = _SHOWN) -> Image.Image:
     return page
 
 
-def show(out: Path, part: Part) -> None:
-    """Print the table of a part and write its picture."""
-    folder = out / "results" / f"solids-{part.size}" / part.name
-    scores = table(read_result(folder / RESULT))
-    print(f"\n{part.size} x {part.size} pixels, {UNSEEN} scenes never looked at:\n{scores}")
-    options = {"data": out / "unseen", "train": out / "dataset", "size": part.size, "samples": UNSEEN}
-    protocol = make_protocol("solids", options)
-    assert isinstance(protocol, Solids), "named so"
-    path = out / f"{part.name}.png"
-    with whole(path) as file:
-        grid(protocol, folder / DRAWINGS).save(file, "PNG", optimize=True)
-    print(f"the first {_SHOWN} of them: {path}")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m onegen.eval.reproduce", description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("reproduce"), help="folder of all that is made (reproduce)")
     parser.add_argument("--long", action="store_true", help="the second part too, at 64 pixels")
+    parser.add_argument("--scenes", type=int, default=Proof.scenes, help="scenes trained on (4000)")
+    parser.add_argument("--unseen", type=int, default=Proof.unseen, help="scenes scored (200)")
+    parser.add_argument("--steps", type=int, help="training steps of each part (those of its recipe)")
     options = parser.parse_args(arguments)
-    parts = [Part(32), *([Part(64)] if options.long else [])]
+    if min(options.scenes, options.unseen) < 2 or (options.steps is not None and options.steps < 1):
+        parser.error("--scenes and --unseen must be 2 or more, --steps 1 or more")
+    sizes = (32, 64) if options.long else (32,)
+    proof = Proof(options.out, sizes, options.scenes, options.unseen, options.steps)
     spent: list[tuple[str, float]] = []
     try:
-        for line in commands(options.out, parts):
+        for line in proof.commands():
             spent.append((" ".join(line[:3]), run(line)))
-        for part in parts:
-            show(options.out, part)
+        for size in proof.sizes:
+            proof.show(size)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("\nCPU minutes, of all processes:")
     for name, seconds in spent:
-        print(f"  {name:40s}{seconds / 60:8.1f}")
-    print(f"  {'together':40s}{sum(seconds for _, seconds in spent) / 60:8.1f}")
+        print(f"  {name:48s}{seconds / 60:8.1f}")
+    print(f"  {'together':48s}{sum(seconds for _, seconds in spent) / 60:8.1f}")
     return 0
 
 

@@ -31,13 +31,14 @@ from onegen.eval.depth import read_map
 from onegen.eval.metrics.depth import score_depth
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_pixels
-from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
+from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of, version_files
 from onegen.eval.sampling import Sampling
 from onegen.pixels.closeness import mse, psnr
 from onegen.pixels.codec import decode_image
 from onegen.sample import IMAGE
 from onegen.shards.column import ColumnReader
 from onegen.shards.dataset import Dataset
+from onegen.shards.takedowns import read_takedowns, taken_positions
 from onegen.storage import open_store
 from onegen.tasks.conditions import grey_map
 
@@ -81,8 +82,8 @@ class Solids(Protocol):
         return [Unit(scene.key, _files(scene.key)) for scene in self.scenes()]
 
     def data_files(self) -> Iterable[Path]:
-        """Return the cards of both datasets, whose digests are their versions."""
-        return [self.require_data() / "dataset.json", self.train / "dataset.json"]
+        """Return the files of both datasets' versions."""
+        return [*version_files(self.require_data()), *version_files(self.train)]
 
     def draw(self, unit: Unit, painter: Painter) -> Iterator[tuple[str, Output]]:
         """Yield the scene's depth, its picture, and its picture from another's depth with the same noise."""
@@ -200,13 +201,15 @@ class Scene:
 
 @functools.lru_cache(maxsize=2)
 def read_scenes(root: Path, size: int) -> tuple[Scene, ...]:
-    """Return all scenes of a dataset at a size; raises ConfigError where it lacks a column."""
+    """Return all scenes of a dataset at a size but those taken down; raises ConfigError where it lacks a column."""
     dataset = Dataset(open_store(root))
     lacking = [column for column in ("depth", "segmentation", "entities") if column not in dataset.columns()]
     if lacking:
         raise ConfigError(f"{root} must have the column {lacking[0]!r}. Build it by the recipe solids.")
     scenes: list[Scene] = []
+    takedowns = read_takedowns(dataset.store)
     for manifest in dataset.manifests(IMAGE):
+        taken = taken_positions(dataset, takedowns, manifest)
         with readable(f"shard {manifest.shard:06d} of {root}"), contextlib.ExitStack() as stack:
             columns = {
                 name: stack.enter_context(
@@ -217,7 +220,9 @@ def read_scenes(root: Path, size: int) -> tuple[Scene, ...]:
             scenes += [
                 _scene(columns, row.position, size)
                 for row in columns[IMAGE].rows
-                if row.key and all(reader.rows[row.position].status == "ok" for reader in columns.values())
+                if row.key
+                and row.position not in taken
+                and all(reader.rows[row.position].status == "ok" for reader in columns.values())
             ]
     return tuple(scenes)
 
@@ -254,13 +259,15 @@ def mean_near(root: Path, size: int) -> np.ndarray:
     dataset = Dataset(open_store(root))
     dataset.require_card()
     total, count = np.zeros((size, size)), 0
+    takedowns = read_takedowns(dataset.store)
     for manifest in dataset.manifests("depth"):
+        taken = taken_positions(dataset, takedowns, dataset.require_manifest(IMAGE, manifest.shard))
         with (
             readable(f"shard {manifest.shard:06d} of {root}"),
             contextlib.closing(ColumnReader(dataset, manifest)) as reader,
         ):
             for row in reader.rows:
-                if row.status == "ok":
+                if row.status == "ok" and row.position not in taken:
                     inverse, values = _inverse(reader, row.position, size)
                     low, high = float(values["minimum"]), float(values["maximum"])
                     total += (inverse - low) / max(1e-9, high - low)

@@ -7,13 +7,22 @@ import cv2
 import numpy as np
 
 from onegen.pixels.boxes import box_of, iou
-from onegen.tasks.conditions import MIN_VISIBILITY
+from onegen.pixels.closeness import mse, psnr
+from onegen.tasks.conditions import MIN_VISIBILITY, canny
+from onegen.tasks.degradations import blur
 
 _NEAR = np.ones((3, 3), np.uint8)
 _OVERLAP = 0.5
 _FACTOR = 8
 _SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
 """How far people who mark COCO's 17 points differ, as a share of a person's size (COCO's keypoint evaluation)."""
+KEPT: Mapping[str, str] = {
+    "canny": "canny_f1",
+    "masked": "psnr_outside_holes",
+    "low_resolution": "psnr_reduced",
+    "blurred": "psnr_blurred_again",
+}
+"""Metrics of `kept`, all higher for better, by the condition."""
 
 
 def edge_f1(edges: np.ndarray, wanted: np.ndarray) -> float | None:
@@ -106,6 +115,24 @@ def reduced(pixels: np.ndarray) -> np.ndarray:
     """Return a picture (H,W,3) an eighth of its size a side, each pixel the mean of those below."""
     height, width = (max(1, side // _FACTOR) for side in pixels.shape[:2])
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def kept(role: str, pixels: np.ndarray, given: np.ndarray, truth: np.ndarray, seed: int) -> float | None:
+    """Return how much a picture has of the condition it was drawn from, one of `KEPT`; None where that shows nothing.
+
+    `pixels`, the condition `given` and the true picture are RGB uint8 (H,W,3); a blur has its `seed`.
+    """
+    match role:
+        case "canny":
+            return edge_f1(canny(pixels)[..., 0] > 0, given[..., 0] > 0)
+        case "masked":
+            outside = (given == truth).all(axis=2)
+            return psnr(mse(pixels[outside], truth[outside]), 255.0) if outside.any() else None
+        case "low_resolution":
+            return psnr(mse(reduced(pixels), reduced(given)), 255.0)
+        case "blurred":
+            return psnr(mse(blur(pixels, seed), given), 255.0)
+    raise ValueError(f"role must be one of {', '.join(KEPT)}, got {role!r}.")
 
 
 def colour_share(pixels: np.ndarray, wanted: np.ndarray) -> float | None:

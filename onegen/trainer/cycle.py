@@ -16,11 +16,9 @@ from onegen.config.registry import find
 from onegen.errors import ConfigError
 from onegen.loader.example import Example
 from onegen.loader.seeds import part_seed
-from onegen.pixels.closeness import mse, psnr
 from onegen.sample import Annotation, Annotator, Item
-from onegen.tasks.closeness import colour_share, edge_f1, mean_difference, reduced, spearman
-from onegen.tasks.conditions import canny, grey_map
-from onegen.tasks.degradations import blur
+from onegen.tasks.closeness import KEPT, colour_share, edge_f1, kept, mean_difference, spearman
+from onegen.tasks.conditions import grey_map
 from onegen.tasks.table import TASKS
 
 
@@ -43,14 +41,11 @@ Measure = Callable[[np.ndarray, Drawn], float | None]
 """How near a drawn picture is to the views of an example: its own, or another's."""
 
 
-def _outside_holes(pixels: np.ndarray, of: Drawn) -> float | None:
-    truth = of.view("image")
-    outside = (of.view("masked") == truth).all(axis=2)
-    return psnr(mse(pixels[outside], truth[outside]), 255.0) if outside.any() else None
+def _kept(role: str) -> Measure:
+    def measure(pixels: np.ndarray, of: Drawn) -> float | None:
+        return kept(role, pixels, of.view(role), of.view("image"), part_seed(of.example.seed, role))
 
-
-def _blurred_again(pixels: np.ndarray, of: Drawn) -> float:
-    return psnr(mse(blur(pixels, part_seed(of.example.seed, "blurred")), of.view("blurred")), 255.0)
+    return measure
 
 
 def _read_again(column: str, pixels: np.ndarray) -> np.ndarray | None:
@@ -87,15 +82,9 @@ def _colours(role: str) -> Measure:
 
 
 _FROM: Mapping[str, tuple[str, Measure]] = {
-    "canny": ("canny_f1", lambda pixels, of: edge_f1(canny(pixels)[..., 0] > 0, of.view("canny")[..., 0] > 0)),
     "depth": ("depth_spearman", _depth_again),
     "hed": ("hed_l1", _hed_again),
-    "masked": ("psnr_outside_holes", _outside_holes),
-    "low_resolution": (
-        "psnr_reduced",
-        lambda pixels, of: psnr(mse(reduced(pixels), reduced(of.view("low_resolution"))), 255.0),
-    ),
-    "blurred": ("psnr_blurred_again", _blurred_again),
+    **{role: (name, _kept(role)) for role, name in KEPT.items()},
 }
 """What is measured of an image by the condition that it was drawn from."""
 _OF: Mapping[str, tuple[str, Measure]] = {

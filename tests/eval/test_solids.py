@@ -4,20 +4,27 @@ PYTHONPATH=. python -m pytest tests/eval/test_solids.py
 """
 
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from onegen.build.takedown import take_down
 from onegen.config.recipe import load_recipe
 from onegen.config.shipped import recipe_path
+from onegen.config.training import load_training, training_path
 from onegen.demo import scenes
 from onegen.demo.scenes import PAINTS
 from onegen.errors import ConfigError
 from onegen.eval import reproduce
-from onegen.eval.records import Result
+from onegen.eval.depth_column import column_maps
+from onegen.eval.records import Result, data_digest
 from onegen.eval.solids import Solids, mean_near, read_scenes
 from onegen.eval.table import make_protocol
+from onegen.shards.dataset import Dataset
+from onegen.storage import open_store
 from tests.tiny import make_recipe, run, write_photos
 
 
@@ -94,6 +101,20 @@ def test_scenes_are_read_at_their_size(dataset):
         assert all(f"{colour} " in scene.caption.lower() for colour in scene.colours)
 
 
+def test_what_was_taken_down_is_not_scored_nor_part_of_the_mean(dataset, tmp_path):
+    shutil.copytree(dataset, tmp_path / "out")
+    before = read_scenes(dataset, 32)
+    known = data_digest(Solids(data=tmp_path / "out", train=dataset))
+    take_down(Dataset(open_store(tmp_path / "out")), [("key", before[0].key), ("uri", "000007.png")])
+    after = read_scenes(tmp_path / "out", 32)
+    kept = [scene for number, scene in enumerate(before) if number not in (0, 7)]
+    assert [scene.key for scene in after] == [scene.key for scene in kept]
+    assert np.allclose(mean_near(tmp_path / "out", 32), np.mean([scene.near for scene in kept], axis=0))
+    assert data_digest(Solids(data=tmp_path / "out", train=dataset)) != known
+    assert len(column_maps(dataset, "depth")) == 10
+    assert sorted(column_maps(tmp_path / "out", "depth")) == [f"{n:06d}" for n in range(10) if n not in (0, 7)]
+
+
 def test_another_dataset_is_refused(tmp_path, dataset):
     write_photos(tmp_path / "photos", 2)
     run(make_recipe(tmp_path / "photos", []), tmp_path / "out")
@@ -104,7 +125,7 @@ def test_another_dataset_is_refused(tmp_path, dataset):
 
 
 def test_the_proof_is_commands_that_end_in_a_table_and_a_picture(protocol, dataset, tmp_path):
-    lines = reproduce.commands(tmp_path, [reproduce.Part(32), reproduce.Part(64)])
+    lines = reproduce.Proof(tmp_path, (32, 64)).commands()
     assert [line[1] for line in lines if line[0] == "onegen"].count("eval") == 2
     assert all(line[0] in ("onegen", "onegen.demo.scenes") for line in lines)
     write(protocol, tmp_path / "pictures", lambda s, _: s.near, lambda s, _: s.pixels, lambda _, o: o.pixels)
@@ -116,6 +137,28 @@ def test_the_proof_is_commands_that_end_in_a_table_and_a_picture(protocol, datas
     assert "chance" in text
     assert "12.5%" in text
     assert "100.0%" in text
+
+
+def test_the_second_part_goes_on_from_the_first_wherever_that_lies(tmp_path):
+    usual = reproduce.Proof(sizes=(32, 64))
+    assert [usual.recipe(size) for size in usual.sizes] == ["reproduce_32", "reproduce_64"]
+    own = reproduce.Proof(tmp_path / "own", (32, 64), steps=3)
+    first, second = (load_training(own.recipe(size)) for size in own.sizes)
+    assert (first.steps, first.start) == (3, None)
+    assert (second.steps, second.start) == (3, str(tmp_path / "own/reproduce_32/model"))
+    assert second.data == load_training(training_path("reproduce_64")).data
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_tiny_proof_goes_to_its_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(Path(reproduce.__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+    assert reproduce.main(["--out", "own", "--long", "--scenes", "24", "--unseen", "4", "--steps", "3"]) == 0
+    printed = capsys.readouterr().out
+    for size in (32, 64):
+        assert f"{size} x {size} pixels, 4 scenes" in printed
+        assert Image.open(f"own/reproduce_{size}.png").height > 4 * 96
 
 
 def test_a_command_that_fails_ends_the_proof():
