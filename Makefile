@@ -8,6 +8,9 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 HEADLESS := $(PIP) install --quiet --force-reinstall --no-deps --constraint constraints.txt opencv-python-headless
 DEMO := demo
 TESTS ?= tests
+# A process for each core, each with one share of the files (tests/parallel.py). JOBS=0: all in one process, in order.
+JOBS ?= 2
+PARALLEL := --numprocesses $(JOBS) --no-loadscope-reorder
 MARKS := $(if $(SLOW),not gpu,not gpu and not slow)
 
 .PHONY: help demo eval reproduce test lint format schemas bench gpu clean
@@ -88,7 +91,7 @@ test: $(VENV)/dev
 	$(BIN)/onegen models fetch
 	$(BIN)/onegen models fetch minilm
 	$(BIN)/python -m onegen.demo.photos
-	$(BIN)/python -m pytest $(TESTS) -m "$(MARKS)" --durations=15 $(PYTEST)
+	$(BIN)/python -m pytest $(TESTS) -m "$(MARKS)" $(PARALLEL) --durations=15 $(PYTEST)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Fixtures that many tests share."""
+"""Fixtures that many tests share, and how tests share the machine."""
 
 import os
 import uuid
@@ -12,6 +12,25 @@ from PIL import Image
 from benchmarks.object_server import BUCKET, environment, served_bucket
 
 ROOT = Path(__file__).parents[1]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a process for each core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from tests.parallel import Shares
+
+    return Shares(config, log)
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    if hasattr(config, "workerinput"):
+        from tests.parallel import order
+
+        items.sort(key=lambda item: order(item.nodeid.partition("::")[0]))
+
 
 
 @pytest.fixture(scope="session")
