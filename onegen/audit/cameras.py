@@ -40,7 +40,7 @@ def draw_cameras(cameras: Sequence[Camera], side: int = 464) -> np.ndarray:
 
     The point that they look at is the black dot; a net lies level through it, where cameras without roll are upright.
     """
-    frame = _frame(cameras)
+    frame = frame_of(cameras)
     target, up, radius = frame[0], frame[1][2], frame[2]
     pyramids = [_pyramid(camera, _LENGTH * radius) for camera in cameras]
     net = _net(target, frame[1], radius)
@@ -64,8 +64,11 @@ def draw_cameras(cameras: Sequence[Camera], side: int = 464) -> np.ndarray:
     return small[max(drawn[0] - margin, 0) : drawn[-1] + margin]
 
 
-def _frame(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return what the cameras look at (3,), axes (3,3) of which the last is up, and the distance of the farthest."""
+def frame_of(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return what the cameras look at (3,), axes (3,3), and the distance of the farthest.
+
+    The axes are the way level from there to the first camera, level to its right, and up.
+    """
     centers = np.stack([camera.center for camera in cameras])
     target, sureness = nearest_point(centers, np.stack([camera.forward for camera in cameras]))
     if sureness < 1e-5:  # they look one way: there is no such point

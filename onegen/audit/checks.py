@@ -19,6 +19,7 @@ from PIL import Image
 from onegen.annotators.shared.caption_faults import fault_of
 from onegen.audit.defects import Defect
 from onegen.audit.images import found
+from onegen.audit.maps import MEASURES, Reading
 from onegen.audit.readable import DAMAGE, brief
 from onegen.audit.set_checks import check_sets
 from onegen.audit.statistics import has_box, with_size
@@ -37,17 +38,23 @@ SEEN = 0.3
 """Visibility from which a keypoint is one: what pose draws."""
 READ = 1000
 """Samples whose bytes are read where not all are."""
+MEASURED = 100_000
+"""Samples whose maps are measured where all are read."""
 NAMED = 200
 """Defects of one kind that are named; the rest are counted."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The defects that are named, how many there are of each kind, and how many samples had their bytes read."""
+    """The defects that are named, how many there are of each kind, and how many samples had their bytes read.
+
+    `readings` are the numbers that were measured of their maps on the way.
+    """
 
     defects: tuple[Defect, ...]
     counts: dict[str, int]
     read: int
+    readings: tuple[Reading, ...] = ()
 
 
 def check(dataset: Dataset, tables: Tables, full: bool = False, reads: bool = True) -> Findings:
@@ -57,6 +64,7 @@ def check(dataset: Dataset, tables: Tables, full: bool = False, reads: bool = Tr
     step = 1 if full else max(1, -(-images // READ))
     counts: Counter[str] = Counter()
     named: list[Defect] = []
+    readings: list[Reading] = []
     for defect in itertools.chain(
         _stored(dataset, tables, full),
         _conservation(tables),
@@ -65,12 +73,12 @@ def check(dataset: Dataset, tables: Tables, full: bool = False, reads: bool = Tr
         _shapes(tables, schemas),
         _captions(tables, schemas),
         check_sets(dataset.require_card(), tables),
-        _bytes(dataset, tables, step) if reads else (),
+        _bytes(dataset, tables, step, readings) if reads else (),
     ):
         counts[defect.kind] += 1
         if counts[defect.kind] <= NAMED:
             named.append(defect)
-    return Findings(tuple(named), dict(counts), -(-images // step) if reads else 0)
+    return Findings(tuple(named), dict(counts), -(-images // step) if reads else 0, tuple(readings))
 
 
 def _stored(dataset: Dataset, tables: Tables, full: bool) -> Iterator[Defect]:
@@ -206,10 +214,15 @@ def _captions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Itera
                 yield Defect(fault, column, shard, key, f"caption must say what is shown, got {caption[:120]!r}")
 
 
-def _bytes(dataset: Dataset, tables: Tables, step: int) -> Iterator[Defect]:
-    """Yield parts that are not what the index says, and maps that do not fit their image, of every `step`-th image."""
+def _bytes(dataset: Dataset, tables: Tables, step: int, readings: list[Reading]) -> Iterator[Defect]:
+    """Yield parts that are not what the index says, and maps that do not fit their image, of every `step`-th image.
+
+    What is measured of the maps is put into `readings`.
+    """
     taken = set(tables.rows(f"SELECT shard, position FROM {TAKEN}"))
     columns = [column for column in dataset.columns() if column not in (IMAGE, SELECT)]
+    ((images,),) = tables.rows(f"SELECT count(*) FROM {quoted(IMAGE)} WHERE status = 'ok'")
+    measured = max(step, -(-images // MEASURED))
     number = -1
     for manifest in dataset.manifests(IMAGE):
         with contextlib.ExitStack() as stack:
@@ -222,11 +235,15 @@ def _bytes(dataset: Dataset, tables: Tables, step: int) -> Iterator[Defect]:
                 is_read = row.status == "ok" and (manifest.shard, row.position) not in taken
                 number += is_read
                 if is_read and number % step == 0:
+                    measures = readings if number % measured == 0 else []
                     for column, reader in readers.items():
-                        yield from _row_bytes(reader, column, manifest.shard, reader.rows[row.position], row)
+                        own = reader.rows[row.position]
+                        yield from _row_bytes(reader, column, manifest.shard, own, row, measures)
 
 
-def _row_bytes(reader: ColumnReader, column: str, shard: int, row: Row, image: Row) -> Iterator[Defect]:
+def _row_bytes(
+    reader: ColumnReader, column: str, shard: int, row: Row, image: Row, readings: list[Reading]
+) -> Iterator[Defect]:
     for member in row.parts:
         try:
             data = reader.part(member)
@@ -240,26 +257,34 @@ def _row_bytes(reader: ColumnReader, column: str, shard: int, row: Row, image: R
             )
             continue
         owner, name = split_name(member.name)
-        if column == IMAGE or name.endswith(".png"):
-            yield from _picture(data, name, column, shard, row, values_of(image, owner), values_of(row, owner))
+        if column != IMAGE and not name.endswith(".png"):
+            continue
+        try:
+            size, pixels = _decoded(data, name)
+        except (*DAMAGE, SyntaxError) as error:
+            yield Defect("unreadable", column, shard, row.key, f"{name} must decode: {brief(error)}")
+            continue
+        if pixels is not None and name in MEASURES:
+            measure, of = MEASURES[name]
+            readings.append(Reading(f"{column}.{measure}", shard, row.position, row.key, owner, of(pixels)))
+        own, values = values_of(image, owner), values_of(row, owner)
+        if size != (own["width"], own["height"]):
+            what = f"{name} must be {own['width']} x {own['height']}, got {size[0]} x {size[1]}"
+            yield Defect("size_mismatch", column, shard, row.key, what)
+        if pixels is not None:
+            yield from _map_faults(pixels, name, column, shard, row, values)
 
 
-def _picture(
-    data: bytes, name: str, column: str, shard: int, row: Row, image: Mapping[str, Any], values: Mapping[str, Any]
+def _decoded(data: bytes, name: str) -> tuple[tuple[int, int], np.ndarray | None]:
+    """Return width and height of a picture, and the pixels of the maps whose pixels tell something."""
+    with Image.open(io.BytesIO(data)) as opened:
+        return opened.size, np.asarray(opened) if name in ("masks.png", *MEASURES) else None
+
+
+def _map_faults(
+    pixels: np.ndarray, name: str, column: str, shard: int, row: Row, values: Mapping[str, Any]
 ) -> Iterator[Defect]:
-    """Yield what is wrong with a picture or map: its size; of masks their indices, of depth its range."""
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            size = opened.size
-            pixels = np.asarray(opened) if name in ("masks.png", "depth.png") else None
-    except (*DAMAGE, SyntaxError) as error:
-        yield Defect("unreadable", column, shard, row.key, f"{name} must decode: {brief(error)}")
-        return
-    if size != (image["width"], image["height"]):
-        told = f"{image['width']} x {image['height']}"
-        yield Defect("size_mismatch", column, shard, row.key, f"{name} must be {told}, got {size[0]} x {size[1]}")
-    if pixels is None:
-        return
+    """Yield what is wrong with the pixels of a map: of masks their indices, of depth its range."""
     areas = values.get("areas")
     if name == "masks.png" and areas is not None and int(pixels.max()) > len(areas):
         what = f"indices must be at most {len(areas)}, the number of entities, got {int(pixels.max())}"

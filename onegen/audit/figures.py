@@ -45,6 +45,20 @@ def heat(grid: Sequence[Sequence[int]]) -> Figure:
     return {"data": [trace], "layout": {"xaxis": across, "yaxis": down}}
 
 
+def sphere(grid: Sequence[Sequence[int]]) -> Figure:
+    """Return a map of how many cameras look from where, azimuth across and elevation up, in degrees."""
+    down, across = len(grid), len(grid[0])
+    azimuths = [-180 + 360 * (n + 0.5) / across for n in range(across)]
+    elevations = [90 - 180 * (n + 0.5) / down for n in range(down)]
+    trace = {"type": "heatmap", "x": azimuths, "y": elevations, "z": [list(row) for row in grid]}
+    hover = "azimuth %{x}°, elevation %{y}°: %{z}<extra></extra>"
+    axes = {
+        "xaxis": {"title": {"text": "azimuth"}, "dtick": 90},
+        "yaxis": {"title": {"text": "elevation"}, "dtick": 30},
+    }
+    return {"data": [trace | {"colorscale": "Viridis", "hovertemplate": hover}], "layout": axes}
+
+
 def coverage(counts: Mapping[str, Mapping[str, int]], items: int) -> Figure:
     """Return bars of the rows of each column by status; what no shard has yet is missing."""
     columns = list(counts)

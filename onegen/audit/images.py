@@ -16,12 +16,13 @@ _BASE = ("shard", "position", "key")
 def found(tables: Tables, column: str, field: str | None = None) -> str:
     """Return SQL of the rows of a column that are ok; one for each image where it says `field` of each.
 
-    Of images it has shard, position, key, their number, and all that is said of each.
+    Each has the number of its image, 0 where it is of the whole sample. Rows of images have shard, position, key, and
+    all that is said of each.
     """
     fields = tables.further(column)
     whole = f"{quoted(column)} WHERE status = 'ok'"
     if field not in fields:
-        return f"(SELECT * FROM {whole})"
+        return f"(SELECT *, 0 AS {NUMBER} FROM {whole})"
     base = ", ".join(_BASE)
     own = ", ".join(quoted(name) for name in fields)
     other = ", ".join(f"o.{quoted(name)} AS {quoted(name)}" for name in fields)
@@ -34,8 +35,8 @@ def found(tables: Tables, column: str, field: str | None = None) -> str:
 
 def listed(tables: Tables, column: str, field: str) -> str:
     """Return SQL of what a column lists, an entry a row under `e`."""
-    number = f", {NUMBER}" if field in tables.further(column) else ""
-    return f"(SELECT {', '.join(_BASE)}{number}, unnest({quoted(field)}) AS e FROM {found(tables, column, field)})"
+    named = ", ".join((*_BASE, NUMBER))
+    return f"(SELECT {named}, unnest({quoted(field)}) AS e FROM {found(tables, column, field)})"
 
 
 def place(tables: Tables, column: str, field: str) -> str:

@@ -1,7 +1,8 @@
 """Clusters of near-duplicates: images whose perceptual hashes lie within a few bits of the first of their cluster.
 
-The search is that of `select` (onegen/pixels/near.py), over the first images of all samples that are ok, those that
-select dropped among them. docs/audit.md.
+The search is that of `select` (onegen/pixels/near.py), over every image of all samples that are ok, those that select
+dropped among them. Images of one sample may look alike (the source and the target of an edit, two views of a scene):
+a cluster has images of several. docs/audit.md.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from onegen.audit.images import NUMBER, found
 from onegen.audit.tables import Tables, quoted
 from onegen.pixels.near import KeptHashes
 from onegen.pixels.phash import FLAT
@@ -21,25 +23,26 @@ MOST = 2_000_000
 """Hashes that are compared where not all are wanted: half a minute."""
 CLUSTERS, MEMBERS = 12, 6
 """Clusters that are shown, the largest, and the images shown of each, the first."""
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """How many images lie in how many clusters at a distance, and the keys of the largest clusters with their sizes.
+    """How many images lie in how many clusters at a distance, and the largest clusters: size, and some of its images.
 
-    `compared` is the number of hashes; 0 of a dataset that has more than are compared.
+    An image is the key of its sample and its number there, from 0. `compared` is the number of hashes; 0 of a dataset that has more than are compared.
     """
 
     distance: int
     compared: int
     images: int
     clusters: int
-    largest: list[tuple[int, list[str]]]
+    largest: list[tuple[int, list[Place]]]
 
     @property
-    def keys(self) -> list[str]:
-        """All keys that are shown."""
-        return [key for _, keys in self.largest for key in keys]
+    def shown(self) -> list[Place]:
+        """All images that are shown."""
+        return [image for _, images in self.largest for image in images]
 
 
 def near_duplicates(tables: Tables, card: Card, full: bool = False) -> NearDuplicates | None:
@@ -47,22 +50,32 @@ def near_duplicates(tables: Tables, card: Card, full: bool = False) -> NearDupli
     if "phash" not in tables.fields(IMAGE):
         return None
     flat = ", ".join(str(value) for value in FLAT)
-    source = f"FROM {quoted(IMAGE)} WHERE status = 'ok' AND phash IS NOT NULL AND phash NOT IN ({flat})"
+    source = f"FROM {found(tables, IMAGE, 'phash')} WHERE phash IS NOT NULL AND phash NOT IN ({flat})"
     ((number,),) = tables.rows(f"SELECT count(*) {source}")
     wished = (card.recipe.get("select") or {}).get("near_duplicates") or {}
     distance = int(wished.get("distance", DISTANCE))
     if number > MOST and not full:
         return NearDuplicates(distance, 0, 0, 0, [])
-    table = _read(tables, f"SELECT shard, position, phash {source} ORDER BY shard, position")
+    table = _read(tables, f"SELECT shard, position, {NUMBER}, phash {source} ORDER BY shard, position, {NUMBER}")
     kept = KeptHashes(distance).admit(np.arange(number), table.column("phash").to_numpy())
-    firsts, sizes = np.unique(kept, return_counts=True)
-    many = sizes > 1
-    firsts, sizes = firsts[many], sizes[many]
+    firsts, sizes = _clusters(kept, table)
     order = np.lexsort((firsts, -sizes))[:CLUSTERS]
     shown = [np.flatnonzero(kept == first)[:MEMBERS] for first in firsts[order]]
-    keys = _keys(tables, table, shown)
-    largest = [(int(size), members) for size, members in zip(sizes[order], keys, strict=True)]
+    images = _images(tables, table, shown)
+    largest = [(int(size), members) for size, members in zip(sizes[order], images, strict=True)]
     return NearDuplicates(distance, number, int(sizes.sum()), len(firsts), largest)
+
+
+def _clusters(kept: np.ndarray, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row of each cluster that has images of several samples, and how many images it has."""
+    order = np.argsort(kept, kind="stable")
+    firsts, starts, sizes = np.unique(kept[order], return_index=True, return_counts=True)
+    if not len(firsts):
+        return firsts, sizes
+    shards, positions = (table.column(name).to_numpy().astype(np.int64) for name in ("shard", "position"))
+    samples = (shards << 32 | positions)[order]
+    several = np.minimum.reduceat(samples, starts) != np.maximum.reduceat(samples, starts)
+    return firsts[several], sizes[several]
 
 
 def _read(tables: Tables, sql: str) -> pa.Table:
@@ -70,15 +83,15 @@ def _read(tables: Tables, sql: str) -> pa.Table:
     return tables.connection.sql(sql).to_arrow_table()
 
 
-def _keys(tables: Tables, table: pa.Table, clusters: list[np.ndarray]) -> list[list[str]]:
-    """Return the keys of the rows of a table, by cluster."""
-    shards, positions = (table.column(name).to_numpy() for name in ("shard", "position"))
-    places = [[(int(shards[row]), int(positions[row])) for row in rows] for rows in clusters]
-    listed = ", ".join(str(place) for cluster in places for place in cluster)
+def _images(tables: Tables, table: pa.Table, clusters: list[np.ndarray]) -> list[list[Place]]:
+    """Return the images of the rows of a table, by cluster."""
+    columns = [table.column(name).to_numpy() for name in ("shard", "position", NUMBER)]
+    places = [[tuple(int(column[row]) for column in columns) for row in rows] for rows in clusters]
+    listed = ", ".join(str(place[:2]) for cluster in places for place in cluster)
     if not listed:
         return []
     found = tables.rows(
         f"SELECT shard, position, key FROM {quoted(IMAGE)} WHERE (shard, position) IN (VALUES {listed})"
     )
     by_place = {(shard, position): str(key) for shard, position, key in found}
-    return [[by_place[place] for place in cluster] for cluster in places]
+    return [[(by_place[place[:2]], place[2]) for place in cluster] for cluster in places]

@@ -15,7 +15,7 @@ from onegen.audit.changes import Change, changes, read_report
 from onegen.audit.checks import Findings, check
 from onegen.audit.markup import Figures, Size, card, details, document, number, picture, size_text, table
 from onegen.audit.near import MOST, NearDuplicates, near_duplicates
-from onegen.audit.statistics import Distribution, Statistics, statistics
+from onegen.audit.statistics import Distribution, End, Statistics, statistics
 from onegen.audit.tables import open_tables
 from onegen.audit.thumbnails import Gallery, gallery
 from onegen.shards.canonical import canonical
@@ -23,6 +23,8 @@ from onegen.shards.dataset import Dataset
 
 STATISTICS = "statistics.json"
 TAIL_SHOWN = 3
+FOLDED = 20
+"""Names of whom to thank that stand open on the page; more are folded."""
 
 
 def audit(
@@ -34,10 +36,11 @@ def audit(
     no dataset, or none that can be read.
     """
     with open_tables(dataset) as tables:
-        stats, findings = statistics(dataset, tables), check(dataset, tables, full)
+        findings = check(dataset, tables, full)
+        stats = statistics(dataset, tables, findings.readings)
         near = near_duplicates(tables, dataset.require_card(), full)
-        tails = [key for values in stats.distributions.values() for key, _ in _ends(values)]
-        wanted = [*(near.keys if near else ()), *(key for key in tails if key)]
+        tails = [(key, number) for values in stats.distributions.values() for key, _, number in _ends(values) if key]
+        wanted = [*(near.shown if near else ()), *tails]
         pictures = gallery(dataset, tables, wanted, [defect.key for defect in findings.defects if defect.key])
     numbers = stats.to_json() | {"defects": findings.counts, "samples_read": findings.read}
     if near is not None:
@@ -60,7 +63,7 @@ def page(
     return _Page(stats, findings, pictures, near, differs).text()
 
 
-def _ends(values: Distribution) -> list[tuple[str, float]]:
+def _ends(values: Distribution) -> list[End]:
     return [*values.low[:TAIL_SHOWN], *values.high[:TAIL_SHOWN]]
 
 
@@ -77,6 +80,7 @@ class _Page:
     ) -> None:
         self.stats, self.findings, self.pictures, self.near, self.differs = stats, findings, pictures, near, differs
         self.figures = Figures()
+        self.measured = {reading.name for reading in findings.readings}
 
     def text(self) -> str:
         """Return the whole page."""
@@ -153,14 +157,18 @@ class _Page:
                 f"{size:,} images",
                 "<div class=row>"
                 + "".join(
-                    picture(self.pictures.images[key], f"sample {key}, one of {size} near-duplicates", key)
-                    if key in self.pictures.images
-                    else f"<figure><figcaption>{html.escape(key)}</figcaption></figure>"
-                    for key in keys
+                    picture(
+                        self.pictures.images[image],
+                        f"{self._named(*image)}, one of {size} near-duplicates",
+                        self._named(*image),
+                    )
+                    if image in self.pictures.images
+                    else f"<figure><figcaption>{html.escape(self._named(*image))}</figcaption></figure>"
+                    for image in images
                 )
                 + "</div>",
             )
-            for size, keys in near.largest
+            for size, images in near.largest
         ]
         return told + f"<div class=grid>{''.join(cards)}</div>"
 
@@ -176,6 +184,17 @@ class _Page:
             numbers = table(name, [f"x{n}" for n in range(len(grid))], grid)
             plot = self.figures.place(label, figures.heat(grid), True)
             cards.append(card(f"{name}: positions", f"{plot}{details('Table', numbers)}"))
+        if self.stats.cameras:
+            label = (
+                f"From where {sum(map(sum, self.stats.cameras)):,} cameras look; the first of a scene is at azimuth 0."
+            )
+            head = [f"{-180 + 10 * n}°" for n in range(len(self.stats.cameras[0]))]
+            rows = [(f"{90 - 10 * n}°", *row) for n, row in enumerate(self.stats.cameras)]
+            numbers = table("cameras by elevation and azimuth", ["from", *head], rows)
+            plot = self.figures.place(label, figures.sphere(self.stats.cameras), True)
+            cards.append(
+                card("camera: azimuth and elevation", f"{plot}<p class=note>{label}</p>{details('Table', numbers)}")
+            )
         again = [(name, count) for name, count in self.stats.duplicates.items()]
         return f"<div class=grid>{''.join(cards)}</div>" + table(
             "Rows that repeat an earlier one's value exactly", ("field", "rows"), again
@@ -187,18 +206,28 @@ class _Page:
             f"{name}: {values.count:,} values from {number(values.minimum)} to {number(values.maximum)}, "
             f"median {number(middle)}, mean {number(values.mean)}, {values.missing:,} without one."
         )
+        if name in self.measured:
+            label += f" Of the {self.findings.read:,} samples whose bytes were read."
         rows = [(f"{point} %", value) for point, value in values.percentiles.items()]
         ends = "".join(
-            picture(self.pictures.images[key], f"{name} {number(value)}, sample {key}", f"{number(value)} · {key}")
-            for key, value in _ends(values)
-            if key in self.pictures.images
+            picture(
+                self.pictures.images[key, image],
+                f"{name} {number(value)}, {self._named(key, image)}",
+                f"{number(value)} · {self._named(key, image)}",
+            )
+            for key, value, image in _ends(values)
+            if (key, image) in self.pictures.images
         )
-        tail = details("Lowest and highest samples", f"<div class=row>{ends}</div>") if ends else ""
+        tail = details("Lowest and highest", f"<div class=row>{ends}</div>") if ends else ""
         return card(
             name,
             f"{self.figures.place(label, figures.histogram(name, values))}<p class=note>{html.escape(label)}</p>"
             f"{details('Percentiles', table(name, ('percentile', 'value'), rows))}{tail}",
         )
+
+    def _named(self, key: str, image: int) -> str:
+        """Return what an image is called: its sample, and of several images which."""
+        return f"{key} image {image}" if self.stats.kind != "image" else key
 
     def _integrity(self) -> str:
         counts = self.findings.counts
@@ -233,10 +262,18 @@ class _Page:
         )
 
     def _rights(self) -> str:
-        return "".join(
-            table(f"{name.capitalize()} of images, the most frequent", (name, "images"), most)
-            for name, most in self.stats.rights.items()
-        )
+        rights = self.stats.rights
+        tables = [
+            table(f"{name.capitalize()} of images, the most frequent", (name, "images"), rights[name])
+            for name in ("licence", "source")
+        ]
+        thanks = table("Attribution of images", ("attribution", "images"), rights["attribution"])
+        many = len(rights["attribution"]) > FOLDED
+        tables.append(details(f"Whom to thank: {len(rights['attribution']):,} names", thanks) if many else thanks)
+        withdrawn = rights["withdrawn"]
+        if not withdrawn:
+            return "".join(tables) + "<p>Nothing was taken down, and nobody opted out.</p>"
+        return "".join(tables) + table("Takedowns, opt-outs and what was passed over", ("what", "number"), withdrawn)
 
 
 def _weights(weights: Sequence[dict[str, str]]) -> str:

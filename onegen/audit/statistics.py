@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from onegen.audit.images import found, listed, place
+from onegen.audit import maps, viewpoints
+from onegen.audit.images import NUMBER, found, listed, place
+from onegen.audit.rights_counts import rights_of
 from onegen.audit.tables import Tables, quoted
-from onegen.sample import IMAGE, STATUSES
+from onegen.sample import IMAGE, STATUSES, Kind
 from onegen.shards.dataset import Dataset
 from onegen.shards.takedowns import version_of
 from onegen.shards.views import OTHERS
@@ -28,11 +30,15 @@ CAPTION_RANGES = ((30, 75), (100, 150))
 """Words of captions in One-Gen: of subjects, and of text to image (docs/onediffusion.md)."""
 
 
+End = tuple[str, float, int]
+
+
 @dataclass(frozen=True)
 class Measure:
     """A number of each row of a relation: its name, the relation, the expression, and whether it is a whole number.
 
-    `relation` is SQL with the fields shard, position and key; several rows of one sample are a row each.
+    `relation` is SQL with the fields shard, position, key and number of the image; several rows of one sample are a row
+    each.
     """
 
     name: str
@@ -43,9 +49,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Distribution:
-    """The values of a measure: count, rows without one, extremes, mean, percentiles, histogram, samples at both ends.
+    """The values of a measure: count, rows without one, extremes, mean, percentiles, histogram, images at both ends.
 
-    `edges` has one number more than `bins`; the last bin holds its upper edge. `low` and `high` are (key, value).
+    `edges` has one number more than `bins`; the last bin holds its upper edge. `low` and `high` are (key, value, which
+    image of the sample, from 0).
     """
 
     count: int
@@ -56,8 +63,8 @@ class Distribution:
     percentiles: dict[str, float]
     edges: list[float]
     bins: list[int]
-    low: list[tuple[str, float]]
-    high: list[tuple[str, float]]
+    low: list[End]
+    high: list[End]
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ class Statistics:
     distributions: dict[str, Distribution]
     categories: dict[str, Categories]
     heat: dict[str, list[list[int]]]
+    cameras: list[list[int]]
     rights: dict[str, list[tuple[str, int]]]
     duplicates: dict[str, int]
 
@@ -104,9 +112,10 @@ class Statistics:
         return {"schema_version": 1, **asdict(self)}
 
 
-def statistics(dataset: Dataset, tables: Tables) -> Statistics:
-    """Return the statistics of what is committed."""
+def statistics(dataset: Dataset, tables: Tables, readings: Sequence[maps.Reading] = ()) -> Statistics:
+    """Return the statistics of what is committed, and of what was read of maps."""
     card = dataset.require_card()
+    has_cameras = viewpoints.store_viewpoints(tables)
     schemas = {column: tables.own_fields(column) for column in tables.manifests}
     return Statistics(
         name=card.name,
@@ -117,10 +126,20 @@ def statistics(dataset: Dataset, tables: Tables) -> Statistics:
         planned_shards=card.plan.shards,
         items=card.plan.items,
         columns={column: _coverage(tables, column) for column in tables.manifests},
-        distributions={name: values for name, values in _distributions(tables, schemas) if values.count},
+        distributions={
+            measure.name: values
+            for measure in [
+                *measures(tables, schemas),
+                *_of_sets(tables, card.kind),
+                *(_of_cameras() if has_cameras else ()),
+                *_of_maps(tables, readings),
+            ]
+            if (values := _distribution(tables, measure)).count
+        },
         categories={measure.name: _categories(tables, measure) for measure in texts(tables, schemas)},
         heat={name: _heat(tables, name, column, field) for name, column, field in _boxed(schemas)},
-        rights={name: _most(tables, found(tables, IMAGE, name), quoted(name)) for name in ("licence", "attribution")},
+        cameras=viewpoints.coverage(tables) if has_cameras else [],
+        rights=rights_of(card, tables),
         duplicates=_duplicates(tables, schemas),
     )
 
@@ -221,13 +240,30 @@ def texts(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[
                         yield Measure(f"{name}.{inner}", listed(tables, column, field), f"e.{inner}")
 
 
-def _distributions(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, Distribution]]:
-    for measure in measures(tables, schemas):
-        yield measure.name, _distribution(tables, measure)
-    if OTHERS in tables.fields(IMAGE):
-        # Views of a scene, images of an identity, as they are stored.
-        images = Measure(f"{IMAGE}.images", found(tables, IMAGE), "len(parts)", True)
-        yield images.name, _distribution(tables, images)
+def _of_sets(tables: Tables, kind: Kind) -> Iterator[Measure]:
+    """Yield how many images samples have as they are stored; of identities how many each subject has."""
+    if OTHERS not in tables.fields(IMAGE):
+        return
+    yield Measure(f"{IMAGE}.images", found(tables, IMAGE), "len(parts)", True)
+    if kind == "identity":
+        # A subject of many pictures is several samples.
+        ordinal = "shard::BIGINT * 4294967296 + position"
+        subjects = (
+            f"(SELECT min(shard) AS shard, arg_min(position, {ordinal}) AS position, "
+            f"arg_min(key, {ordinal}) AS key, 0 AS {NUMBER}, sum(len(parts))::BIGINT AS n "
+            f"FROM {found(tables, IMAGE)} GROUP BY subject)"
+        )
+        yield Measure("images per identity", subjects, "n", True)
+
+
+def _of_cameras() -> Iterator[Measure]:
+    for name in viewpoints.MEASURES:
+        yield Measure(f"camera.{name}", viewpoints.TABLE, name)
+
+
+def _of_maps(tables: Tables, readings: Sequence[maps.Reading]) -> Iterator[Measure]:
+    for name in maps.store_readings(tables, readings):
+        yield Measure(name, maps.relation(name), "value")
 
 
 def _distribution(tables: Tables, measure: Measure) -> Distribution:
@@ -267,13 +303,13 @@ def _bins(low: float, high: float, is_whole: bool) -> tuple[float, float, int]:
     return low - 0.5, width, math.ceil((high - low + 1) / width)
 
 
-def _tail(tables: Tables, measure: Measure, order: str) -> list[tuple[str, float]]:
-    """Return the keys and values at one end; of equal values those that come first in the dataset."""
+def _tail(tables: Tables, measure: Measure, order: str) -> list[End]:
+    """Return the images and values at one end; of equal values those that come first in the dataset."""
     rows = tables.rows(
-        f"SELECT key, ({measure.expression})::DOUBLE AS v FROM {measure.relation} WHERE isfinite(v) "
-        f"ORDER BY v {order}, shard, position LIMIT {TAIL}"
+        f"SELECT key, ({measure.expression})::DOUBLE AS v, {NUMBER} FROM {measure.relation} WHERE isfinite(v) "
+        f"ORDER BY v {order}, shard, position, {NUMBER} LIMIT {TAIL}"
     )
-    return [(key, value) for key, value in rows]
+    return [(key, value, number) for key, value, number in rows]
 
 
 def _categories(tables: Tables, measure: Measure) -> Categories:
@@ -287,14 +323,6 @@ def _categories(tables: Tables, measure: Measure) -> Categories:
     ((count, distinct),) = tables.rows("SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM _counted WHERE v IS NOT NULL")
     most = tables.rows(f"SELECT v, n::BIGINT FROM _counted WHERE v IS NOT NULL ORDER BY n DESC, v LIMIT {MOST}")
     return Categories(count, distinct, [(value, number) for value, number in most])
-
-
-def _most(tables: Tables, relation: str, expression: str) -> list[tuple[str, int]]:
-    rows = tables.rows(
-        f"SELECT coalesce({expression}, '(none)') AS v, count(*) FROM {relation} GROUP BY v "
-        f"ORDER BY 2 DESC, 1 LIMIT {MOST}"
-    )
-    return [(value, count) for value, count in rows]
 
 
 def _boxed(schemas: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, str]]:
