@@ -30,7 +30,8 @@ Place = tuple[str, int]
 class NearDuplicates:
     """How many images lie in how many clusters at a distance, and the largest clusters: size, and some of its images.
 
-    An image is the key of its sample and its number there, from 0. `compared` is the number of hashes; 0 of a dataset that has more than are compared.
+    An image is the key of its sample and its number there, from 0. `compared` is the number of hashes; 0 of a dataset
+    that has more than are compared.
     """
 
     distance: int

@@ -185,20 +185,20 @@ class _Page:
             plot = self.figures.place(label, figures.heat(grid), True)
             cards.append(card(f"{name}: positions", f"{plot}{details('Table', numbers)}"))
         if self.stats.cameras:
-            label = (
-                f"From where {sum(map(sum, self.stats.cameras)):,} cameras look; the first of a scene is at azimuth 0."
-            )
-            head = [f"{-180 + 10 * n}°" for n in range(len(self.stats.cameras[0]))]
-            rows = [(f"{90 - 10 * n}°", *row) for n, row in enumerate(self.stats.cameras)]
-            numbers = table("cameras by elevation and azimuth", ["from", *head], rows)
-            plot = self.figures.place(label, figures.sphere(self.stats.cameras), True)
-            cards.append(
-                card("camera: azimuth and elevation", f"{plot}<p class=note>{label}</p>{details('Table', numbers)}")
-            )
+            cards.append(self._cameras(self.stats.cameras))
         again = [(name, count) for name, count in self.stats.duplicates.items()]
         return f"<div class=grid>{''.join(cards)}</div>" + table(
             "Rows that repeat an earlier one's value exactly", ("field", "rows"), again
         )
+
+    def _cameras(self, grid: Sequence[Sequence[int]]) -> str:
+        label = f"From where {sum(map(sum, grid)):,} cameras look; the first of a scene is at azimuth 0."
+        across, down = 360 // len(grid[0]), 180 // len(grid)
+        head = ["from", *(f"{-180 + across * n}°" for n in range(len(grid[0])))]
+        rows = [(f"{90 - down * n}°", *row) for n, row in enumerate(grid)]
+        numbers = details("Table", table("Cameras by elevation and azimuth", head, rows))
+        plot = self.figures.place(label, figures.sphere(grid), True)
+        return card("camera: azimuth and elevation", f"{plot}<p class=note>{label}</p>{numbers}")
 
     def _distribution(self, name: str, values: Distribution) -> str:
         middle = values.percentiles["50"]
