@@ -56,7 +56,10 @@ def take_something_down(world: World) -> None:
     """Take down a stored picture, a file that is planned or is not, or what nobody knows."""
     if not (world.out / "dataset.json").exists():
         return
-    known = [row for row in rows(world.out, "image") if row.key is not None]
+    try:
+        known = [row for row in rows(world.out, "image") if row.key is not None]
+    except FileNotFoundError:
+        return  # it was lost, and nothing made it again yet
     choices: list[Entry] = [("key", "0" * 20), ("uri", f"{world.rng.choice([3, 7, 9]):05d}.png")]
     if known:
         row = world.rng.choice(known)
@@ -170,6 +173,6 @@ def test_a_history_ends_as_a_direct_build_of_its_plan_does(tmp_path, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 140))
+@pytest.mark.parametrize("seed", range(100, 116))
 def test_a_history_with_real_kills_ends_as_a_direct_build_of_its_plan_does(tmp_path, seed):
     live_through(make_world(tmp_path, seed), is_real=True)
