@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,30 @@ def test_holes_are_holes_and_glass_lets_light_through(scene_of):
     assert rim[0] > 240  # red over white
     assert 120 < rim[1] < 220
     assert both.depth[64, 64] > draw(scene_of(pane), orbit(-90, 0, 1.7)).depth[64, 64]  # glass has no depth of its own
+
+
+def test_maps_alone_are_those_of_the_whole_view(scene_of):
+    panes = [objects.quad(None, material=objects.matte(baseColorFactor=[255, 0, 0, 40], alphaMode="BLEND"))]
+    scene = scene_of(objects.sphere(3), *panes, transforms=[np.eye(4), np.diag([3.0, 3.0, 1.0, 1.0])])
+    camera = orbit(40, 20, 1.9)
+    whole = draw(scene, camera)
+    alone = draw(scene, camera, RenderOptions(128, 128, 1, has_colour=False))
+    assert (alone.colour == 255).all()
+    assert alone.depth.tobytes() == whole.depth.tobytes()
+    assert alone.mask.tobytes() == whole.mask.tobytes()
+
+
+def test_a_vertex_that_no_face_uses_is_nowhere(scene_of):
+    scene = scene_of(objects.sphere(2))
+    lost = np.concatenate([scene.mesh.positions, np.float32([[np.nan] * 3, [1e9] * 3])])
+    more = {
+        name: np.concatenate([held, held[:2]])
+        for name in ("normals", "uv", "colours")
+        for held in [getattr(scene.mesh, name)]
+    }
+    other = replace(scene, mesh=replace(scene.mesh, positions=lost, **more))
+    camera = orbit(40, 20, 1.7)
+    assert draw(other, camera).colour.tobytes() == draw(scene, camera).colour.tobytes()
 
 
 def test_suns_light_one_side_and_gloss_moves_with_the_eye(scene_of):

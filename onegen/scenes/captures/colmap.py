@@ -64,7 +64,7 @@ class _Image:
 MODEL_FILES = ("cameras.txt", "images.txt", "cameras.bin", "images.bin")
 """The files of a model that are read."""
 MASKS = "masks"
-"""Folder beside `images` of masks, white where a picture counts: `masks/a.jpg.png`, as COLMAP has it, or `masks/a.png`."""
+"""Folder of masks, white where a picture counts: `masks/a.jpg.png` of `a.jpg`, as COLMAP says, or `masks/a.png`."""
 
 
 def pictures_folder(model: str) -> str:

@@ -40,7 +40,9 @@ def stored_numbers(name: str, data: bytes) -> np.ndarray:
     except (cv2.error, ValueError, EOFError, OSError, SyntaxError) as error:
         raise SampleError("brought_pixels", f"{name} must be a whole map: {error}.") from error
     if pixels is None:
-        raise SampleError("brought_pixels", f"{name} must be a PNG, a TIFF, an EXR or a file of numpy, and does not decode.")
+        raise SampleError(
+            "brought_pixels", f"{name} must be a PNG, a TIFF, an EXR or a file of numpy, and does not decode."
+        )
     return np.asarray(pixels)
 
 
