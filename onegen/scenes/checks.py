@@ -23,9 +23,9 @@ def view_faults(view: View) -> list[str]:
 
 
 def num_cropped(mesh: Mesh, cameras: Sequence[Camera], width: int, height: int) -> int:
-    """Return in how many pictures an object reaches beyond the border, told from its vertices, without drawing."""
-    used = mesh.positions[np.unique(mesh.faces)].astype(np.float64)
-    return sum(_is_cropped(used, camera, width, height) for camera in cameras)
+    """Return in how many pictures a normalised object reaches beyond the border: told from its vertices, undrawn."""
+    points = mesh.positions.astype(np.float64)
+    return sum(_is_cropped(points, camera, width, height) for camera in cameras)
 
 
 def _is_cropped(points: np.ndarray, camera: Camera, width: int, height: int) -> bool:
