@@ -124,4 +124,6 @@ def normalise(mesh: Mesh, up: UpAxis = "z", fit: Fit = "sphere") -> tuple[Mesh, 
 def _rotate(vectors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Return vectors (n,3) rotated, in float64, without BLAS: its sums differ with the number of threads."""
     columns = vectors.astype(np.float64).T
-    return np.stack([sum(weight * column for weight, column in zip(row, columns, strict=True)) for row in rotation], 1)
+    with np.errstate(invalid="ignore"):  # vertices that no face uses may be anywhere
+        turned = [sum(weight * column for weight, column in zip(row, columns, strict=True)) for row in rotation]
+    return np.stack(turned, 1)
