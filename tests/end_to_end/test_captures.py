@@ -365,7 +365,8 @@ def test_masks_beside_colmap_are_brought_along(tmp_path):
     reader = ColumnReader(dataset(out), dataset(out).require_manifest("segmentation", 0))
     (row,) = reader.rows
     stored = [cv2.imdecode(np.frombuffer(reader.part(part), np.uint8), cv2.IMREAD_UNCHANGED) for part in row.parts]
-    assert [int((grey > 0).sum()) for grey in stored] == [(10 + number) * WIDTH for number in range(4)]
+    masks = [pixels.max(axis=2) if pixels.ndim == 3 else pixels for pixels in stored]
+    assert [int((mask > 0).sum()) for mask in masks] == [(10 + number) * WIDTH for number in range(4)]
     assert [row.status for row in rows(out, "image")] == ["ok"]
 
 
