@@ -32,7 +32,6 @@ def pytest_collection_modifyitems(config, items) -> None:
         items.sort(key=lambda item: order(item.nodeid.partition("::")[0]))
 
 
-
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One small Ray on this machine for the whole test session; builds with the ray executor use it and leave it up."""
