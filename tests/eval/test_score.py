@@ -184,6 +184,18 @@ def test_a_scorer_never_looks_at_the_model(objects, true_views, tmp_path):
     assert json.loads((home / RESULT).read_text())["generation"] is None
 
 
+def test_no_protocol_needs_a_model_to_score():
+    program = (
+        "import sys\n"
+        "from onegen.eval.table import PROTOCOLS, find_protocol\n"
+        "import onegen.eval.score\n"
+        "assert len([find_protocol(name) for name in PROTOCOLS]) == 9\n"
+        "print(*{name for name in sys.modules if name.startswith(('onegen.sampler', 'onegen.model', 'diffusers'))})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
 @pytest.mark.parametrize("text", ["", "1", "2/2", "a/b", "-1/2", "0/0"])
 def test_a_shard_that_is_none_is_refused(text):
     with pytest.raises(ConfigError, match="--shard must be i/n"):
