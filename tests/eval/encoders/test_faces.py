@@ -38,6 +38,6 @@ def test_another_photo_of_a_person_is_nearer_than_nine_of_ten_strangers(vectors)
     pairs += [(person, stranger) for person in (obama, again) for stranger in strangers]
     assert cosine(obama, again) > np.quantile([cosine(*pair) for pair in pairs], 0.9)
     # as measured on the photos of the package: these vectors are not of length one, hence distances
-    assert distance(obama, again) == pytest.approx(0.36, abs=0.1)
+    assert 0.05 <= distance(obama, again) <= 0.43
     assert all(distance(*pair) > SAME_PERSON for pair in pairs)
     assert np.linalg.norm(obama) == pytest.approx(1.37, abs=0.1)
