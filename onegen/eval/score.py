@@ -203,7 +203,8 @@ def _may_lie_there(protocol: Protocol, path: Path) -> bool:
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a piece, or of all items; raises ConfigError for a file that does not read."""
     try:
-        rows: list[Row] = pq.read_table(path).to_pylist()
+        with path.open("rb") as file:
+            rows: list[Row] = pq.ParquetFile(file).read(use_threads=False).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"{path} must be scores, got {error}. Remove it, and score again.") from error
     return rows
