@@ -60,7 +60,7 @@ def test_items_left_out_keep_a_result_apart(results):
 def test_the_page_shows_items_and_what_figures_rest_on(results):
     page, _ = tables(results)
     assert page.count("<img") >= 8
-    for text in ("digest ", "the paper does not say", "EscherNet&#x27;s are assumed", "worst", "best"):
+    for text in ("digest ", "the paper does not say", "EscherNet&#x27;s, drawn at 512", "worst", "best"):
         assert text in page
     for name in {part.partition("'")[0] for part in page.split("src='")[1:]}:
         assert (results / "report" / name).is_file()
