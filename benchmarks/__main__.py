@@ -34,6 +34,7 @@ NAMES = {
     "agreement": "how often a score of agreement falls when annotations are exchanged",
     "memory": "peak RSS at ten times the images",
     "render": "textured views per CPU-second, and memory after many objects (needs the extra scenes)",
+    "group": "ten thousand faces grouped by whom they show (needs the extra annotators)",
     "audit": "a report and a query over ten million samples",
     "takedown": "a thousand keys of ten million rows taken down",
     "scale": "status and resume over 75,000 manifests, plan and duplicates of ten million rows",

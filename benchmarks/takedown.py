@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks.table import Row, Table, version
 from onegen.build.takedown import take_down
@@ -99,7 +100,7 @@ def _child(out: Path) -> None:
     entries: list[Entry] = [("key", f"{number:020x}") for number in range(UNKNOWN)]
     for number in range(KEYS - UNKNOWN):
         with dataset.store.open(f"columns/{IMAGE}/{files[number % len(files)]}") as file:
-            keys = pa.parquet.ParquetFile(file).read(columns=["key"]).column("key")
+            keys = pq.ParquetFile(file).read(columns=["key"], use_threads=False).column("key")
         entries.append(("key", keys[number // len(files) * 7 % len(keys)].as_py()))
     entries = sorted(set(entries))
     begun, cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""What may stand between us and the S3 server of tests: faults, and an ear."""
+"""The S3 server of tests: what may stand between us and it, faults and an ear, and all that lies there."""
 
 import contextlib
 import http.client
@@ -6,6 +6,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from onegen.storage.objects import ObjectStore
 
 Fault = Callable[[str, str, int], int | None]
 """What happens to a request (method, path, how many came before): None for nothing, 0 drops the line, else a status."""
@@ -67,3 +70,17 @@ def between(endpoint: str, fault: Fault) -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def fetched(store: ObjectStore, folder: Path) -> Path:
+    """Bring all that lies on a store to a folder, as anyone would who copies a dataset."""
+    pending = [""]
+    while pending:
+        at = pending.pop()
+        below = f"{at}/" if at else ""
+        pending += [f"{below}{name}" for name in store.folders(at)]
+        for name in store.names(at):
+            path = folder / below / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(store.read(f"{below}{name}"))
+    return folder

@@ -8,6 +8,7 @@ import functools
 import graphlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,24 @@ def test_one_place_catches_every_exception():
         if isinstance(node, ast.ExceptHandler) and catches_all(node)
     ]
     assert caught == ["onegen.build.answering"]
+
+
+def threaded_reads(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines that read Parquet by threads of pyarrow: `read_table`, or columns without `use_threads=False`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            said = {word.arg: word.value for word in node.keywords}
+            threads = said.get("use_threads")
+            is_plain = isinstance(threads, ast.Constant) and threads.value is False
+            if node.func.attr == "read_table" or ("columns" in said and not is_plain):
+                yield node.lineno
+
+
+def test_parquet_is_read_without_threads_of_its_own() -> None:
+    """One that starts while the interpreter ends aborts the process (apache/arrow#34314): a command would exit 134."""
+    assert list(threaded_reads(ast.parse("pq.read_table(file, use_threads=False)"))) == [1]
+    assert list(threaded_reads(ast.parse("parquet.read(columns=[])"))) == [1]
+    found = {
+        name: list(threaded_reads(ast.parse(path.read_text(encoding="utf-8")))) for name, path in modules().items()
+    }
+    assert {name: lines for name, lines in found.items() if lines} == {}

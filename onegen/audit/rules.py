@@ -14,7 +14,8 @@ from onegen.shards.dataset import Dataset, manifest_name
 from onegen.shards.index import Row
 from onegen.shards.views import FEW_IMAGES, SETS, dropped
 
-_LAST = ("duplicate", "near_duplicate", "shared", FEW_IMAGES)
+NEAR_DUPLICATE = "near_duplicate"
+_LAST = ("duplicate", NEAR_DUPLICATE, "shared", FEW_IMAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,17 @@ class RuleCount:
 
 
 def rule_counts(dataset: Dataset) -> tuple[RuleCount, ...]:
-    """Return what each rule did that took something, in order; nothing for samples that are no sets."""
+    """Return what each rule did, in order; nothing for samples that are no sets.
+
+    Rules that the recipe does not name, such as that of duplicates, are told where they took something.
+    """
     card = dataset.require_card()
     if card.kind not in SETS:
         return ()
-    keep = card.recipe.get("select", {}).get("keep", {})
-    order = [*(f"rule:{name}" for name in keep), *_LAST]
+    select = card.recipe.get("select", {})
+    named = [f"rule:{name}" for name in select.get("keep", {})]
+    order = [*named, *_LAST]
+    named += [NEAR_DUPLICATE] if select.get("near_duplicates") else []
     images: Counter[str] = Counter()
     ended: Counter[str] = Counter()
     total = sets = 0
@@ -47,7 +53,7 @@ def rule_counts(dataset: Dataset) -> tuple[RuleCount, ...]:
             ended[max((str(reason) for reason in reasons), key=order.index)] += 1
     counts = []
     for rule in order:
-        if images[rule]:
+        if images[rule] or rule in named:
             after, sets_after = total - images[rule], sets - ended[rule]
             counts.append(RuleCount(rule, total, after, sets, sets_after))
             total, sets = after, sets_after

@@ -179,7 +179,7 @@ def _planned(dataset: Dataset, uris: set[str]) -> Iterator[tuple[str, str]]:
     wanted = pa.array(sorted(uris), pa.string())
     for shard in plan_shards(dataset.store):
         with readable(plan_name(shard)), dataset.store.open(plan_name(shard)) as file:
-            table = pq.read_table(file, columns=["item", "images"], use_threads=False).combine_chunks()
+            table = pq.ParquetFile(file).read(columns=["item", "images"], use_threads=False).combine_chunks()
         if not table.num_rows:
             continue
         images = table.column("images").chunk(0)

@@ -166,6 +166,8 @@ for _name in PROTOCOLS:
     _protocol = typer.Typer(cls=Verbs, invoke_without_command=True)
     _protocol.callback()(guarded(evaluation.run_verb(_name)))
     _protocol.command(name="score", cls=Verb)(guarded(evaluation.score_verb(_name)))
+    if _name == "geneval":
+        _protocol.command(cls=Verb)(guarded(evaluation.prompts))
     eval_app.add_typer(_protocol, name=_name)
 eval_app.command(cls=Verb)(guarded(evaluation.report))
 app.add_typer(eval_app, name="eval")

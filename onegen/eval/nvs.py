@@ -1,6 +1,6 @@
 """Table 2: novel views of Google Scanned Objects, by EscherNet's protocol (arXiv 2402.03908).
 
-FOLDER/OBJECT/010.png ... 024.png   views 10 to 24 as drawn from views 0 to N - 1, RGB
+FOLDER/OBJECT/010.png ... 024.png   views 10 to 24 as drawn from views 0 to N - 1, RGB, 256 x 256
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from onegen.eval.encoders.lpips import Lpips
 from onegen.eval.painter import Painter
-from onegen.eval.pictures import read_picture
+from onegen.eval.pictures import read_pixels
 from onegen.eval.posed_objects import SIDE, PosedObject, compared, objects_lacking, over_white, read_objects
 from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean_of_means
 from onegen.eval.sampling import Sampling
@@ -44,7 +44,8 @@ class NovelViews(Protocol):
     }
     ranked_by: ClassVar[str] = "psnr"
     unknown: ClassVar[tuple[str, ...]] = (
-        "objects, views and size of the paper's run: EscherNet's are assumed, drawn at 512 and compared at 256 pixels",
+        "objects, views, steps and size of the paper's run: objects and views are EscherNet's, drawn at 512 pixels and "
+        "compared at 256",
     )
 
     @property
@@ -94,14 +95,14 @@ class NovelViews(Protocol):
                 yield f"{unit.name}/{view:03d}.png", picture.resize((SIDE, SIDE))
 
     def score(self, unit: Unit, folder: Path) -> list[Row]:
-        """Return a row a target."""
+        """Return a row a target; raises SampleError for a picture that is not 256 pixels wide and high."""
         thing = PosedObject(self.require_data(), unit.name, tuple(range(NUM_VIEWS)))
         rows: list[Row] = []
         for output in unit.outputs:
             path = self.find(folder, output)
             assert path is not None, "whoever asks has looked"
             truth = compared(over_white(thing.picture_path(int(Path(output).stem))))
-            rows.append({"item": output, "picture": output, **self.compare(compared(read_picture(path)), truth)})
+            rows.append({"item": output, "picture": output, **self.compare(read_pixels(path, (SIDE, SIDE)), truth)})
         return rows
 
     def compare(self, picture: np.ndarray, truth: np.ndarray) -> Row:

@@ -1,11 +1,14 @@
 """The page of a report: plain HTML with its style inside, no script, nothing fetched."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 _STYLE = """
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; --faint: #666; }
+@media (prefers-color-scheme: dark) { :root { --faint: #a8a8a8; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin-bottom: .3rem; }
 .scroll { overflow-x: auto; }
@@ -13,9 +16,12 @@ table { border-collapse: collapse; margin: .5rem 0; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 td.note { text-align: left; white-space: normal; min-width: 14rem; }
-th { white-space: normal; max-width: 8rem; vertical-align: bottom; }
+th { white-space: normal; max-width: 12rem; vertical-align: bottom; }
 tr.paper td { font-weight: 600; } tr.ours td { background: #4a90d922; }
-td.note, p.note, figcaption, dt { color: #777; font-size: .85rem; }
+td.note, p.note, figcaption, dt { color: var(--faint); font-size: .85rem; }
+nav { font-size: .9rem; } summary { cursor: pointer; margin: .4rem 0; }
+details .scroll { max-height: 30rem; overflow-y: auto; font-size: .8rem; }
+details td { white-space: normal; max-width: 24rem; } details th { position: sticky; top: 0; background: Canvas; }
 .items { display: flex; flex-wrap: wrap; gap: 1rem; }
 .item { border: 1px solid #8884; border-radius: 6px; padding: .6rem; max-width: 100%; }
 .item p { margin: .1rem 0 .4rem; font-size: .85rem; max-width: 44rem; }
@@ -61,11 +67,21 @@ class ItemPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemScores:
+    """The scores of every item of a result: its columns, the item's name first, and a row an item."""
+
+    result: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """All of a report."""
 
     tables: Sequence[ShownTable]
     items: Sequence[ItemPicture]
+    scores: Sequence[ItemScores]
     facts: Sequence[tuple[str, Sequence[tuple[str, str]]]]
 
 
@@ -81,13 +97,18 @@ def write_page(page: Page) -> str:
         "<p>The paper's tables come first, with our rows shaded; a figure stands there only where the metric is the "
         "paper's own and the data are all of the benchmark's. Substitutes and further metrics have tables of their "
         "own. What each figure rests on is at the end.</p>",
-        "<h2>The paper's tables</h2>",
+        "<nav><a href='#paper'>The paper's tables</a> · <a href='#own'>Substitutes</a> · <a href='#items'>Worst and "
+        "best items</a> · <a href='#scores'>Scores of all items</a> · <a href='#facts'>What the figures rest on</a>"
+        "</nav>",
+        "<h2 id=paper>The paper's tables</h2>",
         *map(_table, paper),
-        "<h2>Substitutes and further metrics</h2>" if own else "",
+        "<h2 id=own>Substitutes, parts of benchmarks and further metrics</h2>",
         *map(_table, own),
-        "<h2>Worst and best items</h2>" if page.items else "",
+        "<h2 id=items>Worst and best items</h2>",
         *_items(page.items),
-        "<h2>What the figures rest on</h2>",
+        "<h2 id=scores>Scores of all items</h2>",
+        *map(_scores, page.scores),
+        "<h2 id=facts>What the figures rest on</h2>",
         *(f"<h3>{escape(title)}</h3>{_facts(facts)}" for title, facts in page.facts),
         "</html>",
     ]
@@ -96,13 +117,18 @@ def write_page(page: Page) -> str:
 
 def _table(table: ShownTable) -> str:
     has_notes = any(row.note for row in table.rows)
-    head = "".join(f"<th>{escape(column).replace('.', '.<wbr>')}</th>" for column in ("", *table.columns))
+    head = "".join(f"<th>{_breakable(column)}</th>" for column in ("", *table.columns))
     digits = table.digits or (None,) * len(table.columns)
     rows = "\n".join(_row(row, digits, has_notes) for row in table.rows)
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
     body = f"<table><thead><tr>{head}{'<th></th>' if has_notes else ''}</tr></thead><tbody>{rows}</tbody></table>"
     none = "" if not table.is_paper or any(row.is_ours for row in table.rows) else "<p class=note>None of ours yet.</p>"
     return f"<h3>{escape(table.title)}</h3><div class=scroll>{body}</div>{note}{none}"
+
+
+def _breakable(name: str) -> str:
+    """Return a name that may go on in the next line after a point, though not within a number."""
+    return re.sub(r"\.(?=\D)", ".<wbr>", escape(name))
 
 
 def _row(row: Row, digits: Sequence[int | None], has_notes: bool) -> str:
@@ -139,6 +165,26 @@ def _item(item: ItemPicture) -> str:
     words = "".join(f"<br>{escape(word)}" for word in item.words)
     title = f"<p><b>{escape(item.item)}</b>, {escape(item.score)}{words}</p>"
     return f"<div class=item>{title}<div class=pair>{pictures}</div></div>"
+
+
+def _scores(scores: ItemScores) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in scores.columns)
+    rows = "\n".join(f"<tr>{''.join(f'<td>{_value(value)}</td>' for value in row)}</tr>" for row in scores.rows)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    count = f"{len(scores.rows):,} item{'s' if len(scores.rows) != 1 else ''}"
+    return (
+        f"<details><summary>{escape(scores.result)}: {count}</summary>"
+        f"<div class=scroll tabindex=0>{table}</div></details>"
+    )
+
+
+def _value(value: Any) -> str:
+    """Return what a cell of an item says."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:

@@ -20,6 +20,8 @@ from pydantic import Field
 from onegen.errors import ConfigError, SampleError
 from onegen.eval.encoders.clip import LARGE, ClipEncoder
 from onegen.eval.encoders.lpips import Lpips
+from onegen.eval.encoders.named import is_called
+from onegen.eval.encoders.structure import BASE8, Structure
 from onegen.eval.painter import Painter
 from onegen.eval.pictures import read_picture, read_pixels
 from onegen.eval.protocol import Metric, Output, Protocol, Row, Unit, mean, values_of
@@ -32,9 +34,10 @@ _FIELDS = ("image_path", "original_prompt", "editing_prompt", "editing_instructi
 
 
 class PieBench(Protocol):
-    """Background kept (PSNR, SSIM, MSE, LPIPS) and text followed (CLIP, whole and edited region)."""
+    """Background kept (PSNR, SSIM, MSE, LPIPS), text followed (CLIP, whole and edited region), structure kept."""
 
     clip_model: str = Field("", description=f"repository or folder of CLIP, such as {LARGE}; empty: left out")
+    dino_model: str = Field("", description=f"for structure: repository or folder, such as {BASE8}; empty: left out")
     lpips_trunk: Path | None = Field(None, description="SqueezeNet of torchvision; else looked for where torch.hub is")
 
     name: ClassVar[str] = "pie"
@@ -42,7 +45,7 @@ class PieBench(Protocol):
     title: ClassVar[str] = "Editing (PIE-Bench)"
     sampling: ClassVar[Sampling] = Sampling(steps=60, guidance=3.2, height=SIDE, width=SIDE)
     fields: ClassVar[Mapping[str, pa.DataType]] = {
-        **dict.fromkeys(("psnr", "ssim", "mse", "lpips", "clip_whole", "clip_edited"), pa.float64()),
+        **dict.fromkeys(("psnr", "ssim", "mse", "lpips", "clip_whole", "clip_edited", "structure"), pa.float64()),
         "edit": pa.string(),
         "instruction": pa.string(),
         "picture": pa.string(),
@@ -50,6 +53,7 @@ class PieBench(Protocol):
     ranked_by: ClassVar[str] = "psnr"
     unknown: ClassVar[tuple[str, ...]] = (
         "whether the paper gave the instruction or the prompt: ours is the instruction",
+        "steps and guidance of the paper's run: ours are of the range that its demo suggests",
     )
 
     def units(self) -> Sequence[Unit]:
@@ -62,9 +66,10 @@ class PieBench(Protocol):
         return [root / "mapping_file.json", *(_photo(root, entry) for entry in _mapping(root).values())]
 
     def metric_models(self) -> list[dict[str, str]]:
-        """Return the weights of LPIPS and CLIP, where they are computed."""
+        """Return the weights of LPIPS, CLIP and DINO, where they are asked."""
         lpips = [] if self._lpips().lacks() else self._lpips().identity()
-        return lpips + (ClipEncoder(self.clip_model).identity() if self.clip_model else [])
+        clip = ClipEncoder(self.clip_model).identity() if self.clip_model else []
+        return lpips + clip + (Structure(model=self.dino_model).identity() if self.dino_model else [])
 
     def skipped(self) -> dict[str, str]:
         """Return what cannot be computed."""
@@ -74,7 +79,19 @@ class PieBench(Protocol):
         if not self.clip_model:
             way = f"needs CLIP: pip install 'onegen[hub]' and -O clip_model={LARGE} (or a folder of it)"
             skipped |= {"clip_whole": way, "clip_edited": way}
+        if not self.dino_model:
+            way = f"needs DINO: pip install 'onegen[hub]' and -O dino_model={BASE8} (or a folder of it)"
+            skipped["structure_distance"] = way
         return skipped
+
+    def approximations(self) -> list[str]:
+        """Return which networks are not the benchmark's."""
+        other = [] if is_called(self.clip_model, LARGE) or not self.clip_model else [f"CLIP is not {LARGE}"]
+        if self.dino_model and not is_called(self.dino_model, BASE8):
+            other.append(f"DINO is not {BASE8}")
+        if not self._lpips().lacks() and not self._lpips().is_torchvisions():
+            other.append("LPIPS on another trunk than torchvision's")
+        return other
 
     def lacks(self) -> str:
         """Return how many photos there are, where the set has another number."""
@@ -82,9 +99,11 @@ class PieBench(Protocol):
         return "" if count == 700 else f"{count} photos, and PIE-Bench has 700"
 
     def load(self) -> None:
-        """Load CLIP."""
+        """Load CLIP and DINO."""
         if self.clip_model:
             ClipEncoder(self.clip_model).annotator.load()
+        if self.dino_model:
+            Structure(model=self.dino_model).load()
 
     def draw(self, unit: Unit, painter: Painter) -> Iterator[tuple[str, Output]]:
         """Yield the photo as its instruction says."""
@@ -109,23 +128,36 @@ class PieBench(Protocol):
         if self.clip_model:
             text = entry["editing_prompt"].replace("[", "").replace("]", "")
             row |= self._clip(picture, mask, text)
+        if self.dino_model:
+            row["structure"] = Structure(model=self.dino_model).distance(picture, source)
         about = {"instruction": entry["editing_instruction"], "edit": str(entry.get("editing_type_id", ""))}
         return [{"item": unit.name, "picture": unit.outputs[0], **about, **row}]
 
     def summarise(self, rows: Sequence[Row]) -> list[Metric]:
         """Return means over edits; those without a background are left out of its columns."""
 
-        def metric(name: str, **more: Any) -> Metric:
-            values = values_of(rows, name)
-            return Metric(name=name, value=mean(values), count=len(values), **more)
+        def metric(field: str, name: str = "", **more: Any) -> Metric:
+            values = values_of(rows, field)
+            return Metric(name=name or field, value=mean(values), count=len(values), **more)
+
+        is_clip, is_dino = is_called(self.clip_model, LARGE), is_called(self.dino_model, BASE8)
+        is_lpips = self._lpips().is_torchvisions()
 
         return [
             metric("psnr", column="PSNR", note="background"),
             metric("ssim", note="background"),
             metric("mse", higher_is_better=False, note="background"),
-            metric("lpips", column="LPIPS x1e3", scale=1000.0, higher_is_better=False, note="background"),
-            metric("clip_whole", column="CLIP whole"),
-            metric("clip_edited", column="CLIP edited"),
+            metric(
+                "lpips",
+                exact=is_lpips,
+                column="LPIPS x1e3",
+                scale=1000.0,
+                higher_is_better=False,
+                note="background, x1e3",
+            ),
+            metric("clip_whole", exact=is_clip, column="CLIP whole"),
+            metric("clip_edited", exact=is_clip, column="CLIP edited"),
+            metric("structure", "structure_distance", exact=is_dino, scale=1000.0, higher_is_better=False, note="x1e3"),
         ]
 
     def illustrate(self, row: Row, folder: Path) -> list[tuple[str, Image.Image]]:
@@ -180,11 +212,13 @@ def background(picture: np.ndarray, source: np.ndarray, mask: np.ndarray, lpips:
 def last_square(pixels: np.ndarray) -> np.ndarray:
     """Return the last 512 x 512 pixels of a picture: methods lay source and edit side by side, the edit last.
 
-    Raises SampleError for a smaller one.
+    Raises SampleError for a smaller one, and for a square of another size, which is no row of pictures.
     """
     height, width = pixels.shape[:2]
-    if height < SIDE or width < SIDE:
-        raise SampleError("size", f"edited picture must be at least {SIDE}x{SIDE}, got {width}x{height}.")
+    if min(height, width) < SIDE or (height == width and height != SIDE):
+        raise SampleError(
+            "size", f"edited picture must be {SIDE}x{SIDE}, or the last of a row of such, got {width}x{height}."
+        )
     return pixels[height - SIDE :, width - SIDE :]
 
 

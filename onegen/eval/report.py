@@ -1,12 +1,13 @@
 """All results on one page and in one JSON: the paper's tables with ours beside them, substitutes apart.
 
 RESULTS/report/index.html   opens in a browser, from anywhere
-RESULTS/report/report.json  the same figures
+RESULTS/report/report.json  the same figures, and the scores of every item
 RESULTS/report/pictures/    worst and best items
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from onegen.errors import ConfigError, SampleError
-from onegen.eval.page import ItemPicture, Page, Row, ShownTable, write_page
+from onegen.eval.page import ItemPicture, ItemScores, Page, Row, ShownTable, write_page
 from onegen.eval.protocol import Protocol
 from onegen.eval.published import OURS, TABLES, Table
 from onegen.eval.records import ITEMS, RESULT, Result, read_result
@@ -30,15 +31,16 @@ _SIDE = 220
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A result and where it lies."""
+    """A result, where it lies, and its rows, one an item."""
 
     result: Result
     folder: Path
+    rows: Sequence[Mapping[str, Any]]
 
 
 def write_report(results: Path) -> tuple[Path, Path]:
     """Write page and JSON of all results below a folder; return their paths. Raises ConfigError for none."""
-    reads = [Read(read_result(path), path.parent) for path in sorted(results.glob(f"*/*/{RESULT}"))]
+    reads = [_read(path) for path in sorted(results.glob(f"*/*/{RESULT}"))]
     if not reads:
         raise ConfigError(
             f"RESULTS must hold PROTOCOL/NAME/{RESULT}, and {results} has none. Score some pictures first."
@@ -47,13 +49,19 @@ def write_report(results: Path) -> tuple[Path, Path]:
     (out / "pictures").mkdir(parents=True, exist_ok=True)
     tables = [*(_shown(table, reads) for table in TABLES), *_own_tables(reads)]
     items = [picture for read in reads for picture in _items(read, out)]
-    page = Page(tables, items, [(f"{r.result.label} of {r.result.name}", _facts(r.result)) for r in reads])
+    scores = [_scores(read) for read in reads if read.rows]
+    page = Page(tables, items, scores, [(f"{r.result.label} of {r.result.name}", _facts(r.result)) for r in reads])
     with whole(out / "index.html") as part:
         part.write_text(write_page(page), encoding="utf-8")
     with whole(out / "report.json") as part:
         document = {"tables": [_plain(table) for table in tables], "results": [_record(read) for read in reads]}
-        part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return out / "index.html", out / "report.json"
+
+
+def _read(path: Path) -> Read:
+    items = path.parent / ITEMS
+    return Read(read_result(path), path.parent, read_rows(items) if items.is_file() else [])
 
 
 def _shown(table: Table, reads: Sequence[Read]) -> ShownTable:
@@ -81,10 +89,17 @@ def _own_tables(reads: Sequence[Read]) -> Iterator[ShownTable]:
         own = {m.name: m for result in of_label for m in result.metrics if not _is_papers(result, m)}
         rows = [Row(name, tuple(_value(r, name) for r in of_label), note=metric.note) for name, metric in own.items()]
         rows = [row for row in rows if any(value is not None for value in row.values)]
-        caveats = (f"{result.name}: {'; '.join(_caveats(result))}." for result in of_label if _caveats(result))
         if rows:
             names = tuple(result.name for result in of_label)
-            yield ShownTable(f"{label}: not in the paper's tables", names, rows, " ".join(caveats), is_paper=False)
+            yield ShownTable(f"{label}: apart from the paper's tables", names, rows, _note(of_label), is_paper=False)
+
+
+def _note(results: Sequence[Result]) -> str:
+    """Return the caveats of results, those that are alike once."""
+    named: dict[str, list[str]] = {}
+    for result in results:
+        named.setdefault("; ".join(_caveats(result)), []).append(result.name)
+    return " ".join(f"{', '.join(names)}: {caveats}." for caveats, names in named.items() if caveats)
 
 
 def _value(result: Result, name: str) -> float | None:
@@ -137,10 +152,8 @@ def _items(read: Read, out: Path) -> Iterator[ItemPicture]:
     """Yield the worst and the best items of a result, drawn."""
     result = read.result
     protocol = make_protocol(result.protocol, {**result.options, "data": _data_of(read)})
-    path = read.folder / ITEMS
-    rows = [row for row in read_rows(path) if row["status"] == "ok"] if path.is_file() else []
     field = protocol.ranked_by
-    known = [row for row in rows if row.get(field) is not None]
+    known = [row for row in read.rows if row["status"] == "ok" and row.get(field) is not None]
     ranked = sorted(known, key=lambda row: (_order(protocol, row[field]), row["item"]))
     worst = _of_different_units(ranked)
     places = {"worst": worst, "best": _of_different_units([row for row in ranked[::-1] if row not in worst])}
@@ -191,8 +204,29 @@ def _data_of(read: Read) -> str | None:
     return read.result.data or None
 
 
+_UNSHOWN = ("unit", "item", "picture", "details", "metadata")
+"""Fields that the table of items has no column for."""
+
+
+def _scores(read: Read) -> ItemScores:
+    """Return the scores of all items as a table; columns without a value are left out."""
+    columns = [name for name in read.rows[0] if name not in _UNSHOWN and any(_has(row, name) for row in read.rows)]
+    rows = [(str(row["item"]), *(row.get(name) for name in columns)) for row in read.rows]
+    return ItemScores(f"{read.result.label} of {read.result.name}", ("item", *columns), rows)
+
+
+def _has(row: Mapping[str, Any], name: str) -> bool:
+    return row.get(name) not in (None, "")
+
+
 def _record(read: Read) -> dict[str, Any]:
-    return {"path": str(read.folder), **read.result.model_dump(mode="json")}
+    rows = [{name: _finite(value) for name, value in row.items()} for row in read.rows]
+    return {"path": str(read.folder), **read.result.model_dump(mode="json"), "item_scores": rows}
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as JSON may have it: what is infinite, such as the error of an untold camera, is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(table: ShownTable) -> dict[str, Any]:

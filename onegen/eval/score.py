@@ -36,6 +36,8 @@ from onegen.storage.store import Store
 from onegen.storage.whole import whole
 
 _SHOWN = 3
+_SEEDS = "seeds: each picture of ours has its own, by the rule that generation.json tells"
+"""What no table of the paper says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def fold(
         skipped=protocol.skipped(),
         metric_models=protocol.metric_models(),
         approximations=protocol.approximations(),
-        unknown=list(protocol.unknown),
+        unknown=[*protocol.unknown, *([_SEEDS] if protocol.table else [])],
         folder=str(folder.resolve()),
         data="" if protocol.data is None else str(protocol.data.resolve()),
         generation=read_generation(folder.parent),
@@ -201,7 +203,8 @@ def _may_lie_there(protocol: Protocol, path: Path) -> bool:
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a piece, or of all items; raises ConfigError for a file that does not read."""
     try:
-        rows: list[Row] = pq.read_table(path).to_pylist()
+        with path.open("rb") as file:
+            rows: list[Row] = pq.ParquetFile(file).read(use_threads=False).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"{path} must be scores, got {error}. Remove it, and score again.") from error
     return rows

@@ -78,6 +78,11 @@ class BlenderRenderer:
             for number, camera in enumerate(cameras):
                 yield _view(Path(folder), number, camera, options, record)
 
+    @property
+    def version(self) -> str:
+        """Blender's version; starts a worker where none is there."""
+        return self._ready().version
+
     def close(self) -> None:
         """End the worker, if there is one."""
         if self._worker is not None:

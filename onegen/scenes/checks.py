@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from onegen.geometry.cameras import Camera, nearest_point
+from onegen.scenes.mesh import Mesh
 from onegen.scenes.scene import View
 
 BLANK = 0.005
@@ -19,6 +20,22 @@ def view_faults(view: View) -> list[str]:
         return ["blank"]
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     return ["cropped"] if border.any() else []
+
+
+def num_cropped(mesh: Mesh, cameras: Sequence[Camera], width: int, height: int) -> int:
+    """Return in how many pictures a normalised object reaches beyond the border: told from its vertices, undrawn."""
+    points = mesh.positions.astype(np.float64)
+    return sum(_is_cropped(points, camera, width, height) for camera in cameras)
+
+
+def _is_cropped(points: np.ndarray, camera: Camera, width: int, height: int) -> bool:
+    # Without BLAS, whose sums differ with the number of threads.
+    x, y, z = (((points - camera.center) * axis).sum(axis=1) for axis in camera.camera_to_world[:3, :3].T)
+    if z.min() <= 0:
+        return True
+    side = min(width, height)
+    across, along = (np.abs(at / z).max() * focal * side for at, focal in zip((x, y), camera.focal, strict=True))
+    return bool(across > width / 2 or along > height / 2)
 
 
 def coverage(cameras: Sequence[Camera]) -> float:

@@ -44,37 +44,44 @@ class EmbreeRenderer:
             depth = np.zeros((options.height, options.width), np.float32)
             colour = np.full((options.height, options.width, 3), 255, np.uint8)
             inside = window.rows, window.columns
-            colour[inside], depth[inside] = _draw(subject, window, options.samples, lighting)
+            hits, depth[inside] = _meet(subject, window)
+            if options.has_colour:
+                colour[inside] = _draw(hits, window, options.samples, lighting)
             yield View(camera, colour, depth, np.where(depth > 0, 255, 0).astype(np.uint8), record)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def _draw(subject: Subject, window: Window, samples: int, lighting: Lighting) -> tuple[np.ndarray, np.ndarray]:
-    """Return sRGB uint8 (h,w,3) over white and depth float32 (h,w) of a window.
+def _meet(subject: Subject, window: Window) -> tuple[Hits, np.ndarray]:
+    """Return what a ray through the centre of each pixel of a window meets first, and depth float32 (h,w)."""
+    rays = window.rays()
+    depth = np.zeros(len(rays), np.float32)
+    hits = Hits(subject, rays, subject.hit(window.origins(len(rays)), rays), depth)
+    depth[hits.pixels] = hits.distance
+    is_clear = subject.clear[hits.owner]
+    if is_clear.any():
+        _see_through(depth, subject, window, hits.pixels[is_clear])
+    return hits, depth.reshape(window.shape)
+
+
+def _draw(hits: Hits, window: Window, samples: int, lighting: Lighting) -> np.ndarray:
+    """Return sRGB uint8 (h,w,3) over white of a window, given what its pixels' centres meet.
 
     A pixel within a surface takes its light at its centre, from maps filtered to its size; one at an edge, or behind
     something transparent, takes the mean of a square of samples. Light is averaged as light, then laid over white as
     sRGB by its coverage, as readers of RGBA renders do.
     """
-    rays = window.rays()
-    depth = np.zeros(len(rays), np.float32)
-    total = np.zeros((len(rays), 4), np.float32)
-    hits = Hits(subject, rays, subject.hit(window.origins(len(rays)), rays), depth)
-    depth[hits.pixels] = hits.distance
-    is_clear = subject.clear[hits.owner]
+    total = np.zeros((window.shape[0] * window.shape[1], 4), np.float32)
     busy = _edges(hits, window)
-    busy[hits.pixels[is_clear]] = True
-    if is_clear.any():
-        _see_through(depth, subject, window, hits.pixels[is_clear])
+    busy[hits.pixels[hits.subject.clear[hits.owner]]] = True
     calm = hits.chosen(~busy[hits.pixels])
     total[calm.pixels, :3] = _light(calm, 1 / window.focal[0], lighting)[0]
     total[calm.pixels, 3] = 1
-    total[busy] = _sampled(subject, window, np.flatnonzero(busy), samples, lighting)
+    total[busy] = _sampled(hits.subject, window, np.flatnonzero(busy), samples, lighting)
     covered = total[:, 3:]
     colour = to_srgb(total[:, :3] / np.maximum(covered, 1e-6)) * covered + (1 - covered)
-    return np.rint(colour * 255).astype(np.uint8).reshape(*window.shape, 3), depth.reshape(window.shape)
+    return np.rint(colour * 255).astype(np.uint8).reshape(*window.shape, 3)
 
 
 def _edges(hits: Hits, window: Window) -> np.ndarray:

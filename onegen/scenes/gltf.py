@@ -68,6 +68,8 @@ def _document(data: bytes) -> Mapping[str, Any]:
 
 
 def _look(document: Mapping[str, Any], max_elements: int) -> Header:
+    if "scene" in document:
+        document["scenes"][document["scene"]]
     required = set(document.get("extensionsRequired", ()))
     if required - DRAWN:
         raise SampleError(

@@ -100,19 +100,23 @@ def normalise(mesh: Mesh, up: UpAxis = "z", fit: Fit = "sphere") -> tuple[Mesh, 
 
     The centre is that of the box around the vertices that faces use. `sphere` makes the farthest of them 0.5 from it,
     so that no view at a distance of 1.5 with the default lens crops; `cube` makes the longest side of the box 1, as the
-    published sets do. Apply it once, to a mesh as it was read.
+    published sets do. Vertices that no face uses, which may be anywhere, come to lie at the centre. Apply it once, to a
+    mesh as it was read.
     """
     if fit not in ("sphere", "cube"):
         raise ConfigError(f"fit must be sphere or cube, got {fit!r}.")
     rotation = turn(up)
     turned = _rotate(mesh.positions, rotation)
-    used = turned[np.unique(mesh.faces)]
+    is_used = np.zeros(len(turned), bool)
+    is_used[mesh.faces] = True
+    used = turned[is_used]
     centre = (used.min(axis=0) + used.max(axis=0)) / 2
     radius = float(np.sqrt(((used - centre) ** 2).sum(axis=1)).max())
     scale = 0.5 / radius if fit == "sphere" else 1.0 / float(np.ptp(used, axis=0).max())
     if not np.isfinite(scale):
         raise SampleError("no_extent", f"a mesh must have an extent that can be scaled, got {2 * radius:g}.")
-    placed = ((turned - centre) * scale).astype(np.float32)
+    placed = np.zeros(turned.shape, np.float32)
+    placed[is_used] = (used - centre) * scale
     normals = _rotate(mesh.normals, rotation).astype(np.float32)
     return replace(mesh, positions=placed, normals=normals), Placement(up, centre, scale)
 
@@ -120,4 +124,6 @@ def normalise(mesh: Mesh, up: UpAxis = "z", fit: Fit = "sphere") -> tuple[Mesh, 
 def _rotate(vectors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Return vectors (n,3) rotated, in float64, without BLAS: its sums differ with the number of threads."""
     columns = vectors.astype(np.float64).T
-    return np.stack([sum(weight * column for weight, column in zip(row, columns, strict=True)) for row in rotation], 1)
+    with np.errstate(invalid="ignore"):  # vertices that no face uses may be anywhere
+        turned = [sum(weight * column for weight, column in zip(row, columns, strict=True)) for row in rotation]
+    return np.stack(turned, 1)

@@ -13,6 +13,11 @@ BACKENDS = ("embree", "blender")
 class Renderer(Protocol):
     """Draws the views of one object after the other, each read once."""
 
+    @property
+    def version(self) -> str:
+        """The version of what draws; raises ConfigError where it does not start."""
+        ...
+
     def render(self, scene: Scene, cameras: Sequence[Camera], options: RenderOptions) -> Iterator[View]:
         """Yield a view a camera, in order; raises SampleError where the object cannot be drawn."""
         ...

@@ -33,13 +33,15 @@ class RenderOptions:
     """Size in pixels, samples and light of views.
 
     `samples` of a pixel's colour: embree takes their square root a side, blender that many paths. Depth and mask are
-    always those of the pixel's centre: a blend of two depths is the depth of nothing.
+    always those of the pixel's centre: a blend of two depths is the depth of nothing. Who wants these alone says
+    `has_colour=False`, and gets white pictures, or whatever costs nothing.
     """
 
     width: int = 512
     height: int = 512
     samples: int = 4
     lighting: str = "studio"
+    has_colour: bool = True
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= 8192 and 1 <= self.height <= 8192):

@@ -202,7 +202,7 @@ def read_file(store: Store, name: str) -> list[Entry]:
     path = f"{FOLDER}/{name}"
     try:
         data = store.read(path)
-        table = pq.read_table(pa.BufferReader(data)).select(ENTRIES.names).cast(ENTRIES)
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).select(ENTRIES.names).cast(ENTRIES)
         entries = [(row["by"], row["value"]) for row in table.to_pylist()]
         if any(by not in BYS or not value for by, value in entries):
             raise ValueError(f"an entry must be by {', '.join(BYS)}")

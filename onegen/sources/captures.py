@@ -9,10 +9,9 @@ A caption of the scene stands in `caption.txt`, or in `caption.json` as an objec
 source `folder`. docs/scenes.md.
 """
 
-import os
 import posixpath
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -21,7 +20,7 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 
-from onegen.config.bring import BRING, BringEntry, bring_entries
+from onegen.config.bring import BRING, BringEntry
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError
 from onegen.geometry import lens as lenses
@@ -29,20 +28,20 @@ from onegen.geometry.cameras import Camera, to_record
 from onegen.geometry.lens import Lens, straighten
 from onegen.pixels.upright import open_header, orientation_of
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
-from onegen.scenes.captures.frames import SMALLER, Documents, Shot
-from onegen.scenes.captures.nerfstudio import TRANSFORMS
+from onegen.scenes.captures.frames import Documents, Shot
 from onegen.scenes.checks import coverage, is_inward
 from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
 from onegen.sources.reading.arrays import npy_of, png_of, stored_numbers
-from onegen.sources.reading.beside import is_licence, nearest_licence, stated_facts
+from onegen.sources.reading.beside import is_licence, stated_facts
 from onegen.sources.reading.captions import read_captions
+from onegen.sources.reading.found_scenes import FoundScenes
 from onegen.sources.reading.layouts import LAYOUTS, Layout
+from onegen.sources.reading.maps import MASK, BringsMaps
+from onegen.sources.reading.places import path_of, uri_of, within
 from onegen.sources.reading.sidecar import sidecar_object
 from onegen.sources.reading.tree import FileTree
 from onegen.storage.spill import batched
 
-DEPTH, MASK = "depth", "mask"
-"""Places of what can be brought along, where a capture has it."""
 CAPTURE = "capture"
 """Column that says what the cameras of a scene are like."""
 _PROVIDES = {
@@ -57,17 +56,13 @@ _PROVIDES = {
         }
     )
 }
-_CAPTIONS = ("caption.txt", "caption.json")
-_OTHER_CAMERAS = "they are further cameras of a scene that has some already"
-_NO_PICTURES = "they are folders of numbered arrays, without pictures"
-_REFUSED = "they are frames without a sound camera, of scenes that max_views thins"
 _SURE = 127
 """Value above which a pixel of a mask, a chance or a cover of 0 to 255, is of the subject."""
 
 
 @register("sources", "captures")
 @dataclass(frozen=True)
-class Captures:
+class Captures(BringsMaps):
     """Scenes below `captures`, a path or fsspec URL.
 
     `format` takes one layout alone; null takes what lies there. Of a scene with more than `max_views` frames with a
@@ -91,6 +86,7 @@ class Captures:
     kind: ClassVar[Kind] = "scene"
     annotation_options: ClassVar[tuple[str, ...]] = (BRING,)
     provides: ClassVar[Mapping[str, Provides]] = _PROVIDES
+    has_maps: ClassVar[str] = "a capture"
 
     def __post_init__(self) -> None:
         if self.max_views is not None and self.max_views < 2:
@@ -108,8 +104,8 @@ class Captures:
 
         A scene whose cameras cannot be read is planned, and fails.
         """
-        self._passed.clear()
-        yield from batched(self._items(), LISTING)
+        self._found.passed.clear()
+        yield from batched(self._found.rows(), LISTING)
 
     def read(self, item: PlannedItem) -> SourceItem:
         """Return the views of a scene in order; a SampleError stands for one without a picture or a camera.
@@ -138,21 +134,7 @@ class Captures:
 
     def passed_over(self) -> Mapping[str, int]:
         """Return how many files and folders the last listing left out, by the reason why."""
-        return dict(+self._passed)
-
-    @cached_property
-    def entries(self) -> Mapping[str, BringEntry]:
-        """What the recipe brings along, by column; raises ConfigError for an entry that is none."""
-        return bring_entries(self.bring)
-
-    def check_brought(self) -> None:
-        """Raise ConfigError for what no capture has."""
-        for entry in self.entries.values():
-            if entry.places[0] not in (DEPTH, MASK):
-                raise ConfigError(
-                    f"bring.{entry.column}.from must be {DEPTH} or {MASK} of a capture, got {entry.places[0]!r}. Write "
-                    f"{entry.column}: {{from: {DEPTH}, near: dark}}."
-                )
+        return dict(+self._found.passed)
 
     def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
         """Return a map a view, as bytes, None where there is none: distances, 0 unknown, of numpy; the mask as PNG.
@@ -174,8 +156,8 @@ class Captures:
         return FileTree(fs, str(path).rstrip("/"))
 
     @cached_property
-    def _passed(self) -> Counter[str]:
-        return Counter()
+    def _found(self) -> FoundScenes:
+        return FoundScenes(self._tree, self._layouts, self.max_views, self.images)
 
     @cached_property
     def _captions(self) -> Mapping[str, str]:
@@ -185,119 +167,6 @@ class Captures:
     def _layouts(self) -> Sequence[Layout]:
         return [LAYOUTS[self.format]] if self.format else list(LAYOUTS.values())
 
-    # What there is.
-
-    def _items(self) -> Iterator[tuple[Any, ...]]:
-        """Yield scenes as rows of LISTING."""
-        found, licences = self._found()
-        taken: set[str] = set()
-        for layout in self._layouts:
-            own: set[str] = set()
-            for document, others in found[layout.name].items():
-                base = layout.base(document)
-                if _is_within(document, taken):
-                    self._passed[_OTHER_CAMERAS] += 1
-                    continue
-                items = self._scenes_of(layout, others)
-                self._passed[_NO_PICTURES] += not items
-                for item in items:
-                    own.add(layout.folder(item, base))
-                    yield self._row(layout, item, base, others, licences)
-            taken |= own
-
-    def _found(self) -> tuple[dict[str, dict[str, list[PlannedFile]]], dict[str, PlannedFile]]:
-        """Return the documents by layout and by the first of those that lie together, and the licences by folder."""
-        tree = self._tree
-        if not tree.fs.isdir(tree.base):
-            raise ConfigError(
-                f"source captures must exist, got {tree.base}. Paths in a recipe start from where you run onegen."
-            )
-        groups: dict[str, dict[str, list[PlannedFile]]] = {layout.name: defaultdict(list) for layout in self._layouts}
-        licences: dict[str, PlannedFile] = {}
-        try:
-            for file in tree.walk(tree.base, self._passed):
-                layout = next((layout for layout in self._layouts if layout.is_document(file.uri)), None)
-                if layout is not None:
-                    folder = layout.base(file.uri) if layout.is_a_file_a_view else posixpath.dirname(file.uri)
-                    group = groups[layout.name][folder]
-                    if not group or not layout.is_a_file_a_view:
-                        group.append(file)
-                elif is_licence(file.uri):
-                    licences[os.path.dirname(file.uri)] = file
-        except OSError as error:
-            raise ConfigError(
-                f"source captures must be readable, got {error.filename or tree.base}: {error.strerror or error}."
-            ) from error
-        sorted_groups = {
-            name: {group[0].uri: group for _, group in sorted(by_folder.items())} for name, by_folder in groups.items()
-        }
-        return sorted_groups, licences
-
-    def _scenes_of(self, layout: Layout, documents: Sequence[PlannedFile]) -> list[str]:
-        """Return the scenes that documents are of; those that cannot be read are one, which fails."""
-        try:
-            return sorted({item for document in documents for item in layout.items(self._tree, document)})
-        except SampleError:
-            return [posixpath.dirname(documents[0].uri) or layout.name]
-
-    def _row(
-        self,
-        layout: Layout,
-        item: str,
-        base: str,
-        known: Sequence[PlannedFile],
-        licences: Mapping[str, PlannedFile],
-    ) -> tuple[Any, ...]:
-        """Return a scene as a row of LISTING."""
-        there = list(layout.there(self._tree, base, self.images))
-        documents = {file.uri: file for file in (*known, *there) if layout.is_document(file.uri)}
-        beside = {**documents}
-        folder = layout.folder(item, base)
-        beside |= {file.uri: file for file in self._there(posixpath.join(folder, name) for name in _CAPTIONS)}
-        licence = nearest_licence(licences, posixpath.join(folder, TRANSFORMS))
-        beside |= {licence.uri: licence} if licence is not None else {}
-        try:
-            read = {_path(base, file.uri): self._tree.read(file) for file in documents.values()}
-            shots = layout.shots(item, read, [_path(base, file.uri) for file in there], self.images)
-        except SampleError:
-            return item, [known[0].record()], [file.record() for file in beside.values()]
-        chosen = self._chosen(shots) or shots
-        places = _Places(self._tree, base)
-        files = {file.uri: file for file in there}
-        images = [self._picture(base, shot, places, files) for shot in chosen] or [known[0]]
-        maps = (_within(base, name) for shot in chosen for name in (shot.depth, shot.mask) if name)
-        beside |= {file.uri: file for file in self._there(uri for uri in maps if uri is not None)}
-        return item, [file.record() for file in images], [file.record() for file in beside.values()]
-
-    def _chosen(self, shots: Sequence[Shot]) -> Sequence[Shot]:
-        """Return the frames that are taken, in order: of many, so many of the sound ones at even distances."""
-        sound = [shot for shot in shots if shot.fault is None]
-        if self.max_views is None or len(sound) <= self.max_views:
-            return shots
-        self._passed[_REFUSED] += len(shots) - len(sound)
-        last = len(sound) - 1
-        return [sound[round(last * step / (self.max_views - 1))] for step in range(self.max_views)]
-
-    def _picture(self, base: str, shot: Shot, places: "_Places", files: Mapping[str, PlannedFile]) -> PlannedFile:
-        """Return the picture of a frame; one that is nowhere is planned where it should be, and fails by its name."""
-        for name in shot.pictures:
-            uri = _within(base, name)
-            if uri is None or not places.has(name):
-                continue
-            if uri in files:
-                return files[uri]
-            for file in self._there([uri]):
-                return file
-        return PlannedFile(_uri(base, shot.pictures[-1] if shot.pictures else shot.name), 0, "mtime:none")
-
-    def _there(self, uris: Iterable[str]) -> Iterator[PlannedFile]:
-        """Yield the files among these that are there."""
-        for uri in uris:
-            if self._tree.fs.isfile(self._tree.path(uri)):
-                yield PlannedFile(uri, *self._tree.state(uri))
-
-    # What is read of an item.
-
     def _scene(self, item: PlannedItem) -> "_Scene":
         """Return what the documents of an item say, with the shot of each picture that the plan has of it."""
         layout = next((one for one in self._layouts if any(one.is_document(file.uri) for file in item.sidecars)), None)
@@ -305,12 +174,12 @@ class Captures:
             raise SampleError("unreadable_cameras", f"{item.item} must have cameras, and the plan names none.")
         files = [file for file in item.sidecars if layout.is_document(file.uri)]
         base = layout.base(files[0].uri)
-        documents = {_path(base, file.uri): self._tree.read(file) for file in files}
-        there = [_path(base, file.uri) for file in (*item.images, *item.sidecars)]
+        documents = {path_of(base, file.uri): self._tree.read(file) for file in files}
+        there = [path_of(base, file.uri) for file in (*item.images, *item.sidecars)]
         by_uri: dict[str, list[Shot]] = defaultdict(list)
         for shot in layout.shots(item.item, documents, there, self.images):
             for name in shot.pictures or (shot.name,):
-                by_uri[_uri(base, name)].append(shot)
+                by_uri[uri_of(base, name)].append(shot)
         if not by_uri:
             raise SampleError("unreadable_cameras", f"cameras of {item.item} must have frames, got none.")
         shots = []
@@ -331,7 +200,7 @@ class Captures:
         try:
             if shot.fault is not None:
                 raise shot.fault
-            if all(_within(base, name) is None for name in shot.pictures):
+            if all(within(base, name) is None for name in shot.pictures):
                 raise SampleError("unsafe_path", f"picture must lie in its scene, got {shot.name[:200]!r}.")
             data = self._tree.read(file)
             camera, lens = self._camera(shot, data)
@@ -384,7 +253,7 @@ class Captures:
         """Return a map that lies beside a picture, None where the cameras name none."""
         if path is None:
             return None
-        uri = _within(base, path)
+        uri = within(base, path)
         if uri is None or uri not in beside:
             raise SampleError(
                 "source_gone", f"map {path[:200]!r} must be in its scene, as the cameras say, and is not."
@@ -424,42 +293,3 @@ class _Scene:
     base: str
     documents: Documents
     shots: Sequence[Shot]
-
-
-class _Places:
-    """Which folders of pictures a scene has: asked once a scene, not once a frame."""
-
-    def __init__(self, tree: FileTree, base: str) -> None:
-        self._tree, self._base = tree, base
-        self._known: dict[str, bool] = {}
-
-    def has(self, name: str) -> bool:
-        """Say whether the folder that a picture's path begins with is there, where pictures come in sets."""
-        first = name.partition("/")[0]
-        if first not in ("images", *SMALLER):
-            return True
-        if first not in self._known:
-            self._known[first] = bool(self._tree.fs.isdir(self._tree.path(_uri(self._base, first))))
-        return self._known[first]
-
-
-def _uri(base: str, name: str) -> str:
-    return posixpath.normpath(posixpath.join(base, name))
-
-
-def _within(base: str, name: str) -> str | None:
-    """Return the uri of a path within a scene, None for one that leads out of it."""
-    plain = posixpath.normpath(name)
-    return None if plain.startswith(("../", "/")) or plain == ".." else _uri(base, plain)
-
-
-def _path(base: str, uri: str) -> str:
-    return posixpath.relpath(uri, base or ".")
-
-
-def _is_within(document: str, folders: Collection[str]) -> bool:
-    """Say whether a file lies in one of the folders, or below."""
-    folder = posixpath.dirname(document)
-    while folder and folder not in folders:
-        folder = posixpath.dirname(folder)
-    return folder in folders

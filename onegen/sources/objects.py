@@ -5,46 +5,46 @@
 Every GLB, glTF, OBJ or PLY below the root is a scene, with the cameras of a rig (`onegen.geometry.rigs`), colour over
 white. Depth and mask of each view can be brought along: `bring: {depth: {from: depth, near: dark}, masks: mask}`. A
 caption stands beside an object (`chair.txt`), in a table like Cap3D's (`captions: cap3d.csv`: file stem, caption, no
-header), or is composed of its name. docs/scenes.md.
+header), or is composed of its name. Or a list in Parquet has an object a row:
+
+    {objects: ./list.parquet, mesh: path, caption: caption, licence: licence}
+
+docs/scenes.md.
 """
 
 import importlib.util
-import os
-import posixpath
 import re
+import shutil
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import fsspec
 import numpy as np
 import pyarrow as pa
 
-from onegen.config.bring import BRING, BringEntry, bring_entries
+from onegen.config.bring import BRING, BringEntry
 from onegen.config.registry import register
 from onegen.errors import ConfigError, SampleError
-from onegen.geometry.cameras import to_record
+from onegen.geometry.cameras import Camera, to_record
 from onegen.geometry.rigs import Rig, make_rig
 from onegen.sample import Annotation, Kind, Provides, SourceImage, SourceItem
 from onegen.shards.key import seed_of
-from onegen.shards.plan import LISTING, PlannedFile, PlannedItem
+from onegen.shards.plan import PlannedItem
 from onegen.sources.reading.arrays import npy_of, png_of
-from onegen.sources.reading.beside import is_licence, nearest_licence, stated_facts
 from onegen.sources.reading.captions import read_captions
+from onegen.sources.reading.maps import DEPTH, MASK, BringsMaps
+from onegen.sources.reading.meshes import Meshes, MeshFile, MeshFolder, MeshList
+from onegen.sources.reading.table import Table
 from onegen.sources.reading.tree import FileTree
-from onegen.storage.spill import batched
 
 if TYPE_CHECKING:
     from onegen.scenes.renderers import Renderer
-    from onegen.scenes.scene import RenderOptions, Scene, View
+    from onegen.scenes.scene import RenderOptions, Scene
 
-FORMATS = (".glb", ".gltf", ".obj", ".ply")
-DEPTH, MASK = "depth", "mask"
-"""Places of what can be brought along: the distance of each pixel along the optical axis, and 1 where the object is."""
+_TABLES = (".parquet", ".pq")
 RENDER = "render"
 """Column that says how the views of an object were made, and what is odd about it."""
 _PROVIDES = {
@@ -57,13 +57,12 @@ _PROVIDES = {
             "rig": pa.string(),
             "scale": pa.float64(),
             "num_faces": pa.int64(),
+            "num_cropped": pa.int32(),
             "flags": pa.list_(pa.string()),
             "ignored": pa.list_(pa.string()),
         }
     )
 }
-_BLANK = 0.005
-"""Share of a view that an object must cover."""
 _FAST, _MOST_KEPT = 1, 64
 """How hard maps are packed while they wait, and of how many objects; a batch has fewer."""
 _WORDS = re.compile(r"[\W_]+")
@@ -71,12 +70,14 @@ _WORDS = re.compile(r"[\W_]+")
 
 @register("sources", "objects")
 @dataclass(frozen=True)
-class Objects:
-    """Mesh files below `objects`, a path or fsspec URL, drawn from `views` cameras of a `rig`.
+class Objects(BringsMaps):
+    """Mesh files below `objects`, a path or fsspec URL, or of a list in Parquet, drawn from `views` cameras of a `rig`.
 
     `azimuth`, `elevation` (degrees) and `distance` (of an object in the unit sphere) change the rig: a number, or a
     range [low, high]. `size` is the side of a view in pixels, `samples` those of a pixel, `up` the axis that is up in
-    OBJ and PLY files. Objects with more than `max_faces` faces fail. `captions` names a table of captions.
+    OBJ and PLY files. Objects with more than `max_faces` faces fail. `captions` names a table of captions. `program`
+    starts the backend blender. Of a list `mesh` names the column of paths or bytes, and `caption`, `licence` and
+    `attribution` further ones; paths start from the list's folder or `image_root`.
     """
 
     objects: str
@@ -89,9 +90,15 @@ class Objects:
     samples: int = 4
     lighting: str = "studio"
     backend: Literal["embree", "blender"] = "embree"
+    program: str = "blender"
     up: Literal["y", "z"] = "y"
     max_faces: int = 5_000_000
     captions: str | None = None
+    mesh: str = "mesh"
+    caption: str | None = None
+    licence: str | None = None
+    attribution: str | None = None
+    image_root: str | None = None
     bring: Mapping[str, Any] = field(default_factory=dict)
 
     name: ClassVar[str] = "objects"
@@ -99,6 +106,7 @@ class Objects:
     kind: ClassVar[Kind] = "scene"
     annotation_options: ClassVar[tuple[str, ...]] = (BRING,)
     provides: ClassVar[Mapping[str, Provides]] = _PROVIDES
+    has_maps: ClassVar[str] = "a render"
 
     def __post_init__(self) -> None:
         if self._rig.views < 2:
@@ -108,16 +116,26 @@ class Objects:
         for package in ("trimesh", *(["embreex"] if self.backend == "embree" else [])):
             if importlib.util.find_spec(package) is None:
                 raise ConfigError(f"objects need {package}. Install it with: pip install 'onegen[scenes]'.")
+        if self.backend == "blender" and shutil.which(self.program) is None:
+            raise ConfigError(
+                f"program must start Blender, and {self.program!r} is not a program here. Install Blender, or name the "
+                f"python of an environment that has bpy."
+            )
+        columns = [name for name in ("caption", "licence", "attribution", "image_root") if getattr(self, name)]
+        if columns and not self._is_list:
+            raise ConfigError(
+                f"{columns[0]} must stand beside a list, got it with the folder {self.objects}, whose captions and "
+                f"licences stand beside the meshes. Leave it out."
+            )
 
     @property
     def root(self) -> str:
         """Where the uris of the plan start from, absolute."""
-        return self._tree.root
+        return self._meshes.root
 
     def listing(self) -> Iterator[pa.RecordBatch]:
         """Yield every object as LISTING batches, its file once a view; raises ConfigError for no such folder."""
-        self._passed.clear()
-        yield from batched(self._items(), LISTING)
+        yield from self._meshes.listing(len(self._rig.cameras(0)))
 
     def read(self, item: PlannedItem) -> SourceItem:
         """Return the views of an object; a SampleError stands for one that shows nothing of it.
@@ -125,10 +143,13 @@ class Objects:
         Raises SampleError source_gone, source_changed or source_unreadable, what reading a mesh raises
         (docs/scenes.md), and bad_sidecar.
         """
-        facts = {"caption": self._caption(item.item)} | self._facts(item)
+        from onegen.scenes.checks import BLANK
+
+        mesh = self._meshes.mesh(item)
+        facts = {"caption": self._caption(mesh.path.stem), **self._meshes.facts(item)}
         views: list[SourceImage | SampleError] = []
-        for view in self._rendered(item, self._scene(item), self._options):
-            if (view.mask > 0).mean() < _BLANK:
+        for view in self._renderer.render(self._scene(mesh), self._cameras(item), self._options):
+            if (view.mask > 0).mean() < BLANK:
                 views.append(SampleError("blank_view", f"{item.item} must be seen, and covers nothing of a view."))
                 continue
             data, camera = png_of(view.colour), to_record(view.camera)
@@ -139,40 +160,29 @@ class Objects:
 
     def annotations(self, item: PlannedItem) -> Mapping[str, Annotation | SampleError]:
         """Return how an object's views are made; raises SampleError as `read` does of its file."""
+        from onegen.scenes.checks import num_cropped
         from onegen.scenes.scene import describe
 
-        scene, renderer = self._scene(item), self._renderer
+        scene, renderer = self._scene(self._meshes.mesh(item)), self._renderer
         if self.entries:
             # What is brought is asked for column by column: the object is read and drawn once for all of them.
             self._keep(item, self._maps(item, scene))
-        said = describe(scene, self.backend, getattr(renderer, "version", ""), self._options)
-        names = set(_PROVIDES[RENDER].fields)
-        return {RENDER: Annotation({"rig": self.rig, **{name: said[name] for name in names & set(said)}})}
+        said = describe(scene, self.backend, renderer.version, self._options)
+        cropped = num_cropped(scene.mesh, self._cameras(item), self.size, self.size)
+        flags = sorted({*said["flags"], *(["cropped"] if cropped else [])})
+        told = {**said, "rig": self.rig, "flags": flags, "num_cropped": cropped}
+        return {RENDER: Annotation({name: told[name] for name in _PROVIDES[RENDER].fields})}
 
     def passed_over(self) -> Mapping[str, int]:
         """Return how many files and folders the last listing left out, by the reason why."""
-        return dict(self._passed)
-
-    @cached_property
-    def entries(self) -> Mapping[str, BringEntry]:
-        """What the recipe brings along, by column; raises ConfigError for an entry that is none."""
-        return bring_entries(self.bring)
-
-    def check_brought(self) -> None:
-        """Raise ConfigError for what a render does not give."""
-        for entry in self.entries.values():
-            if entry.places[0] not in (DEPTH, MASK):
-                raise ConfigError(
-                    f"bring.{entry.column}.from must be {DEPTH} or {MASK} of a render, got {entry.places[0]!r}. Write "
-                    f"{entry.column}: {{from: {DEPTH}, near: dark}}."
-                )
+        return self._meshes.passed_over()
 
     def brought(self, item: PlannedItem, entry: BringEntry, is_file: bool) -> tuple[Any, ...]:
         """Return a map a view, as bytes: distances as an array of numpy, 0 where nothing is; the mask as PNG."""
         place, name = entry.places[0], (item.item, item.images[0].etag)
         kept = self._kept.get(name, {})
         if place not in kept:
-            kept = self._maps(item, self._scene(item))
+            kept = self._maps(item, self._scene(self._meshes.mesh(item)))
             self._keep(item, kept)
         maps = kept[place]
         if sum(other.places[0] == place for other in self.entries.values()) == 1:
@@ -183,7 +193,8 @@ class Objects:
         """Return what can be brought of an object by its place, a map a view, packed."""
         wanted = {entry.places[0] for entry in self.entries.values()}
         maps: dict[str, list[bytes]] = {place: [] for place in wanted}
-        for view in self._rendered(item, scene, replace(self._options, samples=1)):
+        options = replace(self._options, samples=1, has_colour=False)
+        for view in self._renderer.render(scene, self._cameras(item), options):
             if MASK in wanted:
                 maps[MASK].append(zlib.compress(png_of((view.mask > 0).astype(np.uint8)), _FAST))
             if DEPTH in wanted:
@@ -204,14 +215,19 @@ class Objects:
         """Return what travels to a worker: the options; no renderer does."""
         return {option: getattr(self, option) for option in self.__dataclass_fields__}
 
-    @cached_property
-    def _tree(self) -> FileTree:
-        fs, path = fsspec.url_to_fs(self.objects)
-        return FileTree(fs, str(path).rstrip("/"))
+    @property
+    def _is_list(self) -> bool:
+        return self.objects.lower().endswith(_TABLES)
 
     @cached_property
-    def _passed(self) -> Counter[str]:
-        return Counter()
+    def _meshes(self) -> Meshes:
+        if not self._is_list:
+            fs, path = fsspec.url_to_fs(self.objects)
+            return MeshFolder(FileTree(fs, str(path).rstrip("/")))
+        texts = {name: getattr(self, name) for name in ("caption", "licence", "attribution")}
+        return MeshList(
+            Table("source objects", self.objects, {"mesh": self.mesh}, texts=texts, image_root=self.image_root)
+        )
 
     @cached_property
     def _rig(self) -> Rig:
@@ -228,67 +244,24 @@ class Objects:
     def _renderer(self) -> "Renderer":
         from onegen.scenes.renderers import make_renderer
 
-        return make_renderer(self.backend)
+        return make_renderer(self.backend, **({"program": self.program} if self.backend == "blender" else {}))
 
-    def _rendered(self, item: PlannedItem, scene: "Scene", options: "RenderOptions") -> "Iterator[View]":
+    def _cameras(self, item: PlannedItem) -> Sequence[Camera]:
         # Drawn by the name of the object, so that each is seen from its own places, the same ones in every run.
-        cameras = self._rig.cameras(seed_of(item.item, self.rig, self.version))
-        yield from self._renderer.render(scene, cameras, options)
+        return self._rig.cameras(seed_of(item.item, self.rig, self.version))
 
-    def _scene(self, item: PlannedItem) -> "Scene":
-        """Return the object of an item, normalised; raises SampleError."""
+    def _scene(self, mesh: MeshFile) -> "Scene":
+        """Return the object in a file, normalised; raises SampleError."""
         from onegen.scenes.mesh import normalise
         from onegen.scenes.reading import load_mesh, up_axis
         from onegen.scenes.scene import Scene
 
-        file = item.images[0]
-        path = Path(self._tree.path(file.uri))
-        # Files that an object names stand beside it; of a remote one they are not read.
-        folder = path.parent if self._tree.is_local else None
-        mesh = load_mesh(self._tree.read(file), path.suffix, folder, self.max_faces)
-        placed, placement = normalise(mesh, up_axis(path.suffix, self.up))
-        return Scene(placed, placement, path)
+        read = load_mesh(mesh.data, mesh.path.suffix, mesh.folder, self.max_faces)
+        placed, placement = normalise(read, up_axis(mesh.path.suffix, self.up))
+        return Scene(placed, placement, mesh.path)
 
-    def _items(self) -> Iterator[tuple[Any, ...]]:
-        """Yield objects as rows of LISTING."""
-        meshes, texts, licences = self._files()
-        count = len(self._rig.cameras(0))
-        for file in meshes:
-            stem = os.path.splitext(file.uri)[0]
-            beside = [texts[name] for name in (f"{stem}.txt", f"{stem}.json") if name in texts]
-            licence = nearest_licence(licences, file.uri)
-            beside += [licence] if licence is not None else []
-            yield file.uri, [file.record()] * count, [one.record() for one in beside]
-
-    def _files(self) -> tuple[list[PlannedFile], dict[str, PlannedFile], dict[str, PlannedFile]]:
-        """Return the mesh files, the texts by uri, and the licences by folder."""
-        tree = self._tree
-        if not tree.fs.isdir(tree.base):
-            raise ConfigError(
-                f"source objects must exist, got {tree.base}. Paths in a recipe start from where you run onegen."
-            )
-        meshes: list[PlannedFile] = []
-        texts: dict[str, PlannedFile] = {}
-        licences: dict[str, PlannedFile] = {}
-        for file in tree.walk(tree.base, self._passed):
-            name = file.uri.lower()
-            if name.endswith(FORMATS):
-                meshes.append(file)
-            elif is_licence(file.uri):
-                licences[os.path.dirname(file.uri)] = file
-            elif name.endswith((".txt", ".json")):
-                texts[file.uri] = file
-        return meshes, texts, licences
-
-    def _facts(self, item: PlannedItem) -> dict[str, str]:
-        facts: dict[str, str] = {}
-        for file in sorted(item.sidecars, key=lambda file: not is_licence(file.uri)):
-            facts |= stated_facts(file.uri, self._tree.read(file))
-        return facts
-
-    def _caption(self, item: str) -> str:
+    def _caption(self, stem: str) -> str:
         """Return the caption of the table, or one composed of the object's name."""
-        stem = posixpath.splitext(posixpath.basename(item))[0]
         words = " ".join(_WORDS.split(stem)).strip()
         return self._captions.get(stem) or f"A 3D model called {words or 'object'}."
 

@@ -1,8 +1,11 @@
 """`onegen eval` as a user types it: what it prints, and one line for what is wrong."""
 
+import hashlib
 import json
+import shutil
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from onegen.cli.app import app
@@ -73,3 +76,85 @@ def test_what_is_wrong_is_one_line(words, said, tmp_path):
     assert said in message
     assert message.startswith("error: ")
     assert "Traceback" not in message
+
+
+def test_the_prompts_of_geneval_are_written_as_published(tmp_path):
+    path = tmp_path / "new" / "prompts.jsonl"
+    done = run("geneval", "prompts", path)
+    assert done.exit_code == 0, done.output
+    digest = "5c48e0813e812e3c373fa5c8ed07a8f0a483be30272b4427b0559c8048e67c13"
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    (tmp_path / "file").write_text("")
+    refused = run("geneval", "prompts", tmp_path / "file" / "prompts.jsonl")
+    assert refused.exit_code == ExitCode.USAGE
+    assert refused.stderr.startswith("error: FILE must be writable")
+
+
+def test_weights_that_are_not_here_are_named_with_the_way_out(objects, tmp_path, monkeypatch):
+    """A metric whose weights were not named is skipped by name; one whose weights are named and absent is an error."""
+    pytest.importorskip("transformers")
+    photo = tmp_path / "data" / "annotation_images" / "a.png"
+    photo.parent.mkdir(parents=True)
+    Image.new("RGB", (512, 512)).save(photo)
+    entry = {"image_path": "a.png", "original_prompt": "", "editing_prompt": "", "editing_instruction": "", "mask": []}
+    (tmp_path / "data" / "mapping_file.json").write_text(json.dumps({"1": entry}))
+    words = ["pie", "score", photo.parent, "--data", tmp_path / "data", "--out", tmp_path / "out"]
+    trunk = tmp_path / "no.pth"
+    done = run(*words, "-O", f"lpips_trunk={trunk}")
+    assert done.exit_code == 0, done.output
+    assert f"skipped: needs squeezenet1_1-b8a52dc0.pth of torchvision at {trunk}" in done.stdout
+    assert "skipped: needs CLIP: pip install 'onegen[hub]' and -O clip_model=openai/clip-vit-large" in done.stdout
+    assert "skipped: needs DINO: pip install 'onegen[hub]' and -O dino_model=facebook/dino-vitb8" in done.stdout
+    for option in ("clip_model", "dino_model"):
+        refused = run(*words, "-O", f"{option}={tmp_path / 'absent'}")
+        assert refused.exit_code == ExitCode.USAGE, refused.output
+        assert refused.stderr.startswith("error: ")
+        assert refused.stderr.strip().count("\n") == 0
+        assert "absent" in refused.stderr
+
+
+def damage(kind, folder):
+    """Do to a folder of cameras or pictures what a user's accident would; return what is said of it."""
+    path = folder / "cube.json"
+    match kind:
+        case "missing":
+            path.unlink()
+            return "1 of 2 are missing"
+        case "extra":
+            (folder / "sphere.json").write_text("{}")
+            return "1 more lie in"
+        case "truncated":
+            path.write_text(path.read_text()[:100])
+            return "cube: unreadable"
+        case "single":
+            document = json.loads(path.read_text())
+            path.write_text(json.dumps({**document, "frames": document["frames"][:1]}))
+            return "cube: count"
+    return ""
+
+
+@pytest.mark.parametrize("kind", ["missing", "extra", "truncated", "single"])
+def test_a_damaged_folder_is_one_line_unless_partial(objects, tmp_path, kind):
+    folder = shutil.copytree(objects / "truth", tmp_path / "mine")
+    said = damage(kind, folder)
+    words = ["cameras", "score", folder, "--data", objects / "data", "--out", tmp_path / "out"]
+    refused = run(*words)
+    assert refused.exit_code == ExitCode.USAGE, refused.output
+    (line,) = (line for line in refused.stderr.strip().splitlines() if not line.startswith("scored"))
+    assert line.startswith("error: ")
+    assert said in line
+    assert "--partial" in line
+    partial = run(*words, "--partial")
+    assert partial.exit_code == 0, partial.output
+    assert ("left out" in partial.stdout) is (kind != "extra")
+
+
+def test_shards_are_folded_by_the_command_that_scores_the_last(objects, tmp_path):
+    words = ["cameras", "score", objects / "truth", "--data", objects / "data", "--out", tmp_path, "--name", "it"]
+    first = run(*words, "--shard", "1/2")
+    assert first.exit_code == 0, first.output
+    assert "scored 0 of 1 pieces; the command that scores the last one folds them." in first.stdout
+    assert not (tmp_path / "cameras" / "it" / "result.json").exists()
+    last = run(*words, "--shard", "0/2")
+    assert last.exit_code == 0, last.output
+    assert "cameras of it (table 5): 12 items" in last.stdout

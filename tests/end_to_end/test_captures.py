@@ -332,6 +332,44 @@ def test_the_cover_of_a_render_is_its_mask(tmp_path):
         assert (grey[20:40, 10:30] > 0).all()
 
 
+def test_depth_of_gobjaverse_is_brought_along_where_it_lies(tmp_path):
+    root, out = tmp_path / "root", tmp_path / "out"
+    cameras = rig(RENDER_FOCAL)
+    layouts.gobjaverse(root / "a", cameras)
+    layouts.gobjaverse(root / "b", cameras)
+    away = np.array([np.linalg.norm(camera.center) for camera in cameras])
+    for number in range(4):
+        depth = np.full(SQUARE, away[number])
+        depth[:, :32] = away[number] - 0.5
+        depth[:9] = 0
+        layouts.depth_of_gobjaverse(root / "b", number, depth)
+    paint(root)
+    run(recipe(root, source={"bring": {"depth": {"from": "depth", "near": "dark"}}}), out)
+    assert statuses(out, "depth") == ["filtered absent", "ok"]
+    for view, distance in zip(views(rows(out, "depth")[1]), away, strict=True):
+        assert abs(1 / view["maximum"] - (distance - 0.5)) < 1e-3
+        assert abs(1 / view["minimum"] - distance) < 1e-2
+
+
+def test_masks_beside_colmap_are_brought_along(tmp_path):
+    root, out = tmp_path / "root", tmp_path / "out"
+    layouts.colmap(root / "room", rig(), True)
+    paint(root)
+    for number, name in enumerate(sorted(layouts.NAMES)):
+        path = root / "room/masks" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
+        pixels[: 10 + number] = 255
+        assert cv2.imwrite(str(path), pixels)
+    run(recipe(root, source={"bring": {"masks": "mask"}}), out)
+    reader = ColumnReader(dataset(out), dataset(out).require_manifest("segmentation", 0))
+    (row,) = reader.rows
+    stored = [cv2.imdecode(np.frombuffer(reader.part(part), np.uint8), cv2.IMREAD_UNCHANGED) for part in row.parts]
+    masks = [pixels.max(axis=2) if pixels.ndim == 3 else pixels for pixels in stored]
+    assert [int((mask > 0).sum()) for mask in masks] == [(10 + number) * WIDTH for number in range(4)]
+    assert [row.status for row in rows(out, "image")] == ["ok"]
+
+
 def test_of_many_frames_those_with_a_camera_are_thinned(tmp_path):
     root, out = tmp_path / "root", tmp_path / "out"
     document, path = layouts.nerfstudio(root / "room", rig())

@@ -35,6 +35,20 @@ def of_scenes(root: Path) -> Recipe:
     return scenes.recipe(captures, scenes.TONE, samples_per_shard=8)
 
 
+def of_objects(root: Path) -> Recipe:
+    """Objects in two shards, drawn with their depth and masks, one of them no mesh."""
+    trimesh = pytest.importorskip("trimesh")
+    folder = root / "objects"
+    folder.mkdir()
+    for name, height in (("able", 1.0), ("beta", 2.0), ("delta", 3.0)):
+        trimesh.creation.box((1, 2, height)).export(folder / f"{name}.glb")
+    (folder / "gone.glb").write_bytes(b"glTF and no more")
+    bring = {"depth": {"from": "depth", "near": "dark"}, "masks": "mask"}
+    source = {"objects": str(folder), "views": 3, "size": 32, "bring": bring}
+    limits = {"failure_rate": 1}
+    return make_recipe(folder, [scenes.TONE], kind="scene", source=source, samples_per_shard=6, limits=limits)
+
+
 @pytest.mark.parametrize(
     ("make", "step"),
     [
@@ -66,10 +80,10 @@ def test_a_crash_at_every_change_loses_and_repeats_nothing(make, step, tmp_path,
     assert list(verify(dataset(tmp_path / "whole"), full=True)) == []
 
 
-KINDS = {"scenes": of_scenes, "identities": of_identities}
+KINDS = {"scenes": of_scenes, "identities": of_identities, "objects": of_objects}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["scenes", "identities", pytest.param("objects", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("change", "part"),
     [("write", "columns/image/000001.json"), ("publish", "columns/tone/000000"), ("rename", "shards/000001.tar")],
@@ -89,7 +103,9 @@ def test_a_driver_killed_at_a_write_goes_on(kind, change, part, tmp_path):
     assert strays(out) == []
 
 
-@pytest.mark.parametrize("kind", ["scenes", pytest.param("identities", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["scenes", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("identities", "objects"))]
+)
 @pytest.mark.parametrize(("change", "part"), [("spool", "image/000001.tar"), ("publish", "columns/image/000001-")])
 def test_a_worker_killed_at_a_write_is_replaced(kind, change, part, tmp_path):
     recipe = KINDS[kind](tmp_path)

@@ -188,7 +188,8 @@ def test_rules_judge_single_images_and_few_left_take_the_subject(tmp_path):
     assert "left out: few_images" in tiles_of(dataset(out), ["tone"], *places["dee"])[0][0].lines
     told = {one.rule: (one.images_before, one.images_after, one.sets_after) for one in rule_counts(dataset(out))}
     ok = sum(row.status == "ok" for row in rows(out, "select"))
-    assert [*told] == ["rule:light", "few_images"]
+    assert [*told] == ["rule:light", "rule:all", "few_images"]
+    assert told["rule:all"][0] == told["rule:all"][1]  # it took nothing, and is told
     assert told["few_images"][2] == ok
     assert told["rule:light"][0] == 14
     sound(out)

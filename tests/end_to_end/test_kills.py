@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 
 from onegen.config.recipe import Recipe
+from tests.end_to_end import test_identities as identities
+from tests.end_to_end import test_scenes as scenes
 from tests.tiny import dataset, encoded, make_recipe, packed, picture, run, strays
 
 IMAGES, PER_SHARD, KILLS = 10_000, 400, 20
@@ -110,6 +113,35 @@ def test_twenty_kills_of_the_process_group_lose_and_double_nothing(tmp_path: Pat
         with tarfile.open(tar) as archive:
             members.update(name.partition(".")[0] for name in archive.getnames() if name.endswith(".json"))
     assert members == Counter(dict.fromkeys(expected, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["identities", "scenes"])
+def test_kills_of_the_process_group_lose_and_double_no_set(kind: str, tmp_path: Path, temporary: str) -> None:
+    if kind == "identities":
+        names = {f"person{number:02d}": 4 for number in range(60)}
+        for number, name in enumerate(names):
+            (tmp_path / "people" / name).mkdir(parents=True)
+            for photo in range(4):
+                path = tmp_path / "people" / name / f"{photo}.png"
+                path.write_bytes(encoded(picture(10 * number + photo, (32, 32))))
+        recipe = identities.recipe(tmp_path / "people", STAGES[0], samples_per_shard=8)
+    else:
+        root = scenes.write(tmp_path / "captures", dict.fromkeys(scenes.SCENES, 2))
+        for number in range(60):
+            shutil.copytree(root / "1K/aaa", root / f"3K/{number:02d}")
+            for view in range(2):
+                path = root / f"3K/{number:02d}/images/{view:03d}.png"
+                path.write_bytes(encoded(picture(10 * number + view, scenes.SIZE)))
+        recipe = scenes.recipe(root, STAGES[0], samples_per_shard=4)
+    undisturbed = run(recipe, tmp_path / "undisturbed", workers=2)
+    assert len(dataset(tmp_path / "undisturbed").shards("image")) >= 30
+    commits = kill_again_and_again(tmp_path, temporary, recipe, 6)
+    assert run(recipe, tmp_path / "out", workers=2) == undisturbed
+    assert packed(tmp_path / "out") == packed(tmp_path / "undisturbed")
+    assert strays(tmp_path / "out") == []
+    assert set(commits.values()) == {1}, "a commit that was heard of was made again"
 
 
 @pytest.mark.slow

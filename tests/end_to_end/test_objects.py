@@ -5,11 +5,14 @@ PYTHONPATH=. python -m pytest tests/end_to_end/test_objects.py
 
 import importlib.util
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from onegen.audit.verify import verify
@@ -23,6 +26,7 @@ from onegen.scenes.renderers import make_renderer
 from onegen.scenes.scene import RenderOptions, read_scene
 from onegen.shards.key import seed_of
 from tests.pictures import decode
+from tests.scenes import objects
 from tests.tiny import column_files, dataset, failures, make_recipe, packed, rows, run, statuses, strays
 
 trimesh = pytest.importorskip("trimesh")
@@ -105,7 +109,7 @@ def test_an_object_is_drawn_once_for_its_images_and_once_for_all_its_maps(meshes
     render, load = EmbreeRenderer.render, reading.load_mesh
 
     def counted(self, scene, cameras, options):
-        calls["draw", options.samples] += 1
+        calls["draw", options.samples, options.has_colour] += 1
         return render(self, scene, cameras, options)
 
     def loaded(*given):
@@ -115,13 +119,108 @@ def test_an_object_is_drawn_once_for_its_images_and_once_for_all_its_maps(meshes
     monkeypatch.setattr(EmbreeRenderer, "render", counted)
     monkeypatch.setattr(reading, "load_mesh", loaded)
     run(recipe(meshes), tmp_path / "out")
-    assert calls == {("draw", 4): 2, ("draw", 1): 2, "load": 5}  # one of the three is broken, and is not asked again
+    assert calls == {
+        ("draw", 4, True): 2,
+        ("draw", 1, False): 2,
+        "load": 5,
+    }  # one of the three is broken, and is not asked again
     assert statuses(tmp_path / "out", "depth")[1:] == statuses(tmp_path / "out", "segmentation")[1:] == ["ok", "ok"]
 
 
 def test_views_that_show_nothing_are_lost(meshes, tmp_path):
     run(recipe(meshes, options={"distance": 40, "views": 2}), tmp_path / "out")
     assert statuses(tmp_path / "out", "image")[1:] == ["failed blank_view"] * 2
+
+
+def test_views_that_do_not_hold_it_all_are_told(meshes, built, tmp_path):
+    assert [row.values["num_cropped"] for row in rows(built, "render")][1:] == [0, 0]
+    keep = {"whole": "render.num_cropped = 0"}
+    run(recipe(meshes, options={"distance": 0.8, "bring": {}}, select={"keep": keep}), tmp_path / "out")
+    for row in rows(tmp_path / "out", "render")[1:]:
+        assert row.values["num_cropped"] == VIEWS
+        assert "cropped" in row.values["flags"]
+    assert statuses(tmp_path / "out", "select")[1:] == ["filtered few_images"] * 2
+
+
+def test_each_bad_object_has_its_reason_and_its_neighbours_stay(meshes, built, tmp_path):
+    root = tmp_path / "glb"
+    shutil.copytree(meshes, root)
+    ball = objects.glb(objects.sphere(1))
+    (root / "one").mkdir()
+    (tmp_path / "secret.bin").write_bytes(b"x" * 64)
+
+    def asking(**keys: Any) -> bytes:
+        return objects.with_header(ball, lambda document: document.update(keys))
+
+    def announce(document: dict[str, Any]) -> None:
+        for accessor in document["accessors"]:
+            accessor["count"] = 30_000_000
+
+    bad = {
+        "bad_index": ("obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n"),
+        "not_finite": ("obj", b"v 0 0 0\nv inf 0 0\nv 0 1 0\nf 1 2 3\n"),
+        "missing_texture": ("glb", asking(images=[{"uri": "nowhere.png"}])),
+        "empty_mesh": ("obj", b"v 0 0 0\n"),
+        "too_many_faces": ("glb", objects.with_header(ball, announce)),
+        "external_uri": ("glb", asking(buffers=[{"byteLength": 5, "uri": "https://example.org/a.bin"}])),
+        "unsafe_path": ("glb", asking(buffers=[{"byteLength": 5, "uri": "../../secret.bin"}])),
+        "unsupported_feature": ("glb", asking(extensionsRequired=["EXT_meshopt_compression"])),
+    }
+    for reason, (ending, data) in bad.items():
+        (root / "one" / f"{reason}.{ending}").write_bytes(data)
+    run(recipe(root), tmp_path / "out")
+    found = {row.values["item"]: f"{row.status} {row.reason or ''}".strip() for row in rows(tmp_path / "out", "image")}
+    expected = {f"one/{reason}.{ending}": f"failed {reason}" for reason, (ending, _) in bad.items()}
+    assert found == {"broken.glb": "failed unreadable_mesh", "flat-box.glb": "ok", "tall_box.glb": "ok", **expected}
+    ours = {row.values["item"]: row.key for row in rows(built, "image") if row.status == "ok"}
+    assert {row.values["item"]: row.key for row in rows(tmp_path / "out", "image") if row.status == "ok"} == ours
+    assert list(verify(dataset(tmp_path / "out"), full=True)) == []
+
+
+def test_a_list_in_parquet_gives_what_a_folder_gives(meshes, tmp_path):
+    paths = ["glb/tall_box.glb", "../out.glb", None, "glb/flat-box.glb"]
+    columns = {
+        "path": paths,
+        "said": ["A tall box.", None, "nothing", None],
+        "by": ["CC0-1.0", "CC-BY-4.0", None, "MIT"],
+    }
+    shutil.copytree(meshes, tmp_path / "in/glb")
+    pq.write_table(pa.table(columns), tmp_path / "in/list.parquet")
+    (tmp_path / "out.glb").write_bytes((meshes / "tall_box.glb").read_bytes())
+    (tmp_path / "cap3d.csv").write_text('flat-box,"A flat box of the table"\n')
+    options = {
+        "mesh": "path",
+        "caption": "said",
+        "licence": "by",
+        "captions": str(tmp_path / "cap3d.csv"),
+        "bring": BRING,
+    }
+    source = {"objects": str(tmp_path / "in/list.parquet"), "views": VIEWS, "size": SIZE, **options}
+    out = tmp_path / "out"
+    run(recipe(meshes, source=source), out)
+    assert statuses(out, "image") == ["ok", "failed outside_root", "failed no_mesh", "ok"]
+    tall, _, _, flat = rows(out, "image")
+    assert (tall.values["caption"], tall.values["licence"]) == ("A tall box.", "CC0-1.0")
+    assert (flat.values["caption"], flat.values["licence"]) == ("A flat box of the table", "MIT")
+    assert statuses(out, "depth") == ["ok", "skipped image:failed", "skipped image:failed", "ok"]
+    assert list(verify(dataset(out), full=True)) == []
+
+
+def test_a_list_may_hold_the_meshes_themselves(meshes, tmp_path):
+    data = (meshes / "tall_box.glb").read_bytes()
+    ply = trimesh.creation.box((1, 2, 3)).export(file_type="ply")
+    structs = [{"bytes": None, "path": None}, {"bytes": b"what is this", "path": "a.fbx"}]
+    held = [
+        {"bytes": data, "path": "tall box.glb"},
+        {"bytes": data, "path": None},
+        {"bytes": ply, "path": None},
+        *structs,
+    ]
+    pq.write_table(pa.table({"mesh": held}), tmp_path / "list.parquet")
+    source = {"objects": str(tmp_path / "list.parquet"), "views": VIEWS, "size": SIZE}
+    run(recipe(meshes, source=source), tmp_path / "out")
+    assert statuses(tmp_path / "out", "image") == ["ok", "ok", "ok", "failed no_mesh", "failed unknown_mesh_format"]
+    assert rows(tmp_path / "out", "image")[0].values["caption"] == "A 3D model called tall box."
 
 
 def test_captions_of_a_table_go_before_names(meshes, tmp_path):
@@ -142,6 +241,7 @@ def test_captions_of_a_table_go_before_names(meshes, tmp_path):
         ({"size": 5}, "size must be 32 to 4096 pixels"),
         ({"bring": {"depth": "depths"}}, "must be depth or mask of a render, got 'depths'"),
         ({"captions": "nowhere.csv"}, None),
+        ({"licence": "by"}, "licence must stand beside a list, got it with the folder"),
     ],
 )
 def test_what_no_render_gives_is_refused(meshes, tmp_path, options, message):

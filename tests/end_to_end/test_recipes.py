@@ -32,6 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert photos.main([str(root / "demo" / "photos"), "--pairs", "--people", "--objects"]) == 0
     assert rooms.main([str(root / "demo" / "hypersim")]) == 0
     assert scenes.main([str(root / "demo" / "solids"), "--count", "8"]) == 0
+    assert scenes.main([str(root / "demo" / "solids_unseen"), "--count", "4", "--seed", "1"]) == 0
     return root
 
 

@@ -73,3 +73,25 @@ def test_data_that_lacks_views_is_refused(objects, tmp_path):
         read_objects(tmp_path, 25)
     with pytest.raises(ConfigError, match="views 0 to 25"):
         read_objects(objects, 26)
+
+
+def test_cameras_are_matched_by_the_numbers_of_their_views(protocol, objects, tmp_path):
+    """As `onegen sample --predict ray` names them: by the path of their photo, in whatever order."""
+    thing = PosedObject(objects, "cube", ())
+    unit = next(unit for unit in protocol.units() if unit.name == "cube")
+
+    def scored(names, cameras):
+        document = to_nerfstudio(dict(zip(names, cameras, strict=True)), 512, 512)
+        (tmp_path / "cube.json").write_text(json.dumps(document))
+        return [row["error"] for row in protocol.score(unit, tmp_path)]
+
+    views = [3, 0, 5, 1, 4, 2]
+    shuffled = scored([str(thing.picture_path(view)) for view in views], [thing.camera(view) for view in views])
+    assert max(shuffled) < 1e-9
+    assert max(scored([f"photo {n}" for n in "abcdef"], [thing.camera(view) for view in range(6)])) < 1e-9
+    with pytest.raises(SampleError, match="views 000 to 005, got others"):
+        scored([f"{view:03d}.png" for view in range(6, 12)], [thing.camera(view) for view in range(6)])
+
+
+def test_another_number_of_cameras_is_not_the_papers_table(objects):
+    assert CameraPose(data=objects, views=4).lacks().endswith("4 cameras an object, and the paper has 6")

@@ -58,3 +58,50 @@ def test_a_list_that_names_absent_photos_is_refused(data):
         DreamBench(data=data).units()
     with pytest.raises(ConfigError, match="prompts_and_classes.txt"):
         DreamBench(data=data / "dataset").units()
+
+
+def test_the_whole_benchmark_is_three_thousand_pictures(tmp_path):
+    """Its own list: 30 subjects in 15 classes, 9 of them alive, and two lists of 25 prompts."""
+    alive = ["cat", "cat2", *(f"dog{number}" for number in ("", 2, 3, 5, 6, 7, 8))]
+    classes = {name: name[:3] for name in alive} | {f"thing_{n}": f"stuffed toy {n % 13}" for n in range(21)}
+    for name in classes:
+        (tmp_path / "dataset" / name).mkdir(parents=True)
+        for number in range(4):
+            (tmp_path / "dataset" / name / f"{number:02d}.jpg").write_bytes(b"a photo")
+    lists = [
+        ",\n".join(f"'a {{0}} {{1}} {kind} {n}'.format(unique_token, class_token)" for n in range(25))
+        for kind in ("in place", "wearing hat")
+    ]
+    listed = "".join(f"{name},{cls}\n" for name, cls in classes.items())
+    text = f"Classes\n\nsubject_name,class\n{listed}\nPrompts\n\nObject Prompts\n\nprompt_list = [\n{lists[0]}\n]\n\n"
+    text += f"Live Subject Prompts\n\nprompt_list = [\n{lists[1]}\n]\n"
+    (tmp_path / "dataset" / "prompts_and_classes.txt").write_text(text)
+    protocol = DreamBench(data=tmp_path)
+    assert sum(len(unit.outputs) for unit in protocol.units()) == 3_000
+    assert protocol.lacks() == ""
+    subjects = read_subjects(tmp_path)
+    assert len({subject.cls for subject in subjects.values()}) == 15
+    assert {name for name, subject in subjects.items() if "wearing" in subject.prompts[0]} == set(alive)
+    assert subjects["thing_3"].prompts[24].format("toy") == "a toy in place 24"
+    assert "1 pictures each" in DreamBench(data=tmp_path, images=1).lacks()
+
+
+def test_generated_pictures_that_are_the_photos_score_their_mean_similarity_with_themselves(data, monkeypatch):
+    class Shades:
+        """An encoder that tells pictures by their red."""
+
+        def vectors(self, pictures):
+            reds = [picture.getpixel((0, 0))[0] > 20 for picture in pictures]
+            return np.array([[float(red), float(not red)] for red in reds])
+
+    monkeypatch.setattr(DreamBench, "_encoder", lambda self: Shades())
+    protocol = DreamBench(data=data, images=2, prompts=1)
+    unit = protocol.units()[0]
+    for output, number in zip(unit.outputs, range(2), strict=True):
+        path = data / "drawn" / output
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(data / "dataset" / "cat2" / f"{number:02d}.jpg").save(path)
+    rows = [{"unit": unit.name, **row} for row in protocol.score(unit, data / "drawn")]
+    got = {metric.name: metric.value for metric in protocol.summarise(rows)}
+    assert got["focus_similarity"] == 0.5  # each with itself 1, with the other 0
+    assert got["focus_similarity.oracle"] == 0.0

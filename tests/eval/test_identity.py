@@ -3,8 +3,10 @@ import pytest
 from PIL import Image
 
 from onegen.errors import ConfigError
+from onegen.eval.encoders.faces import FaceEncoder
 from onegen.eval.identity import OWN_PROMPTS, Identity, clip_t, likeness
 from onegen.tasks.prompt import Prompt
+from tests.packaged import photo
 
 
 class Echo:
@@ -73,3 +75,31 @@ def test_a_portrait_without_a_face_is_named(portraits, monkeypatch):
 def test_data_without_portraits_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="without any"):
         Identity(data=tmp_path).units()
+
+
+def test_faces_of_the_arcface_kind_are_scored_by_cosine(tmp_path):
+    """Its real classes on a tiny network that finds a face anywhere: a picture is the person it shows."""
+    pytest.importorskip("torch")
+    from tests.checkpoints import checkpoint, options
+
+    (tmp_path / "people").mkdir()
+    face = np.ascontiguousarray(photo("obama.jpg")[:256, :256])
+    Image.fromarray(face).save(tmp_path / "people" / "obama.png")
+    folder = str(checkpoint("faces", "arcface"))
+    named = {"faces_model": folder, "is_curricularface": True, "clip_prompts": False, "images": 1}
+    protocol = Identity(data=tmp_path / "people", faces="arcface", **named)
+    encoder = FaceEncoder("arcface", (("model", folder), *options("faces", "arcface").items()))
+    protocol_class = type(protocol)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol_class, "_encoder", lambda self: encoder)
+        protocol.load()
+        (unit,) = protocol.units()
+        (tmp_path / "drawn" / "obama").mkdir(parents=True)
+        Image.fromarray(face).save(tmp_path / "drawn" / unit.outputs[0])
+        (row,) = protocol.score(unit, tmp_path / "drawn")
+        assert row["cosine"] == pytest.approx(1.0)
+        assert protocol.metric_models()[0]["sha256"]
+
+
+def test_fewer_pictures_a_prompt_are_not_the_protocol(portraits):
+    assert Identity(data=portraits, images=1).lacks().startswith("2 persons, 1 pictures a prompt")

@@ -44,6 +44,7 @@ def test_ten_levels_outside_a_quarter():
     assert share == (~mask).mean()
     assert row["mse"] == pytest.approx(share * (10 / 255) ** 2)
     assert row["psnr"] == pytest.approx(29.38, abs=0.05)
+    assert round(row["psnr"], 4) == 29.4142  # computed once
     assert round(row["psnr"], 4) == round(-10 * np.log10(share * (10 / 255) ** 2), 4)
 
 
@@ -54,8 +55,10 @@ def test_without_a_background_there_is_nothing_to_say():
 def test_of_pictures_side_by_side_the_last_is_the_edit():
     beside = np.concatenate([np.zeros_like(SOURCE)] * 3 + [SOURCE], axis=1)
     assert (last_square(beside) == SOURCE).all()
-    with pytest.raises(SampleError, match="at least 512x512, got 64x64"):
+    with pytest.raises(SampleError, match="must be 512x512, or the last of a row of such, got 64x64"):
         last_square(SOURCE[:64, :64])
+    with pytest.raises(SampleError, match="got 1024x1024"):  # one large picture is no row of pictures
+        last_square(np.zeros((1024, 1024, 3), np.uint8))
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_the_mapping_is_read_masks_as_text_too(data):
     (row,) = protocol.score(unit, data / "annotation_images")
     assert row["psnr"] == PSNR_CAP
     assert protocol.lacks() == "1 photos, and PIE-Bench has 700"
-    assert set(protocol.skipped()) == {"lpips", "clip_whole", "clip_edited"}
+    assert set(protocol.skipped()) == {"lpips", "clip_whole", "clip_edited", "structure_distance"}
 
 
 def test_a_mapping_that_names_absent_photos_is_refused(data):
@@ -91,3 +94,27 @@ def test_a_mapping_that_names_absent_photos_is_refused(data):
         PieBench(data=data).units()
     with pytest.raises(ConfigError, match="PIE-Bench's mapping_file.json"):
         PieBench(data=data / "annotation_images").units()
+
+
+def test_brackets_are_no_part_of_what_clip_is_asked(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(PieBench, "_clip", lambda self, picture, mask, text: asked.append(text) or {})
+    protocol = PieBench(data=data, clip_model="/weights/clip")
+    protocol.score(protocol.units()[0], data / "annotation_images")
+    assert asked == ["a dog"]
+
+
+def test_edits_without_a_background_are_left_out_of_its_means():
+    rows = [{"psnr": 20.0, "clip_whole": 25.0}, {"clip_whole": 27.0}, {"psnr": 30.0, "clip_whole": 26.0}]
+    got = {metric.name: (metric.value, metric.count) for metric in PieBench().summarise(rows)}
+    assert got["psnr"] == (25.0, 2)
+    assert got["clip_whole"] == (26.0, 3)
+    assert got["lpips"] == (None, 0)
+
+
+def test_the_whole_benchmark_is_of_its_seven_hundred(tmp_path):
+    (tmp_path / "annotation_images").mkdir()
+    (tmp_path / "annotation_images" / "a.png").write_bytes(b"a photo")
+    entry = {"image_path": "a.png", "original_prompt": "", "editing_prompt": "", "editing_instruction": "", "mask": []}
+    (tmp_path / "mapping_file.json").write_text(json.dumps({str(number): entry for number in range(700)}))
+    assert PieBench(data=tmp_path).lacks() == ""

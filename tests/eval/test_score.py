@@ -16,6 +16,7 @@ from onegen.eval.crew import Crew, Part, parse_part
 from onegen.eval.nvs import NovelViews
 from onegen.eval.records import ITEMS, PIECES, RESULT, read_result
 from onegen.eval.score import Incomplete, fold, read_rows, score
+from tests.conftest import ROOT
 from tests.eval.dying import Dying
 
 
@@ -77,6 +78,12 @@ def test_extra_pictures_are_named(protocol, folder, tmp_path):
         score(protocol, folder, tmp_path / "out", "x")
 
 
+def test_a_wrongly_sized_picture_is_named(protocol, folder, tmp_path):
+    Image.new("RGB", (512, 512)).save(folder / "ball" / "011.png")
+    with pytest.raises(ConfigError, match=r"ball: size: .*011.png must be 256x256 pixels, got 512x512"):
+        score(protocol, folder, tmp_path / "out", "x")
+
+
 def test_a_truncated_picture_is_named_and_mended(protocol, folder, tmp_path):
     path = folder / "ball" / "010.png"
     whole = path.read_bytes()
@@ -109,6 +116,28 @@ def test_what_is_scored_is_not_scored_again(objects, true_cameras, tmp_path, mon
     (out / RESULT).unlink()
     assert score(protocol, true_cameras, out, "x") == whole
     assert (out / PIECES / pieces[1].name).stat().st_mtime_ns == stamps[1]
+
+
+def test_killed_while_scoring_and_resumed_equals_undisturbed(objects, true_cameras, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    program = (
+        "from pathlib import Path\n"
+        "import onegen.eval.score\n"
+        "from tests.eval.dying import Dying\n"
+        "onegen.eval.score.CHUNK = 1\n"
+        f"dying = Dying(data=Path({str(objects)!r}))\n"
+        f"onegen.eval.score.score(dying, Path({str(true_cameras)!r}), Path({str(out)!r}), 'x')\n"
+    )
+    died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert died.returncode == 7, died.stderr
+    (first,) = (out / PIECES).iterdir()
+    stamp = first.stat().st_mtime_ns
+    assert not (out / RESULT).exists()
+    monkeypatch.setattr("onegen.eval.score.CHUNK", 1)
+    protocol = CameraPose(data=objects)
+    resumed = score(protocol, true_cameras, out, "x")
+    assert resumed == score(protocol, true_cameras, tmp_path / "undisturbed", "x")
+    assert first.stat().st_mtime_ns == stamp
 
 
 def test_permuting_items_changes_no_mean(protocol, folder, tmp_path):
@@ -153,6 +182,18 @@ def test_a_scorer_never_looks_at_the_model(objects, true_views, tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
     assert json.loads((home / RESULT).read_text())["generation"] is None
+
+
+def test_no_protocol_needs_a_model_to_score():
+    program = (
+        "import sys\n"
+        "from onegen.eval.table import PROTOCOLS, find_protocol\n"
+        "import onegen.eval.score\n"
+        "assert len([find_protocol(name) for name in PROTOCOLS]) == 9\n"
+        "print(*{name for name in sys.modules if name.startswith(('onegen.sampler', 'onegen.model', 'diffusers'))})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "1", "2/2", "a/b", "-1/2", "0/0"])

@@ -7,6 +7,7 @@ import math
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,8 +20,10 @@ from onegen.demo import scenes
 from onegen.demo.scenes import PAINTS
 from onegen.errors import ConfigError
 from onegen.eval import reproduce
+from onegen.eval.depth import MonocularDepth
 from onegen.eval.depth_column import column_maps
 from onegen.eval.records import Result, data_digest
+from onegen.eval.score import score
 from onegen.eval.solids import Solids, mean_near, read_scenes
 from onegen.eval.table import make_protocol
 from onegen.shards.dataset import Dataset
@@ -113,6 +116,30 @@ def test_what_was_taken_down_is_not_scored_nor_part_of_the_mean(dataset, tmp_pat
     assert data_digest(Solids(data=tmp_path / "out", train=dataset)) != known
     assert len(column_maps(dataset, "depth")) == 10
     assert sorted(column_maps(tmp_path / "out", "depth")) == [f"{n:06d}" for n in range(10) if n not in (0, 7)]
+
+
+def test_a_column_of_ours_stands_in_the_table_of_depth(dataset, tmp_path):
+    """Its rows are found by the names of the photos, and scored as a folder of the same maps is."""
+    nyuv2, maps = tmp_path / "nyuv2", tmp_path / "maps"
+    nyuv2.mkdir()
+    maps.mkdir()
+    ramp = np.broadcast_to(np.linspace(1000, 5000, 640), (480, 640)).astype(np.uint16)
+    for name in ("000001", "000004"):
+        Image.new("RGB", (640, 480)).save(nyuv2 / f"{name}.png")
+        Image.fromarray(ramp).save(nyuv2 / f"{name}_depth.png")
+        own = column_maps(dataset, "depth")[name]()
+        np.save(maps / f"{name}.npy", cv2.resize(own, (640, 480), interpolation=cv2.INTER_LINEAR))
+    listing = nyuv2 / "filename_list_test.txt"
+    listing.write_text("".join(f"{name}.png {name}_depth.png\n" for name in ("000001", "000004")))
+    protocol = MonocularDepth(data=nyuv2)
+    column = score(protocol, dataset, tmp_path / "column", "embedded head")
+    assert column.items == 2
+    assert column.metrics == score(protocol, maps, tmp_path / "folder", "embedded head").metrics
+    listing.write_text("000001.png 000001_depth.png\n000099.png 000004_depth.png\n")
+    Image.new("RGB", (640, 480)).save(nyuv2 / "000099.png")
+    absent = MonocularDepth(data=nyuv2, listing=listing)
+    with pytest.raises(ConfigError, match="1 of 2 are missing in .*: 000099.npy"):
+        score(absent, dataset, tmp_path / "absent", "embedded head")
 
 
 def test_another_dataset_is_refused(tmp_path, dataset):

@@ -11,13 +11,16 @@ import sys
 import numpy as np
 import pytest
 
+from onegen.config.recipe import make_source
 from onegen.errors import ConfigError, SampleError
 from onegen.geometry.cameras import Camera
 from onegen.geometry.rigs import make_rig
 from onegen.scenes.blender import BlenderRenderer
 from onegen.scenes.embree import EmbreeRenderer
 from onegen.scenes.scene import RenderOptions, read_scene
+from onegen.shards.plan import read_plan
 from tests.scenes import objects
+from tests.tiny import dataset, make_recipe, run, statuses
 
 FAKE = """#!{python}
 import json, os, sys, time
@@ -173,6 +176,24 @@ def test_a_program_that_does_not_start_or_is_not_there_is_the_users(fake, scene)
 def test_cameras_of_oblong_pixels_are_refused(renderer, scene):
     with pytest.raises(ConfigError, match="square pixels"):
         list(renderer.render(scene, [Camera(np.eye(4), (1.0, 1.2))], OPTIONS))
+
+
+def test_a_recipe_may_let_it_draw_objects(fake, tmp_path):
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "objects" / "box.glb").write_bytes(objects.glb(objects.cube()))
+    options = {"backend": "blender", "program": str(fake.path), "views": 2, "size": 32, "samples": 16}
+    recipe = make_recipe(
+        tmp_path / "objects", [], kind="scene", source={"objects": str(tmp_path / "objects"), **options}
+    )
+    run(recipe, tmp_path / "out")
+    # The fake covers 5 of 1024 pixels: just less than a view must show.
+    assert statuses(tmp_path / "out", "image") == ["failed blank_view"]
+    source = make_source(recipe.source)
+    (item,) = read_plan(dataset(tmp_path / "out").store, 0)
+    told = source.annotations(item)["render"].values
+    assert (told["backend"], told["backend_version"], told["samples"]) == ("blender", "9.9", 16)
+    with pytest.raises(ConfigError, match="program must start Blender, and 'nowhere' is not a program here"):
+        make_source({**recipe.source, "program": "nowhere"})
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 
 from onegen.geometry.cameras import Camera, orbit
 from onegen.geometry.rigs import make_rig
-from onegen.scenes.checks import coverage, is_inward, view_faults
+from onegen.scenes.checks import coverage, is_inward, num_cropped, view_faults
 from onegen.scenes.embree import EmbreeRenderer
 from onegen.scenes.preview import main
 from onegen.scenes.scene import RenderOptions, read_scene
@@ -24,6 +24,18 @@ def test_a_ball_fits_from_a_distance_of_one_and_a_half_and_a_cube_does_not(tmp_p
     assert view_faults(views(tmp_path / "a.glb", close, "cube")[0]) == ["cropped"]
     far = make_rig("gobjaverse").cameras()
     assert [view_faults(view) for view in views(tmp_path / "a.glb", far, "cube")] == [[]] * 40
+
+
+@pytest.mark.parametrize("fit", ["sphere", "cube"])
+def test_vertices_tell_what_is_cropped_as_the_picture_does(tmp_path, fit):
+    cameras = [orbit(45, 30, distance) for distance in (0.3, 1.2, 1.4, 1.5, 1.7, 2.6)]
+    path = tmp_path / "a.glb"
+    seen = ["cropped" in view_faults(view) for view in views(path, cameras, fit)]
+    mesh = read_scene(path, fit=fit).mesh
+    assert [num_cropped(mesh, [camera], 64, 64) for camera in cameras] == [int(cropped) for cropped in seen]
+    assert num_cropped(mesh, cameras, 64, 64) == sum(seen)
+    assert seen[0]
+    assert not seen[-1]
 
 
 def test_an_object_far_away_is_blank(tmp_path):

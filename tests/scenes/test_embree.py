@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from onegen.geometry.cameras import orbit
 from onegen.geometry.rigs import look_at_origin, make_rig
 from onegen.scenes.embree import EmbreeRenderer
 from onegen.scenes.lighting import to_srgb
+from onegen.scenes.mesh import normalise
+from onegen.scenes.reading import load_mesh
 from onegen.scenes.renderers import make_renderer
-from onegen.scenes.scene import RenderOptions, read_scene
+from onegen.scenes.scene import RenderOptions, Scene, read_scene
 from tests.scenes import objects
 
 SMALL = RenderOptions(128, 128)
@@ -185,6 +188,30 @@ def test_holes_are_holes_and_glass_lets_light_through(scene_of):
     assert both.depth[64, 64] > draw(scene_of(pane), orbit(-90, 0, 1.7)).depth[64, 64]  # glass has no depth of its own
 
 
+def test_maps_alone_are_those_of_the_whole_view(scene_of):
+    panes = [objects.quad(None, material=objects.matte(baseColorFactor=[255, 0, 0, 40], alphaMode="BLEND"))]
+    scene = scene_of(objects.sphere(3), *panes, transforms=[np.eye(4), np.diag([3.0, 3.0, 1.0, 1.0])])
+    camera = orbit(40, 20, 1.9)
+    whole = draw(scene, camera)
+    alone = draw(scene, camera, RenderOptions(128, 128, 1, has_colour=False))
+    assert (alone.colour == 255).all()
+    assert alone.depth.tobytes() == whole.depth.tobytes()
+    assert alone.mask.tobytes() == whole.mask.tobytes()
+
+
+def test_a_vertex_that_no_face_uses_is_nowhere(tmp_path):
+    cube, lost = objects.cube(), np.float32([[np.nan] * 3, [np.inf] * 3, [1e9] * 3])
+    mesh = load_mesh(objects.glb(cube), ".glb")
+    more = {
+        name: np.concatenate([held, held[:3]])
+        for name in ("normals", "uv", "colours")
+        for held in [getattr(mesh, name)]
+    }
+    other = replace(mesh, positions=np.concatenate([mesh.positions, lost]), **more)
+    drawn = [draw(Scene(*normalise(one, "y"), tmp_path), orbit(40, 20, 1.7)).colour.tobytes() for one in (mesh, other)]
+    assert drawn[0] == drawn[1]
+
+
 def test_suns_light_one_side_and_gloss_moves_with_the_eye(scene_of):
     scene = scene_of(objects.cube(1, (200, 200, 200, 255)))
     light = [draw(scene, orbit(azimuth, 0, 1.7)).colour[64, 64].mean() for azimuth in (0, 90, 180, 270)]
@@ -245,7 +272,7 @@ import hashlib, sys
 from pathlib import Path
 from onegen.geometry.rigs import make_rig
 from onegen.scenes.renderers import make_renderer
-from onegen.scenes.scene import RenderOptions, read_scene
+from onegen.scenes.scene import RenderOptions, Scene, read_scene
 digest = hashlib.sha256()
 for view in make_renderer("embree").render(
     read_scene(Path(sys.argv[1])), make_rig("ring", {"views": 3}).cameras(), RenderOptions(160, 160)

@@ -290,6 +290,57 @@ def test_what_moves_and_what_is_left_out_is_told():
     assert mesh.ignored == ("KHR_materials_unlit", "KHR_texture_transform", "TEXCOORD_1")
 
 
+@pytest.mark.parametrize(
+    "extension",
+    [
+        "KHR_texture_transform",
+        "KHR_materials_clearcoat",
+        "KHR_materials_transmission",
+        "KHR_materials_unlit",
+        "EXT_meshopt_compression",
+        "KHR_texture_basisu",
+    ],
+)
+def test_an_extension_that_trimesh_ignores_is_told_where_it_is_used_and_refused_where_it_is_required(extension):
+    ball = objects.glb(objects.sphere(1))
+    used = objects.with_header(ball, change_of(extensionsUsed=[extension]))
+    assert extension in load_mesh(used, ".glb").ignored
+    required = objects.with_header(ball, change_of(extensionsUsed=[extension], extensionsRequired=[extension]))
+    assert reason_of(required) == "unsupported_feature"
+
+
+def test_a_texture_transform_is_found_where_it_stands():
+    def shift(document):
+        moved = {"KHR_texture_transform": {"offset": [0.5, 0]}}
+        document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]["extensions"] = moved
+
+    assert load_mesh(objects.with_header(objects.glb(objects.sphere(1)), shift), ".glb").ignored == (
+        "KHR_texture_transform",
+    )
+
+
+def test_skins_are_drawn_as_they_lie_and_flagged():
+    def skin(document):
+        document["skins"] = [{"joints": [0]}]
+
+    assert "animated" in load_mesh(objects.with_header(objects.glb(objects.sphere(1)), skin), ".glb").flags
+
+
+@pytest.mark.parametrize("scenes", [[], [{"nodes": []}]])
+def test_a_scene_without_nodes_is_no_object(scenes):
+    data = objects.with_header(objects.glb(objects.cube()), change_of(scenes=scenes, nodes=[]))
+    assert reason_of(data) in ("empty_mesh", "unreadable_mesh")
+
+
+def test_a_map_is_the_right_way_up():
+    # trimesh puts the origin at the lower left; ours, as glTF's, is the first row
+    mesh = load_mesh(objects.glb(objects.quad(objects.quarters())), ".glb")
+    top = mesh.positions[:, 1] > 0
+    np.testing.assert_allclose(mesh.uv[top][:, 1], 0, atol=1e-6)
+    np.testing.assert_allclose(mesh.uv[~top][:, 1], 1, atol=1e-6)
+    assert mesh.materials[0].colour_map[0, 0].tolist() == [255, 0, 0, 255]
+
+
 def test_draco_is_decoded_and_never_leaves_zeros():
     dracopy = pytest.importorskip("DracoPy")
     data = trimesh.Scene([objects.sphere(3)]).export(file_type="glb", extension_draco=True)

@@ -36,6 +36,11 @@ class Lpips:
             return f"needs {FILES[self.trunk]} of torchvision at {self._file()}, or -O lpips_trunk=FILE"
         return ""
 
+    def is_torchvisions(self) -> bool:
+        """Say whether the trunk's file is the one of its name, which ends in the first digits of its hash."""
+        digits = FILES[self.trunk].partition(".")[0].rpartition("-")[2]
+        return not self.lacks() and sha256_file(self._file()).startswith(digits)
+
     def distance(self, picture: np.ndarray, truth: np.ndarray) -> float:
         """Return the distance of two float (H,W,3) pictures in [0, 1]."""
         import torch

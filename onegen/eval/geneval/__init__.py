@@ -13,8 +13,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from onegen.eval.encoders.clip import LARGE, ClipEncoder
+from onegen.eval.encoders.named import is_called
 from onegen.eval.geneval.colours import VERSION as COLOUR_RULE
 from onegen.eval.geneval.detectors import build, colours_of, detect, detector_weights
+from onegen.eval.geneval.mask2former import Mask2Former
 from onegen.eval.geneval.prompts import TASKS, prompt_file, prompts
 from onegen.eval.geneval.rules import Colours, Thing, judge, kept
 from onegen.eval.painter import Painter
@@ -51,18 +53,21 @@ class GenEval(Protocol):
     fields: ClassVar[Mapping[str, pa.DataType]] = {
         "tag": pa.string(),
         "prompt": pa.string(),
+        "metadata": pa.string(),
         "correct": pa.bool_(),
         "why": pa.string(),
         "picture": pa.string(),
         "details": pa.string(),
     }
     ranked_by: ClassVar[str] = "correct"
-    unknown: ClassVar[tuple[str, ...]] = ("negative prompt, seeds and prompt prefix of the paper's run",)
+    unknown: ClassVar[tuple[str, ...]] = ("negative prompt and prompt prefix of the paper's run",)
 
     @property
     def is_exact(self) -> bool:
         """Whether this is the benchmark itself: its detector, its colours, its thresholds and all its prompts."""
         own = self.detector == "mask2former" and self.colours == "clip" and self.prompts == 0
+        own = own and is_called(self.detector_model or Mask2Former.model, Mask2Former.model)
+        own = own and is_called(self.clip_model, LARGE)
         return own and self.threshold in (None, 0.3) and self.counting_threshold in (None, 0.9) and self.images == 4
 
     def units(self) -> Sequence[Unit]:
@@ -129,6 +134,7 @@ class GenEval(Protocol):
             "item": output,
             "tag": record["tag"],
             "prompt": record["prompt"],
+            "metadata": json.dumps(record),
             "correct": verdict.is_correct,
             "why": verdict.reason,
             "picture": output,

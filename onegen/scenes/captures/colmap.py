@@ -1,4 +1,4 @@
-"""Captures that COLMAP solved: `cameras` and `images`, as text or binary, and a folder of pictures.
+"""Captures that COLMAP solved: `cameras` and `images`, as text or binary, a folder of pictures, maybe one of masks.
 
 https://colmap.github.io/format.html. Poses are world-to-camera, OpenCV's axes; pixel centres are at halves, as ours.
 """
@@ -63,6 +63,8 @@ class _Image:
 
 MODEL_FILES = ("cameras.txt", "images.txt", "cameras.bin", "images.bin")
 """The files of a model that are read."""
+MASKS = "masks"
+"""Folder of masks, white where a picture counts: `masks/a.jpg.png` of `a.jpg`, as COLMAP says, or `masks/a.png`."""
 
 
 def pictures_folder(model: str) -> str:
@@ -93,8 +95,8 @@ def read_colmap(model: Path, pictures: Path) -> Capture:
 def colmap_shots(documents: Documents, there: Collection[str] = (), images: str | None = None) -> list[Shot]:
     """Return the shots of a model by name, given its files; `images` is the folder of pictures to prefer.
 
-    Of the files that are `there`, pictures that the model does not have are `unregistered`. Raises SampleError
-    `unreadable_cameras`.
+    Of the files that are `there`, pictures that the model does not have are `unregistered`, and masks are those of
+    the pictures they are called after. Raises SampleError `unreadable_cameras`.
     """
     by_name = {posixpath.basename(name): data for name, data in documents.items()}
     try:
@@ -106,7 +108,8 @@ def colmap_shots(documents: Documents, there: Collection[str] = (), images: str 
             solved = list(_binary_images(by_name["images.bin"]))
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise SampleError("unreadable_cameras", f"COLMAP model must be readable, got {error!r}.") from error
-    makes = [(image.name, partial(_shot, cameras, image, images)) for image in solved]
+    masks = {path for path in there if path.startswith(f"{MASKS}/")}
+    makes = [(image.name, partial(_shot, cameras, image, images, masks)) for image in solved]
     known = {image.name for image in solved}
     makes += [(name, partial(_refuse, name)) for name in sorted(_pictures_in(there, images) - known)]
     makes.sort(key=lambda described: described[0])
@@ -128,7 +131,13 @@ def _refuse(name: str) -> Shot:
     raise SampleError("unregistered", f"picture {name!r} must have a pose in the model, and has none.")
 
 
-def _shot(cameras: Mapping[int, _Camera], image: _Image, images: str | None) -> Shot:
+def _mask(name: str, masks: Collection[str]) -> str | None:
+    """Return where the mask of a picture lies, None where there is none."""
+    candidates = (f"{MASKS}/{name}.png", f"{MASKS}/{posixpath.splitext(name)[0]}.png")
+    return next((path for path in candidates if path in masks), None)
+
+
+def _shot(cameras: Mapping[int, _Camera], image: _Image, images: str | None, masks: Collection[str]) -> Shot:
     if image.camera not in cameras:
         raise SampleError("no_intrinsics", f"{image.name!r} must have a camera in the model, got {image.camera}.")
     lens = _lens(cameras[image.camera])
@@ -137,7 +146,8 @@ def _shot(cameras: Mapping[int, _Camera], image: _Image, images: str | None) -> 
     if not any(quaternion):
         raise SampleError("bad_pose", f"rotation of {image.name!r} must not be zero.")
     pose = from_colmap(quaternion, [number(value) for value in image.translation])
-    return Shot(image.name, _places(image.name, images), check_pose(pose.camera_to_world), lens)
+    mask = _mask(image.name, masks)
+    return Shot(image.name, _places(image.name, images), check_pose(pose.camera_to_world), lens, mask=mask)
 
 
 def _lens(camera: _Camera) -> Lens:

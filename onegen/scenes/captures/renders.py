@@ -1,8 +1,8 @@
 """Published renders: G-Objaverse's folders of JSON, and GSO30's numbered pictures with `.npy` matrices.
 
 G-Objaverse: `00003/00003.png` with `00003.json`, whose x, y, z are the camera's axes as OpenCV has them, in Blender's
-world. GSO30 and Zero123: `003.png` with `003.npy`, a 3x4 world-to-camera matrix with OpenGL's axes. No file says their
-focal length: it is what their makers say.
+world; `00003_nd.exr` has normals and, in its channel A, planar depth. GSO30 and Zero123: `003.png` with `003.npy`, a
+3x4 world-to-camera matrix with OpenGL's axes. No file says their focal length: it is what their makers say.
 """
 
 import io
@@ -29,6 +29,11 @@ from onegen.scenes.captures.frames import (
     square_lens,
 )
 
+_DEPTH = "_nd.exr"
+"""How the name of a view goes on whose file holds normals and depth."""
+_CUBE = 0.867
+"""How far a corner of the unit cube is from its middle, rounded up as G-Objaverse's own reader does."""
+
 
 def read_gobjaverse(folder: Path, focal: float = RENDER_FOCAL) -> Capture:
     """Return the views of one object of G-Objaverse, by number. `focal` is in sides of the picture.
@@ -37,7 +42,8 @@ def read_gobjaverse(folder: Path, focal: float = RENDER_FOCAL) -> Capture:
     """
     paths = [path.relative_to(folder).as_posix() for path in folder.glob("*/*.json")]
     documents = read_documents(folder, filter(is_gobjaverse_view, paths))
-    return find(folder, gobjaverse_shots(documents, focal=focal))
+    there = [path.relative_to(folder).as_posix() for path in folder.glob(f"*/*{_DEPTH}")]
+    return find(folder, gobjaverse_shots(documents, there, focal))
 
 
 def is_gobjaverse_view(path: str) -> bool:
@@ -48,16 +54,39 @@ def is_gobjaverse_view(path: str) -> bool:
 
 
 def gobjaverse_shots(documents: Documents, there: Collection[str] = (), focal: float = RENDER_FOCAL) -> list[Shot]:
-    """Return the views of an object by number, given the JSON of each by its path within the object's folder."""
+    """Return the views of an object by number, given the JSON of each by its path within the object's folder.
+
+    Of the files that are `there`, those that hold depth are a view's.
+    """
+    maps = {path for path in there if path.endswith(_DEPTH)}
     ordered = sorted(documents.items(), key=lambda item: posixpath.basename(item[0]))
     return make_shots(
-        (posixpath.dirname(path), (picture,), partial(_gobjaverse, path, data, picture, focal))
+        (
+            posixpath.dirname(path),
+            (f"{stem}.png",),
+            partial(_gobjaverse, path, data, depth if depth in maps else None, focal),
+        )
         for path, data in ordered
-        for picture in [f"{posixpath.splitext(path)[0]}.png"]
+        for stem in [posixpath.splitext(path)[0]]
+        for depth in [f"{stem}{_DEPTH}"]
     )
 
 
-def _gobjaverse(path: str, data: bytes, picture: str, focal: float) -> Shot:
+def gobjaverse_depth(numbers: np.ndarray, shot: Shot) -> np.ndarray:
+    """Return planar depth (H,W), 0 where nothing is, of an EXR (H,W,4) of normals and depth.
+
+    The object is in the unit cube: what is nearer than that can be is an edge, or the background. Raises SampleError
+    brought_pixels.
+    """
+    if numbers.ndim != 3 or numbers.shape[2] != 4:
+        raise SampleError("brought_pixels", f"{shot.depth} must have channels R, G, B, A, got shape {numbers.shape}.")
+    assert shot.camera_to_world is not None, "a shot without a camera has no depth"
+    depth = numbers[:, :, 3].astype(np.float32)
+    nearest = float(np.linalg.norm(shot.camera_to_world[:3, 3])) - _CUBE
+    return np.where(np.isfinite(depth) & (depth >= nearest), depth, np.float32(0))
+
+
+def _gobjaverse(path: str, data: bytes, depth: str | None, focal: float) -> Shot:
     try:
         document = json_of(path, data)
     except SampleError as error:
@@ -67,7 +96,9 @@ def _gobjaverse(path: str, data: bytes, picture: str, focal: float) -> Shot:
         pose[:3, column] = matrix_of(document[axis], (3,))
     if pose[:3, 2] @ pose[:3, 3] > 0:  # the object is at the origin, z is ahead
         raise SampleError("bad_pose", f"camera of view {path} must look at its object, got one that looks away.")
-    return Shot(posixpath.dirname(path), (picture,), check_pose(_orthonormal(pose)), partial(square_lens, focal))
+    picture = f"{posixpath.splitext(path)[0]}.png"
+    pose = check_pose(_orthonormal(pose))
+    return Shot(posixpath.dirname(path), (picture,), pose, partial(square_lens, focal), depth)
 
 
 def read_gso30(folder: Path, focal: float = ZERO123_FOCAL) -> Capture:

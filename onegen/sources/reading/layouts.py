@@ -15,10 +15,16 @@ import numpy as np
 
 from onegen.errors import SampleError
 from onegen.scenes.captures.co3d import FRAMES, SEQUENCES, Entry, co3d_depth, co3d_qualities, co3d_sequences, co3d_shots
-from onegen.scenes.captures.colmap import MODEL_FILES, colmap_shots, pictures_folder
+from onegen.scenes.captures.colmap import MASKS, MODEL_FILES, colmap_shots, pictures_folder
 from onegen.scenes.captures.frames import SMALLER, Documents, Shot
 from onegen.scenes.captures.nerfstudio import TRANSFORMS, nerfstudio_shots
-from onegen.scenes.captures.renders import gobjaverse_shots, gso30_shots, is_gobjaverse_view, is_gso30_view
+from onegen.scenes.captures.renders import (
+    gobjaverse_depth,
+    gobjaverse_shots,
+    gso30_shots,
+    is_gobjaverse_view,
+    is_gso30_view,
+)
 from onegen.shards.plan import PlannedFile
 from onegen.sources.reading.tree import FileTree
 
@@ -106,12 +112,14 @@ class Colmap(Layout):
         yield posixpath.dirname(document.uri) or self.name
 
     def there(self, tree: FileTree, base: str, images: str | None) -> Iterator[PlannedFile]:
-        """Yield the files in the first set of pictures that is there."""
-        for place in [*([images] if images else []), "images", *SMALLER]:
-            folder = tree.path(posixpath.join(base, place))
-            if tree.fs.isdir(folder):
-                yield from tree.walk(folder, Counter())
-                return
+        """Yield the files in the first set of pictures that is there, and the masks."""
+        sets = [*([images] if images else []), "images", *SMALLER]
+        folders = {place: tree.path(posixpath.join(base, place)) for place in (*sets, MASKS)}
+        first = next((place for place in sets if tree.fs.isdir(folders[place])), None)
+        if first is not None:
+            yield from tree.walk(folders[first], Counter())
+        if tree.fs.isdir(folders[MASKS]):
+            yield from tree.walk(folders[MASKS], Counter())
 
     def shots(self, item: str, documents: Documents, there: Collection[str], images: str | None) -> list[Shot]:
         """Return the frames by name, those without a pose among them."""
@@ -159,7 +167,7 @@ class Co3d(Layout):
 
 
 class Gobjaverse(Layout):
-    """An object of G-Objaverse: `00003/00003.png` with `00003.json` for each view."""
+    """An object of G-Objaverse: `00003/00003.png` with `00003.json` for each view, maybe `00003_nd.exr`."""
 
     name = "gobjaverse"
     is_a_file_a_view = True
@@ -178,7 +186,11 @@ class Gobjaverse(Layout):
 
     def shots(self, item: str, documents: Documents, there: Collection[str], images: str | None) -> list[Shot]:
         """Return the views by number."""
-        return gobjaverse_shots(documents)
+        return gobjaverse_shots(documents, there)
+
+    def depth(self, numbers: np.ndarray, shot: Shot) -> np.ndarray:
+        """Return the distances among the numbers of an EXR of normals and depth."""
+        return gobjaverse_depth(numbers, shot)
 
 
 class Gso30(Layout):

@@ -193,9 +193,7 @@ class Table:
 
         Raises SampleError outside_root, source_gone or source_unreadable, naming the option.
         """
-        file, _ = split_row(row.uri)
-        fs, base = self._image_base or (self.tree.fs, posixpath.dirname(self.tree.path(file)))
-        path = posixpath.normpath(posixpath.join(base or "/", uri))
+        fs, base, path = self.place(uri, row)
         if "://" in uri or not path.startswith(f"{base}/"):
             raise SampleError(
                 "outside_root",
@@ -219,6 +217,12 @@ class Table:
             ) from None
         except (OSError, ValueError) as error:
             raise unreadable(f"{path}, the {option} of {row.uri},", error) from error
+
+    def place(self, uri: str, row: PlannedFile) -> tuple[fsspec.AbstractFileSystem, str, str]:
+        """Return where a path in the table leads: the file system, the folder paths start from, and the path there."""
+        file, _ = split_row(row.uri)
+        fs, base = self._image_base or (self.tree.fs, posixpath.dirname(self.tree.path(file)))
+        return fs, base, posixpath.normpath(posixpath.join(base or "/", uri))
 
     def absence(self, row: PlannedFile, option: str) -> SampleError:
         """Return why a row has no picture: download_failed where img2dataset's columns say so, else no_OPTION."""
@@ -340,6 +344,21 @@ class TableRow:
         if picture is None:
             raise self.table.absence(self.file, option)
         return picture if isinstance(picture, bytes) else self.table.fetch(str(picture), self.file, option)
+
+    def said_path(self, option: str) -> str | None:
+        """Return the path that a picture has or is said to have, None where there is none."""
+        picture = column_value(self.values, self.table.pictures[option])
+        path = picture.get("path") if isinstance(picture, Mapping) else picture
+        return path if isinstance(path, str) and path else None
+
+    def place(self, option: str) -> tuple[fsspec.AbstractFileSystem, str] | None:
+        """Return the file system and path that a picture is read from, None where the table holds its bytes."""
+        picture = column_value(self.values, self.table.pictures[option])
+        uri = self.said_path(option)
+        if uri is None or (isinstance(picture, Mapping) and picture.get("bytes")):
+            return None
+        fs, _, path = self.table.place(uri, self.file)
+        return fs, path
 
     def text(self, option: str) -> str | None:
         """Return a text, the one picked of a list; None where it is null, empty or not asked for."""

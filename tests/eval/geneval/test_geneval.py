@@ -1,16 +1,19 @@
 """The whole benchmark with a table for a detector: pictures of flat rectangles that show what their prompts ask for."""
 
+import json
+
 import numpy as np
 import pytest
 
 from onegen.errors import ConfigError
 from onegen.eval.geneval import GenEval
 from onegen.eval.geneval.colours import colour_rule
-from onegen.eval.geneval.detectors import colours_by_clip, crop
-from onegen.eval.geneval.prompts import COLOURS, TASKS, prompts
+from onegen.eval.geneval.detectors import colours_by_clip, crop, detect
+from onegen.eval.geneval.prompts import CLASSES, COLOURS, TASKS, prompts
 from onegen.eval.geneval.rules import Thing
 from onegen.eval.table import make_protocol
 from tests.eval.geneval.test_colours import SAMPLES
+from tests.packaged import bring_models, photo
 
 PLACES = [(8, 8), (72, 8), (8, 72), (72, 72)]
 OFFSETS = {"left of": (-40, 0), "right of": (40, 0), "above": (0, -40), "below": (0, 40)}
@@ -102,3 +105,56 @@ def test_an_option_that_is_none_is_named():
         make_protocol("geneval", {"detctor": "yolo"})
     with pytest.raises(ConfigError, match="did you mean 'geneval'"):
         make_protocol("genevl", {})
+
+
+@pytest.mark.parametrize(
+    ("overall", "tasks"),
+    [
+        (0.43, (0.97, 0.38, 0.35, 0.76, 0.04, 0.06)),
+        (0.55, (0.98, 0.74, 0.39, 0.85, 0.15, 0.23)),
+        (0.61, (0.97, 0.74, 0.66, 0.81, 0.13, 0.35)),
+    ],
+)
+def test_published_rows_are_means_of_their_tasks(overall, tasks):
+    """SD 1.5, SDXL and IF-XL as the benchmark's own table has them, to its rounding."""
+    rows = [
+        {"unit": f"{tag}/{index}", "tag": tag, "correct": index < round(100 * share)}
+        for tag, share in zip(TASKS, tasks, strict=True)
+        for index in range(100)
+    ]
+    got = {metric.name: metric.value for metric in GenEval().summarise(rows)}
+    assert got["geneval_lite.overall"] == pytest.approx(overall, abs=0.0075)
+    assert [got[f"geneval_lite.{task}"] for task in TASKS] == pytest.approx(tasks)
+
+
+def test_a_row_says_all_that_the_benchmark_reports_of_a_picture():
+    protocol = GenEval(images=1)
+    unit = protocol.units()[0]
+    _, things = drawn(prompts()[0])
+    row = protocol.row(unit, unit.outputs[0], things, lambda found: ["green"] * len(found))
+    assert set(row) == {"item", *GenEval.fields}
+    assert json.loads(row["metadata"]) == prompts()[0]
+    assert json.loads(row["details"]) == {"bench": [[8.0, 8.0, 32.0, 32.0, 0.95]]}
+
+
+def test_counting_asks_for_surer_things():
+    protocol = GenEval(images=1, detector="mask2former")
+    unit = next(unit for unit in protocol.units() if prompts()[int(unit.name)]["tag"] == "counting")
+    record = prompts()[int(unit.name)]
+    name, count = record["include"][0]["class"], record["include"][0]["count"]
+
+    def is_correct(scores):
+        things = [Thing(name, (0, 0, 9, 9), score) for score in scores]
+        return protocol.row(unit, unit.outputs[0], things, lambda found: [])["correct"]
+
+    assert is_correct([0.91] * count)
+    assert not is_correct([0.9] * count)
+    assert is_correct([0.91] * count + [0.9])
+    assert not is_correct([0.91] * (count + 1))
+
+
+def test_the_embedded_detector_sees_under_the_benchmarks_names():
+    bring_models()
+    things = detect("embedded", "", photo("chelsea.png"))
+    assert max(things, key=lambda thing: thing.score).label == "cat"
+    assert {thing.label for thing in things} <= set(CLASSES)

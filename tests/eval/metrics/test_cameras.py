@@ -65,6 +65,13 @@ def test_the_level_of_chance(count):
     assert chance(count, 0.3, draws=500) == pytest.approx(CHANCE[count], abs=0.03)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("count", CHANCE)
+def test_the_level_of_chance_to_the_digits_it_is_printed_with(count):
+    half_a_digit = 0.005 if count == 3 else 0.0005  # that of 3 is printed with two
+    assert chance(count, 0.3, draws=20_000) == pytest.approx(CHANCE[count], abs=0.005 + half_a_digit)
+
+
 def test_one_camera_cannot_be_aligned():
     with pytest.raises(SampleError, match="2 or more"):
         centre_errors(TRUE[:1], TRUE[:1], 1.0)

@@ -72,3 +72,15 @@ def test_a_picture_without_truth_is_no_number():
     with pytest.raises(SampleError) as caught:
         score_depth(TRUTH, TRUTH, np.zeros_like(MASK), CLIP, "depth")
     assert caught.value.reason == "no_truth"
+
+
+@pytest.mark.parametrize(
+    ("clip", "abs_rel", "delta1"),
+    # of five pixels at 0.3, 1, 2, 8 and 400 m, those beyond the bounds are wrong by (bound - truth) / truth
+    [((1e-3, 10.0), 0.975 / 5, 4 / 5), ((0.6, 350.0), (1 + 0.125) / 5, 4 / 5)],
+)
+def test_an_aligned_map_is_clipped_to_what_the_set_may_have(clip, abs_rel, delta1):
+    truth = np.array([[0.3, 1.0, 2.0, 8.0, 400.0]])
+    got = score_depth(2 * truth + 1, truth, np.ones_like(truth, bool), clip, "depth")
+    assert got.abs_rel == pytest.approx(abs_rel, abs=1e-9)
+    assert got.delta1 == pytest.approx(delta1)

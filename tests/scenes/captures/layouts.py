@@ -5,6 +5,7 @@ import json
 import struct
 
 import numpy as np
+import OpenEXR
 from PIL import Image
 
 from onegen.geometry.cameras import change_axes, to_colmap, to_pytorch3d
@@ -100,6 +101,16 @@ def gobjaverse(folder, cameras):
         save(folder / name / f"{name}.png", 64, 64)
         x, y, z, origin = camera.camera_to_world[:3].T.round(9).tolist()
         (folder / name / f"{name}.json").write_text(json.dumps({"origin": origin, "x": x, "y": y, "z": z}))
+
+
+def depth_of_gobjaverse(folder, number, depth):
+    """Write normals and, in the channel A, the depth (H,W) of a view, as G-Objaverse has them."""
+    name = f"{number:05d}"
+    normals = np.full((*depth.shape, 3), 0.5, np.float32)
+    pixels = np.dstack([normals, depth.astype(np.float32)])
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with OpenEXR.File(header, {"RGBA": pixels}) as file:
+        file.write(str(folder / name / f"{name}_nd.exr"))
 
 
 def gso30(folder, cameras):

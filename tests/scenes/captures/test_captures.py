@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -11,15 +12,17 @@ from onegen.geometry.cameras import change_axes
 from onegen.geometry.rays import camera_rays
 from onegen.geometry.rigs import RENDER_FOCAL, ZERO123_FOCAL
 from onegen.scenes.captures.co3d import co3d_depth, co3d_qualities, read_co3d
-from onegen.scenes.captures.colmap import read_colmap
+from onegen.scenes.captures.colmap import colmap_shots, read_colmap
 from onegen.scenes.captures.nerfstudio import read_nerfstudio
-from onegen.scenes.captures.renders import read_gobjaverse, read_gso30
+from onegen.scenes.captures.renders import gobjaverse_depth, gobjaverse_shots, read_gobjaverse, read_gso30
+from onegen.sources.reading.arrays import stored_numbers
 from tests.scenes.captures.layouts import (
     HEIGHT,
     NAMES,
     WIDTH,
     co3d,
     colmap,
+    depth_of_gobjaverse,
     gobjaverse,
     gso30,
     nerfstudio,
@@ -192,6 +195,16 @@ def test_unregistered_pictures_missing_ones_and_bad_poses_have_reasons(tmp_path)
     assert [frame.path.name for frame in capture.frames] == ["d.png", "c.png"]
 
 
+def test_masks_of_colmap_are_called_after_their_pictures(tmp_path):
+    model = colmap(tmp_path, rig(), True)
+    documents = {path.name: path.read_bytes() for path in model.iterdir()}
+    there = ["images/a.png", "masks/a.png.png", "masks/a.png", "masks/b c.png", "masks/sub/c.png.png", "masks/e.png"]
+    shots = colmap_shots(documents, there)
+    masks = {shot.name: shot.mask for shot in shots}
+    told = {"a.png": "masks/a.png.png", "b c.png": "masks/b c.png", "sub/c.png": "masks/sub/c.png.png", "d.png": None}
+    assert masks == told
+
+
 @pytest.mark.parametrize("cut", [4, 60, 200])
 def test_a_model_cut_short_is_said(tmp_path, cut):
     solved = colmap(tmp_path, rig(), binary=True)
@@ -256,6 +269,40 @@ def test_gobjaverse_round_trips(tmp_path):
     cameras = rig(RENDER_FOCAL)
     gobjaverse(tmp_path, cameras)
     agree(read_gobjaverse(tmp_path), [f"{number:05d}.png" for number in range(4)], cameras)
+
+
+def test_depth_of_gobjaverse_is_the_last_channel_where_it_can_be(tmp_path):
+    cameras = rig(RENDER_FOCAL)
+    gobjaverse(tmp_path, cameras)
+    away = np.linalg.norm(cameras[1].center)
+    depth_of_gobjaverse(tmp_path, 1, np.array([[away, away - 0.8], [away - 0.9, 0.0]]))
+    frames = read_gobjaverse(tmp_path).frames
+    assert [frame.depth and frame.depth.name for frame in frames] == [None, "00001_nd.exr", None, None]
+    (shot,) = (shot for shot in shots_of(tmp_path) if shot.depth)
+    stored = stored_numbers("nd", frames[1].depth.read_bytes())
+    np.testing.assert_allclose(gobjaverse_depth(stored, shot), [[away, away - 0.8], [0, 0]], rtol=1e-6)
+    with pytest.raises(SampleError, match="channels R, G, B, A"):
+        gobjaverse_depth(stored[:, :, 0], shot)
+
+
+def shots_of(folder):
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*.*")]
+    documents = {name: (folder / name).read_bytes() for name in files if name.endswith(".json")}
+    return gobjaverse_shots(documents, files)
+
+
+@pytest.mark.parametrize("cut", [4, 100, 400])
+def test_an_exr_that_is_none_or_too_large_is_said(tmp_path, cut):
+    (tmp_path / "00000").mkdir()
+    depth_of_gobjaverse(tmp_path, 0, np.ones((40, 50)))
+    data = (tmp_path / "00000/00000_nd.exr").read_bytes()
+    assert stored_numbers("nd", data).shape == (40, 50, 4)
+    at = data.index(b"dataWindow\0box2i\0") + 21
+    large = data[:at] + struct.pack("<4i", 0, 0, 99_999, 99_999) + data[at + 16 :]
+    for broken in (data[:cut], large):
+        with pytest.raises(SampleError) as caught:
+            stored_numbers("nd", broken)
+        assert caught.value.reason == "brought_pixels"
 
 
 def test_a_view_of_gobjaverse_that_looks_away_is_of_another_convention(tmp_path):
