@@ -87,12 +87,12 @@ def _read(tables: Tables, sql: str) -> pa.Table:
 def _images(tables: Tables, table: pa.Table, clusters: list[np.ndarray]) -> list[list[Place]]:
     """Return the images of the rows of a table, by cluster."""
     columns = [table.column(name).to_numpy() for name in ("shard", "position", NUMBER)]
-    places = [[tuple(int(column[row]) for column in columns) for row in rows] for rows in clusters]
-    listed = ", ".join(str(place[:2]) for cluster in places for place in cluster)
+    places = [[(*(int(column[row]) for column in columns),) for row in rows] for rows in clusters]
+    listed = ", ".join(f"({shard}, {position})" for cluster in places for shard, position, _ in cluster)
     if not listed:
         return []
     found = tables.rows(
         f"SELECT shard, position, key FROM {quoted(IMAGE)} WHERE (shard, position) IN (VALUES {listed})"
     )
     by_place = {(shard, position): str(key) for shard, position, key in found}
-    return [[(by_place[place[:2]], place[2]) for place in cluster] for cluster in places]
+    return [[(by_place[shard, position], number) for shard, position, number in cluster] for cluster in places]

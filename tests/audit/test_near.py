@@ -27,7 +27,7 @@ def test_clusters_are_what_lies_near_the_first_of_them_and_are_shown(tmp_path: P
         near = near_duplicates(tables, opened.require_card())
     assert near is not None
     assert (near.compared, near.images, near.clusters) == (13, 7, 3)
-    assert {frozenset(keys) for _, keys in near.largest} == expected
+    assert {frozenset(key for key, _ in images) for _, images in near.largest} == expected
     assert [size for size, _ in near.largest] == [3, 2, 2]
     _, _, written = audit(opened)
     text = written["index.html"].decode()

@@ -144,5 +144,5 @@ def test_numbers_are_those_of_the_tars_also_after_a_crash_and_a_retry(tmp_path: 
         assert sum(said["bins"]) == sum(inside) == len(values), name
         for point, value in said["percentiles"].items():
             assert value == np.percentile(values, float(point), method="inverted_cdf"), (name, point)
-        assert [value for _, value in said["high"]] == sorted(values, reverse=True)[: len(said["high"])], name
+        assert [value for _, value, _ in said["high"]] == sorted(values, reverse=True)[: len(said["high"])], name
     assert told["duplicates"]["image.caption"] == 1

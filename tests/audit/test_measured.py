@@ -1,0 +1,69 @@
+"""What the report measures of maps and cameras, and tells of rights: against numbers known by hand.
+
+PYTHONPATH=. python -m pytest tests/audit/test_measured.py
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onegen.audit.maps import edge_density, gradient
+from onegen.audit.report import audit
+from onegen.audit.viewpoints import GRID, viewpoints
+from onegen.build.takedown import take_down
+from onegen.geometry.rigs import make_rig
+from tests.end_to_end import test_scenes as scenes
+from tests.tiny import dataset, make_recipe, rows, run, write_photos
+
+
+def test_the_share_of_edges() -> None:
+    pixels = np.zeros((4, 5), np.uint8)
+    pixels[0], pixels[1] = 128, 127
+    assert edge_density(pixels) == 0.25
+
+
+def test_how_steep_depth_is() -> None:
+    # Across each step is a tenth of the range, down there is none: 3 * 4 steps of 0.1 and 2 * 5 of 0.
+    ramp = np.tile(np.arange(5) * 6553.5, (3, 1)).round().astype(np.uint16)
+    assert gradient(ramp) == pytest.approx(12 * 0.1 / 22, abs=1e-5)
+    assert gradient(np.full((3, 5), 7, np.uint16)) == gradient(np.zeros((1, 1), np.uint16)) == 0.0
+
+
+def test_where_cameras_of_a_ring_stand() -> None:
+    cameras = make_rig("ring", {"views": 4, "elevation": 30.0, "distance": 1.5}).cameras(seed=0)
+    azimuth, elevation, distance = viewpoints(list(cameras)).T
+    assert sorted(np.abs(azimuth).round(6).tolist()) == pytest.approx([0, 90, 90, 180], abs=1e-4)
+    assert azimuth[0] == pytest.approx(0, abs=1e-6)
+    assert elevation == pytest.approx(30, abs=1e-4)
+    assert distance == pytest.approx(1.5, abs=1e-5)
+
+
+def test_the_report_of_scenes_tells_where_their_cameras_stand(tmp_path: Path) -> None:
+    scenes.write(tmp_path / "scenes")
+    run(scenes.recipe(tmp_path / "scenes"), tmp_path / "out", workers=0)
+    _, _, written = audit(dataset(tmp_path / "out"))
+    numbers = json.loads(written["statistics.json"])
+    images = sum(len(row.parts) for row in rows(tmp_path / "out", "image") if row.status == "ok")
+    assert np.shape(numbers["cameras"]) == GRID[::-1]
+    assert np.sum(numbers["cameras"]) == images == numbers["distributions"]["camera.distance"]["count"]
+    assert "camera: azimuth and elevation" in written["index.html"].decode()
+
+
+def test_rights_tell_who_is_thanked_and_what_was_withdrawn(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 5)
+    image = {"licence": "CC0-1.0", "attribution": "Ada <i>Lens</i>"}
+    run(make_recipe(tmp_path / "photos", [], image=image), tmp_path / "out")
+    stats, _, written = audit(dataset(tmp_path / "out"))
+    assert stats.rights["licence"] == [("CC0-1.0", 5)]
+    assert stats.rights["attribution"] == [("Ada <i>Lens</i>", 5)]
+    assert stats.rights["withdrawn"] == []
+    assert "Ada &lt;i&gt;Lens" in written["index.html"].decode()
+    shutil.copytree(tmp_path / "out", tmp_path / "less")
+    less = dataset(tmp_path / "less")
+    take_down(less, [("key", str(rows(tmp_path / "out", "image")[1].key)), ("key", "0" * 20)])
+    stats, _, _ = audit(less)
+    assert dict(stats.rights["withdrawn"]) == {"takedowns listed by key": 2, "samples taken down": 1}
+    assert stats.rights["licence"] == [("CC0-1.0", 4)]
