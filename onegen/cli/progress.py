@@ -5,17 +5,16 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from onegen.cli.lines import duration, make_console, print_line
+from onegen.cli.lines import duration, print_line
+from onegen.cli.live import LiveTable
 from onegen.sample import STATUSES
 from onegen.shards.manifest import Manifest
 from onegen.shards.run import Pace
@@ -60,29 +59,17 @@ class StepProgress:
         return per_shard * (self.shards - self.shards_done)
 
 
-class Progress:
+class Progress(LiveTable):
     """The listener of a build on a console. Use as a context manager; the live table closes with it."""
 
     def __init__(self, store: Store, output: TextIO | None = None) -> None:
+        super().__init__(output)
         self._store = store
-        self._console = make_console(output or sys.stderr)
-        self._began = time.monotonic()
         self._planned: Sequence[str] = ()
         self._planned_shards = 0
         self._log = f"log/{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.jsonl"
         self._steps: dict[str, StepProgress] = {}
-        self._live: Live | None = None
         self._last_plain = self._last_log = 0.0
-
-    def __enter__(self) -> "Progress":
-        if self._console.is_terminal:
-            self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=4)
-            self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def note(self, text: str) -> None:
         """Print a line and log it."""

@@ -1,40 +1,27 @@
 """How a training run shows itself: a live table on a terminal, a line for every line of metrics elsewhere."""
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from onegen.cli.lines import duration, make_console, print_line
+from onegen.cli.lines import duration, print_line
+from onegen.cli.live import LiveTable
 
 
-class TrainProgress:
+class TrainProgress(LiveTable):
     """Watches a run (`onegen.trainer.watch.Watch`) on a console. A context manager: the live table closes with it.
 
     Where the console is no terminal, notes and numbers are lines.
     """
 
     def __init__(self, output: TextIO | None = None) -> None:
-        self._console = make_console(output or sys.stderr)
-        self._began = time.monotonic()
+        super().__init__(output)
         self._step = self._steps = 0
         self._numbers: dict[str, float] = {}
-        self._live: Live | None = None
-
-    def __enter__(self) -> "TrainProgress":
-        if self._console.is_terminal:
-            self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=4)
-            self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def note(self, line: str) -> None:
         """Print a line, above the table where there is one."""

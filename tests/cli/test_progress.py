@@ -40,7 +40,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("onegen.cli.progress.time", clock)
+    for module in ("progress", "live"):
+        monkeypatch.setattr(f"onegen.cli.{module}.time", clock)
     return clock
 
 
