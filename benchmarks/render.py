@@ -3,7 +3,8 @@
     python -m benchmarks render
 
 Objects are made here: a ball of 20,000 triangles that fills most of the picture, and one of 328,000 with a map of 4096
-pixels. Each is read once, outside the clock, and drawn from a ring. Blender is an arm where it is on the PATH.
+pixels. Each is read once, outside the clock, and drawn from a ring. Blender is an arm where it is on the PATH, other
+renderers where they are installed (`benchmarks.render_peers`).
 """
 
 import gc
@@ -11,6 +12,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from benchmarks.measure import Timing, interleave, time_here
+from benchmarks.render_peers import installed, peer_arms
 from benchmarks.table import Row, Table, version
 from onegen.geometry.rigs import make_rig
 from onegen.scenes.embree import EmbreeRenderer
@@ -68,8 +71,12 @@ def _speed(scenes: dict[str, Scene], size: Size) -> Table:
     arms = {f"embree, {name}": once(scene, options) for name, scene in scenes.items()}
     first = next(iter(scenes))
     arms[f"embree, 1 sample, {first}"] = once(scenes[first], RenderOptions(size.side, size.side, 1))
-    timings = interleave(arms, size.rounds)
-    speeds = {name: [size.views / max(timing.cpu, 1e-6) for timing in found] for name, found in timings.items()}
+    views = dict.fromkeys(arms, size.views)
+    with ExitStack() as stack:
+        for name, count, arm in peer_arms(scenes[first], cameras, size.side, stack):
+            arms[f"{name}, {first}"], views[f"{name}, {first}"] = arm, count
+        timings = interleave(arms, size.rounds)
+    speeds = {name: [views[name] / max(timing.cpu, 1e-6) for timing in found] for name, found in timings.items()}
     if shutil.which("blender"):
         speeds[f"blender, 16 samples, {first}, by wall time of one thread"] = _blender(scenes[first], size)
     base = statistics.median(speeds[f"embree, {first}"])
@@ -79,7 +86,7 @@ def _speed(scenes: dict[str, Scene], size: Size) -> Table:
         is_bound = name.startswith("embree") and size.side == 512
         met = middle >= BAR if is_bound else None
         bar = f">= {BAR:.0f}" if is_bound else ""
-        rows.append(Row(name, values, middle / base, bar, met, versions=version("embreex", "numpy")))
+        rows.append(Row(name, values, middle / base, bar, met, versions=version("embreex", "numpy", *installed())))
     return Table(
         title=f"render: textured views of {size.side}x{size.side}, colour, depth and mask",
         unit="views per CPU-second",
@@ -147,6 +154,6 @@ def _ball(folder: Path, subdivisions: int, pixels: int, seed: int = 0) -> Scene:
     ]
     material = PBRMaterial(baseColorTexture=noise[0], metallicRoughnessTexture=noise[1])
     mesh.visual = TextureVisuals(uv=uv, material=material)
-    path = folder / "ball.glb"
+    path = folder / f"ball{subdivisions}.glb"
     path.write_bytes(trimesh.Scene([mesh]).export(file_type="glb", include_normals=True))
     return read_scene(path)
