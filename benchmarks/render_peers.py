@@ -20,8 +20,6 @@ from onegen.scenes.scene import Scene
 
 SAMPLES = 32
 """Paths a pixel of Mitsuba's."""
-_EXPOSED = 38400.0
-"""Light of the surroundings that filly shows as white."""
 Arm = tuple[str, int, Callable[[], Timing]]
 """Its name, the views that a round draws (of the slow one a single view), and what draws them."""
 
@@ -45,19 +43,31 @@ def _filly(scene: Scene, cameras: Sequence[Camera], side: int, stack: ExitStack)
 
     renderer = stack.enter_context(filly.Renderer())
     world, camera = renderer.create_scene(), renderer.create_camera()
-    model, target = world.load(str(scene.path)), renderer.create_render_target(width=side, height=side)
+    world.load(str(scene.path))
+    target = renderer.create_render_target(width=side, height=side)
     world.camera, world.msaa, world.transparent, world.background = camera, 4, True, (0.0, 0.0, 0.0, 0.0)
-    world.environment_intensity = _EXPOSED
     world.add_directional_light(direction=(-1, -1, -2), intensity=100_000)
 
     def draw() -> None:
         for one in cameras:
-            x, y, z = one.forward  # z is up; in the file it is y
-            camera.frame(model, direction=(x, z, -y))
+            camera.transform = _in_file(scene, one)
+            camera.set_perspective(fov_y_deg=_angle(one), aspect=1.0)
             renderer.render(world, target)
             target.read()
 
     return lambda: time_here(draw)
+
+
+def _in_file(scene: Scene, camera: Camera) -> np.ndarray:
+    """Return where a camera stands in the coordinates of the object's file, camera to world, as OpenGL has its axes."""
+    pose = np.linalg.inv(scene.placement.matrix) @ change_axes(camera.camera_to_world, "opencv", "opengl")
+    pose[:3, :3] *= scene.placement.scale
+    return pose.astype(np.float32)
+
+
+def _angle(camera: Camera) -> float:
+    """Return the angle of view in degrees, of a square picture."""
+    return float(np.degrees(2 * np.arctan(0.5 / camera.focal[1])))
 
 
 def _mitsuba(scene: Scene, cameras: Sequence[Camera], side: int) -> Callable[[], Timing]:
@@ -89,7 +99,7 @@ def _mitsuba_mesh(mitsuba: Any, scene: Scene) -> Any:
     flat = {
         "vertex_positions": mesh.positions,
         "faces": mesh.faces.astype(np.uint32),
-        "vertex_texcoords": np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1),
+        "vertex_texcoords": mesh.uv,
     }
     for name, array in flat.items():
         values[name] = type(values[name])(np.ascontiguousarray(array).ravel())
@@ -102,6 +112,6 @@ def _sensor(mitsuba: Any, camera: Camera, side: int) -> dict[str, Any]:
     return {
         "type": "perspective",
         "to_world": mitsuba.ScalarTransform4f(to_world.tolist()),
-        "fov": float(np.degrees(2 * np.arctan(0.5 / camera.focal[0]))),
+        "fov": _angle(camera),
         "film": {"type": "hdrfilm", "width": side, "height": side, "pixel_format": "rgba"},
     }
