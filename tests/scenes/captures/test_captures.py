@@ -248,7 +248,10 @@ def test_frames_of_co3d_without_viewpoint_or_intrinsics_are_refused(tmp_path):
     assert [refusal.reason for refusal in capture.refused] == ["unregistered", "no_intrinsics", "bad_pose"]
 
 
-@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"{"), gzip.compress(b"{}"), gzip.compress(b"[5]")])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no gzip", gzip.compress(b"{", mtime=0), gzip.compress(b"{}", mtime=0), gzip.compress(b"[5]", mtime=0)],
+)
 def test_annotations_that_are_none_are_said(tmp_path, data):
     co3d(tmp_path, rig())
     (tmp_path / "apple" / "frame_annotations.jgz").write_bytes(data)
