@@ -13,9 +13,8 @@ Figure = dict[str, Any]
 def histogram(name: str, values: Distribution) -> Figure:
     """Return bars over the bins of a distribution; captions show the paper's ranges of words behind them."""
     widths = [right - left or 1 for left, right in zip(values.edges, values.edges[1:], strict=False)]
-    centres = [left + width / 2 for left, width in zip(values.edges, widths, strict=False)]
-    if len(values.bins) == 1:
-        centres = [values.edges[0]]
+    # One bin of a single fractional value has no width of its own: its bar stands on the value.
+    centres = [(left + right) / 2 for left, right in zip(values.edges, values.edges[1:], strict=False)]
     bars = {"type": "bar", "x": centres, "y": values.bins, "width": widths, "marker": {"color": BLUE}}
     layout: Figure = {"xaxis": {"title": {"text": name}}, "yaxis": {"title": {"text": "count"}}}
     if name.endswith("num_words"):

@@ -5,13 +5,17 @@ PYTHONPATH=. python -m pytest tests/audit/test_measured.py
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from onegen.audit import report
+from onegen.audit.figures import histogram
 from onegen.audit.maps import edge_density, gradient
 from onegen.audit.report import audit
+from onegen.audit.statistics import Distribution, statistics
 from onegen.audit.viewpoints import GRID, viewpoints
 from onegen.build.takedown import take_down
 from onegen.geometry.rigs import make_rig
@@ -67,3 +71,43 @@ def test_rights_tell_who_is_thanked_and_what_was_withdrawn(tmp_path: Path) -> No
     stats, _, _ = audit(less)
     assert dict(stats.rights["withdrawn"]) == {"takedowns listed by key": 2, "samples taken down": 1}
     assert stats.rights["licence"] == [("CC0-1.0", 4)]
+
+
+@pytest.mark.parametrize(
+    ("edges", "centres", "widths"),
+    [([63.5, 64.5], [64.0], [1.0]), ([0.25, 0.25], [0.25], [1]), ([0.0, 1.0, 2.0], [0.5, 1.5], [1.0, 1.0])],
+)
+def test_bars_stand_on_their_values(edges: list[float], centres: list[float], widths: list[float]) -> None:
+    values = Distribution(2, 0, 0, 0, 0, {}, edges, [1] * (len(edges) - 1), [], [])
+    (bars,) = histogram("image.width", values)["data"]
+    assert (bars["x"], bars["width"]) == (centres, widths)
+
+
+def test_a_reason_is_text_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path / "photos", 3)
+    run(make_recipe(tmp_path / "photos", []), tmp_path / "out")
+
+    def odd(*args: object) -> object:
+        told = statistics(*args)
+        image = replace(told.columns["image"], reasons=[("failed", "<script>alert(3)</script>", 1)])
+        return replace(told, columns={**told.columns, "image": image})
+
+    monkeypatch.setattr(report, "statistics", odd)
+    _, _, written = audit(dataset(tmp_path / "out"))
+    text = written["index.html"].decode()
+    assert "&lt;script&gt;alert(3)" in text
+    assert "<script>alert(3)" not in text
+
+
+def test_the_ends_of_a_distribution_name_which_image_of_a_set_it_is(tmp_path: Path) -> None:
+    scenes.write(tmp_path / "scenes")
+    looks = {"name": "look", "annotators": {"scores": {}}}
+    run(scenes.recipe(tmp_path / "scenes", looks), tmp_path / "out", workers=0)
+    stats, _, written = audit(dataset(tmp_path / "out"))
+    ends = stats.distributions["scores.brightness"].low + stats.distributions["scores.brightness"].high
+    further = [(key, value, number) for key, value, number in ends if number]
+    assert further, "of scenes of several views not all ends can be first views"
+    stored = {str(row.key): row for row in rows(tmp_path / "out", "scores")}
+    for key, value, number in further:
+        assert stored[key].values["others"][number - 1]["brightness"] == value
+        assert f"{key} image {number}" in written["index.html"].decode()

@@ -236,6 +236,6 @@ def test_a_history_ends_as_a_direct_build_does(tmp_path, direct, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 116))
+@pytest.mark.parametrize("seed", range(100, 108))
 def test_a_history_with_real_kills_ends_as_a_direct_build_does(tmp_path, direct, seed):
     live_through(tmp_path, seed, direct, is_real=True)

@@ -113,8 +113,8 @@ def test_a_crash_at_some_changes_loses_nothing(made, bucket, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_crash_at_every_third_change_loses_nothing(made, bucket, tmp_path):
-    crashes_at(made, bucket, tmp_path, range(1, num_changes(made, bucket) + 1, 3))
+def test_a_crash_at_every_fifth_change_loses_nothing(made, bucket, tmp_path):
+    crashes_at(made, bucket, tmp_path, range(1, num_changes(made, bucket) + 1, 5))
 
 
 def test_a_worker_that_dies_blames_one_sample_as_in_a_folder(made, bucket, tmp_path):
