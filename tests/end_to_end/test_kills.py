@@ -137,7 +137,7 @@ def test_kills_of_the_process_group_lose_and_double_no_set(kind: str, tmp_path: 
         recipe = scenes.recipe(root, STAGES[0], samples_per_shard=4)
     undisturbed = run(recipe, tmp_path / "undisturbed", workers=2)
     assert len(dataset(tmp_path / "undisturbed").shards("image")) >= 30
-    commits = kill_again_and_again(tmp_path, temporary, recipe, 6)
+    commits = kill_again_and_again(tmp_path, temporary, recipe, 3)
     assert run(recipe, tmp_path / "out", workers=2) == undisturbed
     assert packed(tmp_path / "out") == packed(tmp_path / "undisturbed")
     assert strays(tmp_path / "out") == []
