@@ -69,6 +69,7 @@ def test_each_has_an_embedded_counterpart():
         *PAPER,
         "quickstart",
         "solids",
+        "solids_unseen",
         "multiview",
     }
 
