@@ -123,20 +123,24 @@ def test_one_place_catches_every_exception():
 
 
 def threaded_reads(tree: ast.AST) -> Iterator[int]:
-    """Yield the lines that read Parquet by threads of pyarrow: `read_table`, or columns without `use_threads=False`."""
+    """Yield the lines that read Parquet by threads of pyarrow: `read_table`, or reads without `use_threads=False`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             said = {word.arg: word.value for word in node.keywords}
             threads = said.get("use_threads")
             is_plain = isinstance(threads, ast.Constant) and threads.value is False
-            if node.func.attr == "read_table" or ("columns" in said and not is_plain):
+            reads = node.func.attr in ("iter_batches", "read_row_group", "read_row_groups") or (
+                node.func.attr == "read" and ("columns" in said or "parquet" in ast.unparse(node.func.value).lower())
+            )
+            if node.func.attr == "read_table" or (reads and not is_plain):
                 yield node.lineno
 
 
 def test_parquet_is_read_without_threads_of_its_own() -> None:
     """One that starts while the interpreter ends aborts the process (apache/arrow#34314): a command would exit 134."""
     assert list(threaded_reads(ast.parse("pq.read_table(file, use_threads=False)"))) == [1]
-    assert list(threaded_reads(ast.parse("parquet.read(columns=[])"))) == [1]
+    for read in ("file.read(columns=[])", "pq.ParquetFile(file).read()", "parquet.iter_batches(9, use_threads=True)"):
+        assert list(threaded_reads(ast.parse(read))) == [1], read
     found = {
         name: list(threaded_reads(ast.parse(path.read_text(encoding="utf-8")))) for name, path in modules().items()
     }

@@ -149,7 +149,8 @@ class MeshList:
         row = self.table.read(item)
         data, place = row.picture("mesh"), row.place("mesh")
         if place is None:
-            ending = next((suffix for begin, suffix in _BEGINS.items() if data.lstrip()[:4].startswith(begin)), "")
+            start = data[:64].lstrip()
+            ending = next((suffix for begin, suffix in _BEGINS.items() if start.startswith(begin)), "")
             said = row.said_path("mesh") or f"mesh{ending}"
             return MeshFile(data, Path(posixpath.basename(said)), None)
         fs, path = place
