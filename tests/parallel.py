@@ -1,4 +1,4 @@
-"""How tests share the cores of this machine: a file goes to one process, and all that use Ray to the same one.
+"""How tests share the cores of this machine: a file goes to one process, and all that share a Ray to the same one.
 
 Long files come first, so that no process is left alone with one. `make test` uses it; pytest by itself runs in order.
 """
@@ -10,7 +10,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 ROOT = Path(__file__).parents[1]
 RAY = "Ray"
-"""The share of all files that use Ray: there is one Ray at a time on this machine."""
+"""The share of the files that use the session's Ray, or clusters. Some others start a small one of their own."""
 
 
 @functools.cache
@@ -22,7 +22,7 @@ def share(path: str) -> str:
 
 @functools.cache
 def order(path: str) -> tuple[bool, bool]:
-    """Return what files are sorted by: those with Ray first, then those with slow tests."""
+    """Return what files are sorted by: those that share a Ray first, then those with slow tests."""
     return share(path) != RAY, "mark.slow" not in (ROOT / path).read_text(encoding="utf-8")
 
 

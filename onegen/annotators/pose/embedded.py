@@ -22,7 +22,8 @@ COCO_FROM_BLAZEPOSE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27
 class Pose(PosedPeople):
     """People of column `detection`, best first, with 17 keypoints (x, y in pixels, visibility in [0, 1]) each. Exact.
 
-    Points may lie outside of the image; their visibility is then near 0. `half_body` says that hips, knees or ankles
+    Points may lie outside of the image, now and then with a visibility that is drawn (`audit` names
+    them). `half_body` says that hips, knees or ankles
     are not in the image; half bodies, and persons whose score is below 0.5, are marked `low_confidence`: their arms
     and faces are often off. At most `max_people` whose detection scores `min_score` or more are looked at, 40 ms
     each.
