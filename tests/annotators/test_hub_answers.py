@@ -162,6 +162,20 @@ def test_vitpose_puts_a_peak_where_it_is_in_the_box():
     assert person["x0"] == 40.0
 
 
+def test_vitpose_sees_no_point_outside_of_the_image():
+    annotator = make(VitPose, "pose", "vitpose")
+    maps = torch.zeros(1, 17, 16, 12)
+    maps[:, :15, 8, 6] = 0.9
+    maps[0, 15:, 15, 6] = 0.8  # the ankles at the lowest row of the crop, which reaches beyond the image
+    given = item(detection={"objects": things((40.0, 20.0, 70.0, 80.0))})
+    (person,) = annotator.finish(given, maps).values["people"]
+    points = np.array(person["keypoints"]).reshape(17, 3)
+    assert (points[15:, 1] > given.pixels.shape[0]).all()
+    assert points[15:, 2].tolist() == [0.0, 0.0]
+    assert points[0, 2] == pytest.approx(0.9, abs=1e-3)
+    assert person["half_body"]
+
+
 def test_nobody_and_a_crowd():
     annotator = make(VitPose, "pose", "vitpose", batch_people=4)
     crowd = item(detection={"objects": things(*[(i % 100, i % 40, i % 100 + 9, i % 40 + 20) for i in range(200)])})

@@ -64,16 +64,32 @@ def whole_body(score: float) -> Body:
     return Body(np.full((33, 2), 50.0), np.ones(33), np.ones(33), score, np.zeros((256, 256), np.float32), np.eye(2, 3))
 
 
-@pytest.mark.parametrize(("score", "is_doubted"), [(0.49, True), (0.5, False)])
-def test_a_whole_body_that_may_be_none_is_marked(monkeypatch, score, is_doubted):
+def posed_as(monkeypatch, body: Body) -> dict:
+    """Return what is stored of a person in an image of 100 x 100, if the network says `body`."""
     bring_models()
-    monkeypatch.setattr(pose, "see_body", lambda pixels, box: whole_body(score))
+    monkeypatch.setattr(pose, "see_body", lambda pixels, box: body)
     detected = Annotation(
         {"objects": [{"label": "person", "score": 0.9, "x0": 0.0, "y0": 0.0, "x1": 90.0, "y1": 90.0}]}
     )
     given = Item("k", np.zeros((100, 100, 3), np.uint8), annotations={"detection": detected})
     (found,) = Pose().annotate([given])[0].values["people"]
+    return found
+
+
+@pytest.mark.parametrize(("score", "is_doubted"), [(0.49, True), (0.5, False)])
+def test_a_whole_body_that_may_be_none_is_marked(monkeypatch, score, is_doubted):
+    found = posed_as(monkeypatch, whole_body(score))
     assert (found["half_body"], found["low_confidence"]) == (False, is_doubted)
+
+
+def test_points_that_are_supposed_outside_of_the_image_are_not_seen(monkeypatch):
+    body = whole_body(0.9)
+    body.points[27:29] = [[50.0, 104.0], [-2.0, 90.0]]  # the ankles, one below and one left of it
+    found = posed_as(monkeypatch, body)
+    points = np.reshape(found["keypoints"], (17, 3))
+    assert points[[LEFT_ANKLE, RIGHT_ANKLE]].tolist() == [[50.0, 104.0, 0.0], [-2.0, 90.0, 0.0]]
+    assert (points[:LEFT_ANKLE, 2] == 1).all()
+    assert found["half_body"]
 
 
 def test_who_stands_behind_a_man_does_not_get_his_body():

@@ -5,9 +5,11 @@ PYTHONPATH=. python -m pytest tests/audit/test_measured.py
 
 import json
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ from onegen.audit.viewpoints import GRID, viewpoints
 from onegen.build.takedown import take_down
 from onegen.geometry.rigs import make_rig
 from tests.end_to_end import test_scenes as scenes
+from tests.packaged import bring_models
 from tests.tiny import dataset, make_recipe, rows, run, write_photos
 
 
@@ -34,6 +37,22 @@ def test_how_steep_depth_is() -> None:
     ramp = np.tile(np.arange(5) * 6553.5, (3, 1)).round().astype(np.uint16)
     assert gradient(ramp) == pytest.approx(12 * 0.1 / 22, abs=1e-5)
     assert gradient(np.full((3, 5), 7, np.uint16)) == gradient(np.zeros((1, 1), np.uint16)) == 0.0
+
+
+def test_the_report_of_maps_tells_of_every_edge_and_slope(tmp_path: Path) -> None:
+    bring_models()
+    write_photos(tmp_path / "photos", 6)
+    maps = [{"name": "maps", "annotators": {"hed": {}, "depth": {}}}]
+    run(make_recipe(tmp_path / "photos", maps), tmp_path / "out")
+    stats, _, _ = audit(dataset(tmp_path / "out"))
+    for column, measure, of in (("hed", "edge_density", edge_density), ("depth", "gradient", gradient)):
+        tars = [tarfile.open(path) for path in sorted((tmp_path / "out/columns" / column).glob("*.tar"))]
+        data = [tar.extractfile(member).read() for tar in tars for member in tar]  # type: ignore[union-attr]
+        values = [of(cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_UNCHANGED)) for one in data]
+        told = stats.distributions[f"{column}.{measure}"]
+        assert (told.count, len(values), len(set(values))) == (6, 6, 6)
+        assert (told.minimum, told.maximum) == (min(values), max(values))
+        assert told.mean == pytest.approx(sum(values) / 6)
 
 
 def test_where_cameras_of_a_ring_stand() -> None:

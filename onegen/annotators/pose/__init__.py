@@ -67,6 +67,11 @@ class PosedPeople(BaseAnnotator):
         return people[: self.max_people]
 
 
+def in_image(keypoints: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return which points (N,2 or more: x, y in pixels) lie in an image of `size` (H,W, ...), bool (N,)."""
+    return ((keypoints[:, :2] >= 0) & (keypoints[:, :2] < [size[1], size[0]])).all(axis=1)
+
+
 def person(detection: Mapping[str, Any], score: float, keypoints: np.ndarray, half_body: bool) -> dict[str, Any]:
     """Return one person as a record.
 

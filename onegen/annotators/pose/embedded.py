@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from onegen.annotators import register
-from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, person
+from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, in_image, person
 from onegen.annotators.shared.blazepose import MODELS, Body, see_body
 from onegen.annotators.shared.pixels import pixels_of
 from onegen.pixels.boxes import box_of
@@ -22,17 +22,16 @@ COCO_FROM_BLAZEPOSE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27
 class Pose(PosedPeople):
     """People of column `detection`, best first, with 17 keypoints (x, y in pixels, visibility in [0, 1]) each. Exact.
 
-    Points may lie outside of the image, now and then with a visibility that is drawn (`audit` names
-    them). `half_body` says that hips, knees or ankles
-    are not in the image; half bodies, and persons whose score is below 0.5, are marked `low_confidence`: their arms
-    and faces are often off. At most `max_people` whose detection scores `min_score` or more are looked at, 40 ms
-    each.
+    Points may lie outside of the image, where the network supposes them; nobody sees them there: visibility 0.
+    `half_body` says that hips, knees or ankles are not in the image; half bodies, and persons whose score is below
+    0.5, are marked `low_confidence`: their arms and faces are often off. At most `max_people` whose detection scores
+    `min_score` or more are looked at, 40 ms each.
     """
 
     backend: Literal["embedded"] = "embedded"
 
     name: ClassVar[str] = "pose"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     provides: ClassVar[Provides] = PROVIDES
     resources: ClassVar[Resources] = Resources(memory=256 << 20)
 
@@ -54,17 +53,21 @@ def _posed(pixels: np.ndarray, detection: Mapping[str, Any]) -> dict[str, Any]:
     body = see_body(pixels, box_of(detection))
     keypoints = coco_keypoints(body)
     presence = body.presence[list(COCO_FROM_BLAZEPOSE)]
-    half_body = _is_half(keypoints[LEGS], presence[LEGS], detection, pixels.shape)
+    inside = in_image(keypoints, pixels.shape)
+    # The doubt about a body that is cut is the network's own, of points wherever they are.
+    half_body = _is_half(keypoints[LEGS], presence[LEGS], inside[LEGS], detection, pixels.shape)
+    keypoints[~inside, 2] = 0.0
     return person(detection, body.score, keypoints, half_body)
 
 
-def _is_half(legs: np.ndarray, presence: np.ndarray, detection: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
+def _is_half(
+    legs: np.ndarray, presence: np.ndarray, inside: np.ndarray, detection: Mapping[str, Any], shape: tuple[int, ...]
+) -> bool:
     """Say whether hips, knees or ankles (6,3) are not in the image.
 
     They lie outside of it, or the network says they are not there. It may also squeeze a body that the lower border
     cuts into what can be seen: then it doubts the ankles.
     """
-    inside = ((legs[:, :2] >= 0) & (legs[:, :2] < [shape[1], shape[0]])).all(axis=1)
     is_cut = detection["y1"] > 0.98 * shape[0] and legs[4:, 2].min() < 0.5
     return bool(is_cut or not (inside & (presence > 0.5)).all())
 

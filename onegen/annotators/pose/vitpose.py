@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from onegen.annotators import register
-from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, person
+from onegen.annotators.pose import LEGS, PROVIDES, PosedPeople, annotation_of, in_image, person
 from onegen.annotators.shared.pixels import picture_of, pixels_of
 from onegen.annotators.shared.torch_annotator import TorchAnnotator
 from onegen.errors import ConfigError
@@ -25,8 +25,8 @@ _SEEN = 0.3
 class VitPose(PosedPeople, TorchAnnotator):
     """People of column `detection`, best first, with 17 keypoints each, by `model`, any ViTPose of transformers.
 
-    A person's score is the mean of its points'. Whose hips, knees or ankles score below 0.3 or lie outside is half a
-    body. At most `batch_people` crops run at once. Apache-2.0.
+    A person's score is the mean of its points'; one that lies outside of the image has visibility 0. Whose hips,
+    knees or ankles score below 0.3 or lie outside is half a body. At most `batch_people` crops run at once. Apache-2.0.
     """
 
     backend: Literal["vitpose"] = "vitpose"
@@ -35,7 +35,7 @@ class VitPose(PosedPeople, TorchAnnotator):
 
     name: ClassVar[str] = "pose"
     producer: ClassVar[str] = "vitpose"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tolerance: ClassVar[Mapping[str, float]] = {"people": 0.5}
     provides: ClassVar[Provides] = PROVIDES
 
@@ -108,6 +108,6 @@ def _posed(
     detection: Mapping[str, Any], points: np.ndarray, scores: np.ndarray, size: tuple[int, int]
 ) -> dict[str, Any]:
     scores = np.clip(scores.reshape(-1).astype(np.float64), 0.0, 1.0)
-    inside = ((points >= 0) & (points < [size[1], size[0]])).all(axis=1)
+    inside = in_image(points, size)
     is_half = not (inside & (scores >= _SEEN))[LEGS].all()
-    return person(detection, float(scores.mean()), np.column_stack([points, scores]), is_half)
+    return person(detection, float(scores.mean()), np.column_stack([points, scores * inside]), is_half)
