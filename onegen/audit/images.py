@@ -4,6 +4,8 @@ The plain fields of a row are those of its first image, further ones stand in `o
 column says of a whole sample has one row.
 """
 
+from collections.abc import Iterable
+
 from onegen.audit.tables import Tables, quoted
 from onegen.sample import IMAGE
 from onegen.shards.views import OTHERS
@@ -37,6 +39,15 @@ def listed(tables: Tables, column: str, field: str) -> str:
     """Return SQL of what a column lists, an entry a row under `e`."""
     named = ", ".join((*_BASE, NUMBER))
     return f"(SELECT {named}, unnest({quoted(field)}) AS e FROM {found(tables, column, field)})"
+
+
+def keys_at(tables: Tables, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    """Return the keys of a few samples by (shard, position); what is not there is left out."""
+    listed = ", ".join(f"({int(shard)}, {int(position)})" for shard, position in places)
+    if not listed:
+        return {}
+    told = tables.rows(f"SELECT shard, position, key FROM {quoted(IMAGE)} WHERE (shard, position) IN (VALUES {listed})")
+    return {(shard, position): str(key) for shard, position, key in told}
 
 
 def place(tables: Tables, column: str, field: str) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from onegen.audit.images import NUMBER, found
-from onegen.audit.tables import Tables, quoted
+from onegen.audit.images import NUMBER, found, keys_at
+from onegen.audit.tables import Tables
 from onegen.pixels.near import KeptHashes
 from onegen.pixels.phash import FLAT
 from onegen.sample import IMAGE
@@ -88,11 +88,5 @@ def _images(tables: Tables, table: pa.Table, clusters: list[np.ndarray]) -> list
     """Return the images of the rows of a table, by cluster."""
     columns = [table.column(name).to_numpy() for name in ("shard", "position", NUMBER)]
     places = [[(*(int(column[row]) for column in columns),) for row in rows] for rows in clusters]
-    listed = ", ".join(f"({shard}, {position})" for cluster in places for shard, position, _ in cluster)
-    if not listed:
-        return []
-    found = tables.rows(
-        f"SELECT shard, position, key FROM {quoted(IMAGE)} WHERE (shard, position) IN (VALUES {listed})"
-    )
-    by_place = {(shard, position): str(key) for shard, position, key in found}
+    by_place = keys_at(tables, ((shard, position) for cluster in places for shard, position, _ in cluster))
     return [[(by_place[shard, position], number) for shard, position, number in cluster] for cluster in places]

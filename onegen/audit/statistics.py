@@ -2,18 +2,20 @@
 
 A measure is an SQL expression over one table; which there are follows from the fields that the columns have. What a
 column says of each image of a sample is counted over all images, what it says of the whole sample once. Each measure
-is counted in passes of duckdb that hold one field at a time, so that ten million rows fit two cores. docs/audit.md.
+is asked by duckdb one after the other, so that ten million rows fit two cores. docs/audit.md.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from onegen.audit import maps, viewpoints
-from onegen.audit.images import NUMBER, found, listed, place
+from onegen.audit.images import NUMBER, found, keys_at, listed, place
 from onegen.audit.rights_counts import rights_of
 from onegen.audit.tables import Tables, quoted
+from onegen.pixels.sizes import bucket_table
 from onegen.sample import IMAGE, STATUSES, Kind
 from onegen.shards.dataset import Dataset
 from onegen.shards.takedowns import version_of
@@ -37,8 +39,7 @@ End = tuple[str, float, int]
 class Measure:
     """A number of each row of a relation: its name, the relation, the expression, and whether it is a whole number.
 
-    `relation` is SQL with the fields shard, position, key and number of the image; several rows of one sample are a row
-    each.
+    `relation` is SQL with the fields shard, position and number of the image; several rows of one sample are each one.
     """
 
     name: str
@@ -222,7 +223,9 @@ def has_box(kind: str) -> bool:
 
 
 def texts(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[Measure]:
-    """Yield the texts that these columns have whose values are worth counting, and the words of captions."""
+    """Yield the texts that these columns have whose values are worth counting, words of captions, aspect buckets."""
+    if {"width", "height"} <= schemas[IMAGE].keys():
+        yield Measure("image.bucket", found(tables, IMAGE, "width"), bucket_name())
     for column, fields in schemas.items():
         for field, kind in fields.items():
             name = f"{column}.{field}"
@@ -240,6 +243,18 @@ def texts(tables: Tables, schemas: Mapping[str, Mapping[str, str]]) -> Iterator[
                         yield Measure(f"{name}.{inner}", listed(tables, column, field), f"e.{inner}")
 
 
+def bucket_name() -> str:
+    """Return the SQL expression of which aspect-ratio bucket an image of `width` x `height` falls into, by name.
+
+    It is `nearest_bucket` of onegen.pixels.sizes: the nearest printed ratio height/width, and its sides at base 1024.
+    """
+    table = sorted(bucket_table(1024).items())
+    names = [f"{ratio:g} ({height} x {width})" for ratio, (height, width) in table]
+    ends = [(lower + upper) / 2 for (lower, _), (upper, _) in itertools.pairwise(table)]
+    cases = " ".join(f"WHEN height / width <= {end!r} THEN '{name}'" for end, name in zip(ends, names, strict=False))
+    return f"CASE {cases} ELSE '{names[-1]}' END"
+
+
 def _of_sets(tables: Tables, kind: Kind) -> Iterator[Measure]:
     """Yield how many images samples have as they are stored; of identities how many each subject has."""
     if OTHERS not in tables.fields(IMAGE):
@@ -249,8 +264,8 @@ def _of_sets(tables: Tables, kind: Kind) -> Iterator[Measure]:
         # A subject of many pictures is several samples.
         ordinal = "shard::BIGINT * 4294967296 + position"
         subjects = (
-            f"(SELECT min(shard) AS shard, arg_min(position, {ordinal}) AS position, "
-            f"arg_min(key, {ordinal}) AS key, 0 AS {NUMBER}, sum(len(parts))::BIGINT AS n "
+            f"(SELECT min(shard) AS shard, arg_min(position, {ordinal}) AS position, 0 AS {NUMBER}, "
+            f"sum(len(parts))::BIGINT AS n "
             f"FROM {found(tables, IMAGE)} GROUP BY subject)"
         )
         yield Measure("images per identity", subjects, "n", True)
@@ -266,33 +281,42 @@ def _of_maps(tables: Tables, readings: Sequence[maps.Reading]) -> Iterator[Measu
         yield Measure(name, maps.relation(name), "value")
 
 
+_MEASURED = "_measured"
+"""Table of the values of the measure that is being counted: `v`, and where each stands."""
+
+
 def _distribution(tables: Tables, measure: Measure) -> Distribution:
-    source = f"(SELECT ({measure.expression})::DOUBLE AS v FROM {measure.relation})"
+    """Return how the values of a measure lie: it is asked once, and its values are counted where they then stand."""
+    tables.rows(
+        f"CREATE OR REPLACE TEMP TABLE {_MEASURED} AS SELECT ({measure.expression})::DOUBLE AS v, shard, position, "
+        f"{NUMBER} FROM {measure.relation} WHERE v IS NULL OR isfinite(v)"
+    )
     points = ", ".join(str(percentile / 100) for percentile in PERCENTILES)
     ((rows, count, low, high, mean, quantiles),) = tables.rows(
-        f"SELECT count(*), count(v), min(v), max(v), favg(v), quantile_disc(v, [{points}]) FROM {source}"
-        f" WHERE v IS NULL OR isfinite(v)"
+        f"SELECT count(*), count(v), min(v), max(v), favg(v), quantile_disc(v, [{points}]) FROM {_MEASURED}"
     )
     if not count:
         return Distribution(0, rows, None, None, None, {}, [], [], [], [])
-    edges, bins = histogram(tables, measure, low, high)
+    edges, bins = histogram(tables, _MEASURED, measure.is_whole, low, high)
     percentiles = {str(point): value for point, value in zip(PERCENTILES, quantiles, strict=True)}
-    tails = [_tail(tables, measure, order) for order in ("ASC", "DESC")]
+    tails = [_tail(tables, order) for order in ("ASC", "DESC")]
     # In which order threads add is chance, and so are the last digits.
     mean = float(f"{mean:.{MEAN_DIGITS}g}")
     return Distribution(count, rows - count, low, high, mean, percentiles, edges, bins, *tails)
 
 
-def histogram(tables: Tables, measure: Measure, low: float, high: float) -> tuple[list[float], list[int]]:
-    """Return the edges of the bins between the extremes of a measure, and how many of its values each bin has."""
-    source = f"(SELECT ({measure.expression})::DOUBLE AS v FROM {measure.relation})"
-    left, width, num_bins = _bins(low, high, measure.is_whole)
+def histogram(tables: Tables, relation: str, is_whole: bool, low: float, high: float) -> tuple[list[float], list[int]]:
+    """Return the edges of the bins between two extremes, and how many values each bin has.
+
+    `relation` is SQL of a relation whose `v` are the values, DOUBLE; those that are not finite are left out.
+    """
+    left, width, num_bins = _bins(low, high, is_whole)
     bins = [0] * num_bins
     place = f"least({num_bins - 1}, floor((v - {left!r}::DOUBLE) / {width!r}::DOUBLE))::INTEGER" if width else "0"
-    for number, size in tables.rows(f"SELECT {place} AS b, count(*) FROM {source} WHERE isfinite(v) GROUP BY b"):
+    for number, size in tables.rows(f"SELECT {place} AS b, count(*) FROM {relation} WHERE isfinite(v) GROUP BY b"):
         bins[number] = size
     edges = [left + number * width for number in range(num_bins)]
-    return [*edges, left + num_bins * width if measure.is_whole else high], bins
+    return [*edges, left + num_bins * width if is_whole else high], bins
 
 
 def _bins(low: float, high: float, is_whole: bool) -> tuple[float, float, int]:
@@ -303,13 +327,14 @@ def _bins(low: float, high: float, is_whole: bool) -> tuple[float, float, int]:
     return low - 0.5, width, math.ceil((high - low + 1) / width)
 
 
-def _tail(tables: Tables, measure: Measure, order: str) -> list[End]:
+def _tail(tables: Tables, order: str) -> list[End]:
     """Return the images and values at one end; of equal values those that come first in the dataset."""
     rows = tables.rows(
-        f"SELECT key, ({measure.expression})::DOUBLE AS v, {NUMBER} FROM {measure.relation} WHERE isfinite(v) "
+        f"SELECT shard, position, v, {NUMBER} FROM {_MEASURED} WHERE v IS NOT NULL "
         f"ORDER BY v {order}, shard, position, {NUMBER} LIMIT {TAIL}"
     )
-    return [(key, value, number) for key, value, number in rows]
+    keys = keys_at(tables, [(shard, position) for shard, position, _, _ in rows])
+    return [(keys[shard, position], value, number) for shard, position, value, number in rows]
 
 
 def _categories(tables: Tables, measure: Measure) -> Categories:

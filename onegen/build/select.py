@@ -164,11 +164,14 @@ def _images(dataset: Dataset, step: SelectStep, errors: Counter[int]) -> Iterato
         broken, in_error = _broken_rules(dataset, step, shard)
         errors[shard] = len(in_error)
         count = table.num_rows
+        rules = (
+            [broken.get(position) for position in table.column("position").to_pylist()] if broken else [None] * count
+        )
         columns = {
             "ordinal": np.arange(ordinal, ordinal + count),
             "shard": np.full(count, shard, np.int32),
             **{name: table.column(name) for name in ("position", "key", "phash")},
-            "rule": pa.array([broken.get(position) for position in table.column("position").to_pylist()], pa.string()),
+            "rule": pa.array(rules, pa.string()),
         }
         ordinal += count
         images = pa.Table.from_pydict(columns, schema=_IMAGES)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import duckdb
 import numpy as np
 import pytest
 
@@ -17,10 +18,11 @@ from onegen.audit import report
 from onegen.audit.figures import histogram
 from onegen.audit.maps import edge_density, gradient
 from onegen.audit.report import audit
-from onegen.audit.statistics import Distribution, statistics
+from onegen.audit.statistics import Distribution, bucket_name, statistics
 from onegen.audit.viewpoints import GRID, viewpoints
 from onegen.build.takedown import take_down
 from onegen.geometry.rigs import make_rig
+from onegen.pixels.sizes import nearest_bucket
 from tests.end_to_end import test_scenes as scenes
 from tests.packaged import bring_models
 from tests.tiny import dataset, make_recipe, rows, run, write_photos
@@ -30,6 +32,16 @@ def test_the_share_of_edges() -> None:
     pixels = np.zeros((4, 5), np.uint8)
     pixels[0], pixels[1] = 128, 127
     assert edge_density(pixels) == 0.25
+
+
+def test_the_bucket_of_an_image_is_the_one_that_sampler_and_loader_crop_it_to() -> None:
+    sizes = [(height, width) for height in range(16, 4200, 61) for width in range(16, 4200, 67)]
+    found = duckdb.connect().execute(
+        f"SELECT {bucket_name()} FROM (SELECT unnest($1::INTEGER[]) AS height, unnest($2::INTEGER[]) AS width)",
+        [[height for height, _ in sizes], [width for _, width in sizes]],
+    )
+    told = [name.partition(" ")[2] for (name,) in found.fetchall()]
+    assert told == ["({} x {})".format(*nearest_bucket(*size, base=1024)) for size in sizes]
 
 
 def test_how_steep_depth_is() -> None:
@@ -46,11 +58,14 @@ def test_the_report_of_maps_tells_of_every_edge_and_slope(tmp_path: Path) -> Non
     run(make_recipe(tmp_path / "photos", maps), tmp_path / "out")
     stats, _, _ = audit(dataset(tmp_path / "out"))
     for column, measure, of in (("hed", "edge_density", edge_density), ("depth", "gradient", gradient)):
-        tars = [tarfile.open(path) for path in sorted((tmp_path / "out/columns" / column).glob("*.tar"))]
-        data = [tar.extractfile(member).read() for tar in tars for member in tar]  # type: ignore[union-attr]
-        values = [of(cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_UNCHANGED)) for one in data]
+        values = []
+        for path in sorted((tmp_path / "out/columns" / column).glob("*.tar")):
+            with tarfile.open(path) as tar:
+                for member in tar:
+                    data = np.frombuffer(tar.extractfile(member).read(), np.uint8)  # type: ignore[union-attr]
+                    values.append(of(cv2.imdecode(data, cv2.IMREAD_UNCHANGED)))
         told = stats.distributions[f"{column}.{measure}"]
-        assert (told.count, len(values), len(set(values))) == (6, 6, 6)
+        assert told.count == len(values) == len(set(values)) == 6
         assert (told.minimum, told.maximum) == (min(values), max(values))
         assert told.mean == pytest.approx(sum(values) / 6)
 
@@ -82,6 +97,7 @@ def test_rights_tell_who_is_thanked_and_what_was_withdrawn(tmp_path: Path) -> No
     stats, _, written = audit(dataset(tmp_path / "out"))
     assert stats.rights["licence"] == [("CC0-1.0", 5)]
     assert stats.rights["attribution"] == [("Ada <i>Lens</i>", 5)]
+    assert stats.categories["image.bucket"].most == [("0.82 (896 x 1088)", 5)]
     assert stats.rights["withdrawn"] == []
     assert "Ada &lt;i&gt;Lens" in written["index.html"].decode()
     shutil.copytree(tmp_path / "out", tmp_path / "less")

@@ -12,7 +12,7 @@ from typing import Any
 
 from onegen.audit.browse.fields import Field
 from onegen.audit.query import ask, batches
-from onegen.audit.statistics import Measure, histogram
+from onegen.audit.statistics import histogram
 from onegen.audit.tables import Tables, quoted
 from onegen.errors import ConfigError
 from onegen.sample import IMAGE
@@ -97,12 +97,13 @@ def _number_bars(tables: Tables, relation: str, field: Field) -> list[dict[str, 
     ((low, high),) = answers(tables, sql)
     if low is None:
         return []
-    measure = Measure(field.name, relation, "value", field.kind == "whole")
-    edges, bins = histogram(tables, measure, float(low), float(high))
+    is_whole = field.kind == "whole"
+    values = f"(SELECT value::DOUBLE AS v FROM {relation})"
+    edges, bins = histogram(tables, values, is_whole, float(low), float(high))
     found = []
     for number, size in enumerate(bins):
         left, right = edges[number], edges[number + 1]
-        if measure.is_whole:
+        if is_whole:
             first, last = math.ceil(left), math.ceil(right) - 1
             label = f"{first}" if first == last else f"{first} to {last}"
             where = f"{field.name} BETWEEN {first} AND {last}"
