@@ -63,16 +63,30 @@ def sleeper(tmp_path: Path) -> Iterator[Sleeper]:
 GARBAGE = {
     "text": b"a library's debugging output",
     "zeros": b"\0" * 64,
-    "checksum": HEADER.pack(MARK, 3, 0) + b"abc",
+    "half a mark": MARK[:3] + MARK[:2],
     "another protocol": struct.pack("!i", -1) * 4,
 }
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_bytes_that_are_no_message_are_the_death_of_the_worker(sleeper: Sleeper, kind: str) -> None:
+def test_bytes_between_messages_are_passed_over(sleeper: Sleeper, kind: str) -> None:
+    """They may come in one piece with a message, or in pieces."""
     _send(sleeper.pipe, Loaded())
     os.write(sleeper.pipe.fileno(), GARBAGE[kind])
-    assert sleeper.pool.wait(1) == [(1, Loaded()), (1, Died("wrote bytes that are no message"))]
+    _send(sleeper.pipe, RowsStarted("tone", 0, (1,)))
+    assert sleeper.pool.wait(1) == [(1, Loaded()), (1, RowsStarted("tone", 0, (1,)))]
+    for byte in GARBAGE[kind]:
+        os.write(sleeper.pipe.fileno(), bytes([byte]))
+        assert sleeper.pool.wait(0.1) == []
+    _send(sleeper.pipe, Loaded())
+    assert sleeper.pool.wait(1) == [(1, Loaded())]
+    assert sleeper.process.is_alive()
+
+
+def test_a_damaged_message_is_the_death_of_the_worker(sleeper: Sleeper) -> None:
+    _send(sleeper.pipe, Loaded())
+    os.write(sleeper.pipe.fileno(), HEADER.pack(MARK, 3, 0) + b"abc")
+    assert sleeper.pool.wait(1) == [(1, Loaded()), (1, Died("wrote a message that is damaged"))]
     assert not sleeper.process.is_alive()
 
 
