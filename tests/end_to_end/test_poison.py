@@ -29,8 +29,11 @@ REASONS = {
 WORDS = {"segfault": "SIGSEGV", "kill": "SIGKILL", "exit": "code 3"}
 CASES = [(kind, where) for kind in ("raise", "hang", "segfault", "exit", "kill") for where in POSITIONS]
 FEW = [("raise", "middle"), ("hang", "middle"), ("segfault", "first"), ("exit", "last"), ("kill", "middle")]
-REST = [case for case in CASES if case not in FEW]
-"""Every kind once, and the other positions: each case that kills costs three fresh workers, so these are slow."""
+REST = [case for case in CASES if case not in FEW and case[0] != "hang"]
+"""Every kind once, and the other positions: each case that kills costs three fresh workers, so these are slow.
+
+Where a row that hangs stands makes no difference to its end, which is a kill; to wait for it costs three deadlines.
+"""
 TWO_IN_ONE = [(1, "exit"), (2, "segfault")]
 
 
