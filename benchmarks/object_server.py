@@ -13,6 +13,8 @@ BUCKET = "one-gen"
 VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL")
 SECRET = "a-secret-of-someone"
 _SCOPE = "Credential=someone/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+SIGNED = f"AWS4-HMAC-SHA256 {_SCOPE}"
+"""What says who one is; the server looks no further."""
 
 
 @contextlib.contextmanager
@@ -41,7 +43,7 @@ def _has_bucket(url: str, server: "subprocess.Popen[bytes]") -> bool:
     """Make the bucket, and say whether the server could; raises where the server is gone, or refuses."""
     if server.poll() is not None:
         raise RuntimeError(f"moto's server ended with {server.returncode} before it answered")
-    request = urllib.request.Request(url, method="PUT", headers={"Authorization": f"AWS4-HMAC-SHA256 {_SCOPE}"})
+    request = urllib.request.Request(url, method="PUT", headers={"Authorization": SIGNED})
     try:
         with urllib.request.urlopen(request, timeout=30):
             return True

@@ -31,7 +31,9 @@ CREDENTIALS = {
 }
 """Where credentials are looked for, by protocol."""
 _FAMILY = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "GOOGLE_BASE_URL")
+_VERSION = {"s3": "e_tag", "gs": "version", "az": "e_tag"}
+"""By what a store tells versions of an object where a write depends on one: Google by generations."""
 _METADATA = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
 """Where machines of a cloud ask who they are: the last place, asked when nothing else was said."""
 RETRIES: "RetryConfig" = {"max_retries": 8, "retry_timeout": timedelta(seconds=120)}
@@ -191,15 +193,14 @@ class ObjectStore(Store):
         try:
             with self._told(name):
                 try:
-                    put = _obstore().put(
-                        self._objects, name, data, mode="create" if version is None else {"e_tag": version}
-                    )
+                    mode = "create" if version is None else {_VERSION[self._family]: version}
+                    put = _obstore().put(self._objects, name, data, mode=mode)
                 except (AlreadyExistsError, PreconditionError) as error:
                     raise FileExistsError(errno.EEXIST, "another version is there", f"{self.url}/{name}") from error
         except FileNotFoundError as error:
             # Gone since: who was to be replaced has left.
             raise FileExistsError(errno.EEXIST, "it is gone", f"{self.url}/{name}") from error
-        return str(put["e_tag"])
+        return str(put[_VERSION[self._family]])
 
     def stamp(self, name: str) -> tuple[str, float]:
         """Return the version of an object, and when it was written, in seconds by the store's own clock.
@@ -207,7 +208,7 @@ class ObjectStore(Store):
         Raises FileNotFoundError.
         """
         head = self._head(name)
-        return str(head["e_tag"]), float(head["last_modified"].timestamp())
+        return str(head[_VERSION[self._family]]), float(head["last_modified"].timestamp())
 
 
 class _Log:
