@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from onegen.cli.app import app
 from onegen.cli.exit_codes import ExitCode
-from onegen.errors import ConfigError
+from onegen.errors import ConfigError, Stopped
 from onegen.loader.batches import Loader
 from onegen.loader.choices import Choices
 from onegen.shards.dataset import Card, Dataset
 from onegen.storage import open_store
 from tests.broken_stores import Crash, CrashingObjects
-from tests.bucket import fetched
+from tests.bucket import Answer, Request, fetched, served
 from tests.tiny import damaged, encoded, make_recipe, packed, picture, run, strays, write_photos
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +189,38 @@ def test_the_loader_gives_the_same_examples(made, bucket):
 
     assert prompts(url) == prompts(str(out))
     assert len(prompts(url)) == 9
+
+
+def test_a_store_that_answers_old_listings_costs_work_and_no_bytes(made, bucket, object_server, tmp_path, monkeypatch):
+    """Every listing is answered as it was when the same was asked before: a moment ago, or before this build."""
+    out, recipe, summary = made
+    run(recipe, open_store(f"{bucket}/set"), only=("image",))
+    before: dict[str, Answer] = {}
+
+    def answer(request: Request) -> Answer:
+        now = request.onward(object_server)
+        if request.method != "GET" or "list-type=2" not in request.path:
+            return now
+        old, before[request.path] = before.get(request.path, now), now
+        return old
+
+    with served(answer) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        said = []
+        for _ in range(20):
+            try:
+                ended = run(recipe, open_store(f"{bucket}/set"))
+            except Stopped as stopped:
+                said.append(str(stopped))
+            else:
+                break
+        assert said
+        assert all("Run the same command again." in words for words in said)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_server)
+    assert ended.digest == summary.digest
+    store = open_store(f"{bucket}/set")
+    assert run(recipe, store).digest == summary.digest
+    copy = fetched(store, tmp_path / "copy")
+    assert packed(copy) == packed(out)
+    assert damaged(copy) == []
+    assert strays(copy) == NO_LOCK
