@@ -4,12 +4,14 @@ No lease is needed: a list file is named by what it says, and nothing else is wr
 may change is recorded under one that does not, too: a file's picture by its digest, a set by its item.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +26,7 @@ from onegen.shards.key import DIGITS
 from onegen.shards.plan import plan_name, plan_shards
 from onegen.shards.takedowns import (
     BYS,
+    ENTRIES,
     MATCHED,
     By,
     Entry,
@@ -34,6 +37,8 @@ from onegen.shards.takedowns import (
     read_takedowns,
 )
 from onegen.shards.views import OTHERS, SETS
+from onegen.storage.local import LocalStore
+from onegen.storage.spill import Spill
 
 _THREADS = 2
 _SINGLE: Mapping[By, tuple[str, ...]] = {"key": (), "digest": ("sha256",), "uri": ("item", "uri"), "subject": ()}
@@ -124,10 +129,37 @@ def _matching(dataset: Dataset, asked: Takedowns, kind: Kind) -> Iterator[dict[s
     fields = [name for by in BYS if asked.values[by] for name in looked_in[by]]
     is_resolved = kind in SETS or bool(asked.values["uri"])
     look = partial(_matching_file, dataset, asked, tuple(dict.fromkeys(fields)), is_resolved, column == PACKED)
+    names = [f"{where}/{name}" for name in files]
+    if kind == "image" and column != PACKED and isinstance(dataset.store, LocalStore):
+        names = _with_matches(dataset.store, asked, names)
     # Most of the time goes into opening files, not into what Python does.
     with ThreadPoolExecutor(_THREADS) as threads:
-        for rows in threads.map(look, (f"{where}/{name}" for name in files)):
+        for rows in threads.map(look, names):
             yield from rows
+
+
+def _with_matches(store: LocalStore, asked: Takedowns, names: Sequence[str]) -> Sequence[str]:
+    """Return which indexes of single images in a folder hold a match; all of them where that cannot be told.
+
+    duckdb opens a file in a quarter of the time that pyarrow needs, and most files hold none.
+    """
+    looked_in = [(field, by) for by in BYS if asked.values[by] for field in ("key",) * (by == "key") + _SINGLE[by]]
+    if not looked_in or not names:
+        return ()
+    wanted = pa.RecordBatch.from_pylist([{"by": by, "value": value} for by, value in asked.entries], schema=ENTRIES)
+    by_path = {os.path.join(store.root, name): name for name in names}
+    paths = ", ".join("'" + path.replace("'", "''") + "'" for path in by_path)
+    matches = " OR ".join(f"""{field} IN (SELECT value FROM wanted WHERE "by" = '{by}')""" for field, by in looked_in)
+    source = f"read_parquet([{paths}], filename = true, union_by_name = {len(looked_in) > 1})"
+    try:
+        with Spill() as spill:
+            spill.store("wanted", ENTRIES, [wanted])
+            batches = spill.query(f"SELECT DISTINCT filename FROM {source} WHERE {matches}")
+            found = {path for batch in batches for path in batch.column("filename").to_pylist()}
+    except duckdb.Error:
+        # A file that does not read is named by who reads them one by one.
+        return names
+    return [name for path, name in by_path.items() if path in found]
 
 
 def _matching_file(
