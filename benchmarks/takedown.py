@@ -25,6 +25,7 @@ from onegen.build.takedown import take_down
 from onegen.sample import IMAGE
 from onegen.shards.dataset import CARD, Card, Dataset, PlanSummary
 from onegen.shards.index import BASE, IMAGE_FIELDS, to_parquet
+from onegen.shards.sparing import spare_pandas
 from onegen.shards.takedowns import Entry, read_takedowns
 from onegen.storage.local import LocalStore
 
@@ -95,6 +96,7 @@ def _table(rng: np.random.Generator, shard: int, rows: int) -> pa.Table:
 
 def _child(out: Path) -> None:
     """Take the keys down and print what it took, with the start of this process left out."""
+    spare_pandas()
     dataset = Dataset(LocalStore(str(out)))
     files = dataset.store.names(f"columns/{IMAGE}")
     entries: list[Entry] = [("key", f"{number:020x}") for number in range(UNKNOWN)]

@@ -29,6 +29,7 @@ from onegen.shards.dataset import Card, ColumnSummary, Dataset
 from onegen.shards.manifest import Counts, Manifest, where_errors_of
 from onegen.shards.plan import compare_plan, drop_unpinned, extend_plan, make_plan, read_plan
 from onegen.shards.run import Pace
+from onegen.shards.sparing import spare_pandas
 from onegen.shards.sweep import sweep, sweep_columns
 from onegen.shards.takedowns import TAKEDOWN, read_takedowns
 from onegen.sources import OPTED_OUT, Withdraws, passed_over
@@ -83,6 +84,7 @@ def build(recipe: Recipe, store: Store, options: Options, listener: Listener) ->
 
     Raises ConfigError (nothing committed was changed), Stopped (run the same command again) or LeaseHeld.
     """
+    spare_pandas()
     work = prepare(recipe, store, options)
     try:
         check_committed(work)

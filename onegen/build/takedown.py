@@ -129,7 +129,7 @@ def _matching(dataset: Dataset, asked: Takedowns, kind: Kind) -> Iterator[dict[s
     fields = [name for by in BYS if asked.values[by] for name in looked_in[by]]
     is_resolved = kind in SETS or bool(asked.values["uri"])
     look = partial(_matching_file, dataset, asked, tuple(dict.fromkeys(fields)), is_resolved, column == PACKED)
-    names = [f"{where}/{name}" for name in files]
+    names: Sequence[str] = [f"{where}/{name}" for name in files]
     if kind == "image" and column != PACKED and isinstance(dataset.store, LocalStore):
         names = _with_matches(dataset.store, asked, names)
     # Most of the time goes into opening files, not into what Python does.

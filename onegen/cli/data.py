@@ -32,8 +32,10 @@ def reading(url: str) -> Iterator["Dataset"]:
     """Give a dataset to read; what its store cannot open or read is a ConfigError of one line."""
     from onegen.audit.readable import brief
     from onegen.shards.dataset import Dataset
+    from onegen.shards.sparing import spare_pandas
     from onegen.storage import open_store
 
+    spare_pandas()
     try:
         yield Dataset(open_store(url))
     except BrokenPipeError:

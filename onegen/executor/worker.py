@@ -12,6 +12,7 @@ import cv2
 from onegen.errors import Breaker, ConfigError, Unavailable
 from onegen.executor.contract import Job, WorkerFailed
 from onegen.shards.canonical import storable
+from onegen.shards.sparing import spare_pandas
 from onegen.storage.store import Store, explain
 
 THREAD_SETTINGS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -33,6 +34,7 @@ def load_for_good(job: Job) -> None:
     What is there by then, imported packages above all, is there for good: the garbage collector, which packing makes
     run often, need not walk over it again.
     """
+    spare_pandas()
     load(job)
     gc.collect()
     gc.freeze()

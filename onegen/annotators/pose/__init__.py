@@ -69,7 +69,8 @@ class PosedPeople(BaseAnnotator):
 
 def in_image(keypoints: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Return which points (N,2 or more: x, y in pixels) lie in an image of `size` (H,W, ...), bool (N,)."""
-    return ((keypoints[:, :2] >= 0) & (keypoints[:, :2] < [size[1], size[0]])).all(axis=1)
+    x, y = keypoints[:, :2].T
+    return np.asarray((x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0]))
 
 
 def person(detection: Mapping[str, Any], score: float, keypoints: np.ndarray, half_body: bool) -> dict[str, Any]:
