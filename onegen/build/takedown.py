@@ -131,35 +131,40 @@ def _matching(dataset: Dataset, asked: Takedowns, kind: Kind) -> Iterator[dict[s
     look = partial(_matching_file, dataset, asked, tuple(dict.fromkeys(fields)), is_resolved, column == PACKED)
     names: Sequence[str] = [f"{where}/{name}" for name in files]
     if kind == "image" and column != PACKED and isinstance(dataset.store, LocalStore):
-        names = _with_matches(dataset.store, asked, names)
+        found = _found_in_folder(dataset.store, asked, names)
+        if found is not None and not is_resolved:
+            yield from found
+            return
+        names = names if found is None else sorted({row["name"] for row in found})
     # Most of the time goes into opening files, not into what Python does.
     with ThreadPoolExecutor(_THREADS) as threads:
         for rows in threads.map(look, names):
             yield from rows
 
 
-def _with_matches(store: LocalStore, asked: Takedowns, names: Sequence[str]) -> Sequence[str]:
-    """Return which indexes of single images in a folder hold a match; all of them where that cannot be told.
+def _found_in_folder(store: LocalStore, asked: Takedowns, names: Sequence[str]) -> list[dict[str, Any]] | None:
+    """Return the rows of indexes of single images in a folder that match, with the `name` of their index.
 
-    duckdb opens a file in a quarter of the time that pyarrow needs, and most files hold none.
+    duckdb opens a file in a quarter of the time that pyarrow needs. None where it cannot read one: who reads them one
+    by one says which.
     """
     looked_in = [(field, by) for by in BYS if asked.values[by] for field in ("key",) * (by == "key") + _SINGLE[by]]
     if not looked_in or not names:
-        return ()
+        return []
     wanted = pa.RecordBatch.from_pylist([{"by": by, "value": value} for by, value in asked.entries], schema=ENTRIES)
     by_path = {os.path.join(store.root, name): name for name in names}
     paths = ", ".join("'" + path.replace("'", "''") + "'" for path in by_path)
     matches = " OR ".join(f"""{field} IN (SELECT value FROM wanted WHERE "by" = '{by}')""" for field, by in looked_in)
+    fields = ", ".join(dict.fromkeys(["key", *(field for field, _ in looked_in)]))
     source = f"read_parquet([{paths}], filename = true, union_by_name = {len(looked_in) > 1})"
     try:
         with Spill() as spill:
             spill.store("wanted", ENTRIES, [wanted])
-            batches = spill.query(f"SELECT DISTINCT filename FROM {source} WHERE {matches}")
-            found = {path for batch in batches for path in batch.column("filename").to_pylist()}
+            batches = spill.query(f"SELECT {fields}, filename AS name FROM {source} WHERE {matches}")
+            rows = [row for batch in batches for row in batch.to_pylist()]
     except duckdb.Error:
-        # A file that does not read is named by who reads them one by one.
-        return names
-    return [name for path, name in by_path.items() if path in found]
+        return None
+    return [{**row, "name": by_path[row["name"]]} for row in rows]
 
 
 def _matching_file(
