@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from onegen.audit.images import NUMBER
 from onegen.audit.tables import Tables
+from onegen.storage.parquet_sql import sql_text
 
 EDGE = 128
 """From here on of 255 a pixel counts as an edge: more likely one than not."""
@@ -68,5 +69,4 @@ def store_readings(tables: Tables, readings: Sequence[Reading]) -> list[str]:
 
 def relation(name: str) -> str:
     """Return SQL of the numbers of this name, under `value`, with shard, position, key and number of the image."""
-    told = name.replace("'", "''")
-    return f"(SELECT * FROM {_TABLE} WHERE name = '{told}')"
+    return f"(SELECT * FROM {_TABLE} WHERE name = {sql_text(name)})"

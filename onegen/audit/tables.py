@@ -24,6 +24,7 @@ from onegen.shards.manifest import Manifest
 from onegen.shards.takedowns import TAKEDOWN, Takedowns, read_takedowns, taken_positions
 from onegen.shards.views import DROPPED, OTHERS
 from onegen.storage.local import LocalStore
+from onegen.storage.parquet_sql import literal, parquet_rows, sql_text
 
 TAKEN = "_taken"
 """Table of the rows that were taken down: shard and position."""
@@ -130,7 +131,7 @@ def open_tables(dataset: Dataset) -> Iterator[Tables]:
     with tempfile.TemporaryDirectory(prefix="onegen-") as scratch:
         connection = duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY_LIMIT})
         try:
-            connection.execute(f"SET temp_directory = {_text(scratch)}")
+            connection.execute(f"SET temp_directory = {sql_text(scratch)}")
             paths = {column: _paths(dataset, found, scratch) for column, found in manifests.items()}
             _make_list(connection, dataset, manifests, takedowns)
             _make_views(connection, manifests, paths, bool(takedowns))
@@ -183,7 +184,7 @@ def _make_list(
 def _masked(connection: duckdb.DuckDBPyConnection, column: str) -> str:
     """Return the statement of a column's table in which rows that were taken down are as a purge leaves them."""
     ended = ("filtered", TAKEDOWN) if column == IMAGE else ("skipped", f"{IMAGE}:filtered")
-    said = {"status": _text(ended[0]), "reason": _text(ended[1])}
+    said = {"status": sql_text(ended[0]), "reason": sql_text(ended[1])}
     fields = [name for name, *_ in connection.execute(f"DESCRIBE {quoted(_stored(column))}").fetchall()]
     kept = {"shard", "position", "kind", "producer", *(["item"] if column == IMAGE else [])}
     picked = [
@@ -210,8 +211,7 @@ def _make_views(
         for column, files in paths.items():
             # One file speaks for all, unless the column is being made anew by other settings.
             by_name = len({manifest.fingerprint for manifest in manifests[column]}) > 1
-            listed = ", ".join(_text(path) for path in files)
-            source = f"read_parquet([{listed}], union_by_name = {str(by_name).lower()})"
+            source = parquet_rows(files, by_name)
             stored = quoted(_stored(column) if is_masked else column)
             connection.execute(f"CREATE VIEW {stored} AS SELECT * FROM {source}")
             if is_masked:
@@ -251,7 +251,7 @@ def _struct(connection: duckdb.DuckDBPyConnection, alias: str, column: str) -> s
 def _failures(columns: Sequence[str]) -> str:
     """Return the statement of `failures`: the rows that failed decide, their messages stand beside them."""
     each = [
-        f'SELECT {_text(column)} AS "column", shard, position, key, reason FROM {quoted(column)} '
+        f'SELECT {sql_text(column)} AS "column", shard, position, key, reason FROM {quoted(column)} '
         f"WHERE status = 'failed'"
         for column in columns
         if column != SELECT
@@ -294,9 +294,10 @@ def _manifest_table(manifests: Mapping[str, Sequence[Manifest]]) -> pa.Table:
 
 def _lock(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], scratch: str) -> None:
     """Let the connection read these files and nothing else, for good."""
-    listed = ", ".join(_text(path) for path in paths)
+    # It asks for the pattern, and for what that matches.
+    listed = ", ".join(sql_text(name) for path in paths for name in {path, literal(path)})
     connection.execute(f"SET allowed_paths = [{listed}]")
-    connection.execute(f"SET allowed_directories = [{_text(scratch + os.sep)}]")
+    connection.execute(f"SET allowed_directories = [{sql_text(scratch + os.sep)}]")
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -305,7 +306,3 @@ def _lock(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], scratch: 
 def quoted(name: str) -> str:
     """Return a name as SQL takes it, whatever stands in it."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -38,6 +38,7 @@ from onegen.shards.takedowns import (
 )
 from onegen.shards.views import OTHERS, SETS
 from onegen.storage.local import LocalStore
+from onegen.storage.parquet_sql import parquet_rows
 from onegen.storage.spill import Spill
 
 _THREADS = 2
@@ -153,10 +154,9 @@ def _found_in_folder(store: LocalStore, asked: Takedowns, names: Sequence[str]) 
         return []
     wanted = pa.RecordBatch.from_pylist([{"by": by, "value": value} for by, value in asked.entries], schema=ENTRIES)
     by_path = {os.path.join(store.root, name): name for name in names}
-    paths = ", ".join("'" + path.replace("'", "''") + "'" for path in by_path)
     matches = " OR ".join(f"""{field} IN (SELECT value FROM wanted WHERE "by" = '{by}')""" for field, by in looked_in)
     fields = ", ".join(dict.fromkeys(["key", *(field for field, _ in looked_in)]))
-    source = f"read_parquet([{paths}], filename = true, union_by_name = {len(looked_in) > 1})"
+    source = parquet_rows(by_path, by_name=len(looked_in) > 1, filename=True)
     try:
         with Spill() as spill:
             spill.store("wanted", ENTRIES, [wanted])

@@ -137,13 +137,13 @@ def table_digest(table: pa.Table) -> str:
 
     Such rows differ in their keys alone.
     """
+    if not table.num_rows:
+        return hashlib.sha256(b"").hexdigest()
     is_bare = pc.equal(pc.list_value_length(table.column("parts")), 0)
     for name in table.column_names:
         if name not in BASE:
             is_bare = pc.and_(is_bare, pc.is_null(table.column(name)))
     others = iter(from_table(table.filter(pc.invert(is_bare))))
-    if not table.num_rows:
-        return hashlib.sha256(b"").hexdigest()
     # All keys by one call, a line each: what JSON quotes holds no line's end.
     keys = json.dumps(table.column("key").to_pylist(), ensure_ascii=False, separators=("\n", ":"))[1:-1].split("\n")
     kinds = list(zip(*(table.column(name).to_pylist() for name in ("status", "reason")), strict=True))

@@ -20,7 +20,7 @@ class ObjectFiles(FsspecStore):
     cachable = True
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        options.setdefault("client_options", client())
+        options.setdefault("client_options", client(family(f"{self.protocol}://")))
         options.setdefault("retry_config", RETRIES)
         super().__init__(*args, **options)
 

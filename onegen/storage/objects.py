@@ -26,12 +26,14 @@ PROTOCOLS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 """What a URL of an object store may begin with."""
 CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a web identity, a container's role, and the machine's role",
-    "gs": "GOOGLE_SERVICE_ACCOUNT, GOOGLE_APPLICATION_CREDENTIALS, gcloud's own file, and the machine's account",
+    "gs": "GOOGLE_BEARER_TOKEN, GOOGLE_SERVICE_ACCOUNT, GOOGLE_APPLICATION_CREDENTIALS, gcloud's own file, and the "
+    "machine's account",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY, the machine's identity",
 }
 """Where credentials are looked for, by protocol."""
 _FAMILY = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "GOOGLE_BASE_URL")
+_ENDPOINTS = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"), "gs": ("GOOGLE_BASE_URL",), "az": ()}
+"""Variables that name another service, by family."""
 _VERSION = {"s3": "e_tag", "gs": "version", "az": "e_tag"}
 """By what a store tells versions of an object where a write depends on one: Google by generations."""
 _METADATA = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
@@ -294,7 +296,7 @@ def _opened(url: str) -> tuple[str, Any]:
 
     with _LOCK:
         try:
-            return family(url), from_url(url, client_options=client(), retry_config=RETRIES)
+            return family(url), from_url(url, client_options=client(family(url)), retry_config=RETRIES)
         except (BaseError, ValueError) as error:
             raise ConfigError(f"URL of a dataset must be one of a bucket, got {url!r}: {str(error)[:200]}.") from error
 
@@ -320,9 +322,9 @@ def as_os_error(error: Exception, where: str, family: str) -> OSError:
     return OSError(errno.EIO, said.removesuffix(": "), where)
 
 
-def client() -> "ClientConfig":
-    """Return how the store is talked to: without TLS only where its endpoint says so."""
-    endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
+def client(family: str) -> "ClientConfig":
+    """Return how a store of this family is talked to: without TLS only where its endpoint says so."""
+    endpoint = next((os.environ[name] for name in _ENDPOINTS[family] if os.environ.get(name)), "")
     return {"allow_http": endpoint.startswith("http://"), "connect_timeout": "10s", "timeout": "60s"}
 
 

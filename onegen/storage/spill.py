@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from onegen.storage.lock import lock, try_lock
+from onegen.storage.parquet_sql import parquet_rows
 
 PREFIX = "onegen-spill-"
 JUST_MADE_SECONDS = 60
@@ -60,7 +61,7 @@ class Spill:
             for group in _grouped(batches):
                 writer.write_table(pa.Table.from_batches(group, schema))
                 rows += sum(batch.num_rows for batch in group)
-        self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet('{path}')")
+        self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM {parquet_rows([path])}")
         return rows
 
     def query(self, sql: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:

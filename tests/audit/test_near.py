@@ -18,9 +18,7 @@ def test_clusters_are_what_lies_near_the_first_of_them_and_are_shown(tmp_path: P
     for number in range(9):
         pixels = picture(number)
         for copy in range(3 if number == 2 else 2 if number in (4, 7) else 1):
-            # A little brighter: other bytes, the same picture.
-            brighter = np.clip(pixels.astype(np.int16) + 3 * copy, 0, 255).astype(np.uint8)
-            (tmp_path / "photos" / f"{number}-{copy}.png").write_bytes(encoded(brighter))
+            (tmp_path / "photos" / f"{number}-{copy}.png").write_bytes(brighter(pixels, 3 * copy))
     run(make_recipe(tmp_path / "photos", []), tmp_path / "out", workers=0)
     named = {row.values["item"]: str(row.key) for row in rows(tmp_path / "out", "image")}
     expected = {frozenset(key for item, key in named.items() if item.startswith(f"{number}-")) for number in (2, 4, 7)}
@@ -37,9 +35,9 @@ def test_clusters_are_what_lies_near_the_first_of_them_and_are_shown(tmp_path: P
     assert json.loads(written["statistics.json"])["near_duplicates"]["clusters"] == 3
 
 
-def brighter(pixels: np.ndarray) -> bytes:
+def brighter(pixels: np.ndarray, by: int = 3) -> bytes:
     """Return the file of a picture that is a little brighter: other bytes, the same picture."""
-    return encoded(np.clip(pixels.astype(np.int16) + 3, 0, 255).astype(np.uint8))
+    return encoded(np.clip(pixels.astype(np.int16) + by, 0, 255).astype(np.uint8))
 
 
 def test_sets_that_share_a_picture_are_a_cluster_and_one_set_alone_is_none(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from onegen.audit.tables import Tables, quoted
 from onegen.errors import ConfigError
 from onegen.sample import IMAGE
 from onegen.shards.where import Scope, columns_in
+from onegen.storage.parquet_sql import sql_text
 
 BARS = 20
 """Values of a text that have a bar."""
@@ -86,7 +87,7 @@ def _text_bars(tables: Tables, relation: str, field: Field) -> list[dict[str, An
         {
             "label": "(none)" if value is None else value,
             "count": number,
-            "where": f"{field.name} IS NULL" if value is None else f"{field.name} = {_text(value)}",
+            "where": f"{field.name} IS NULL" if value is None else f"{field.name} = {sql_text(value)}",
         }
         for value, number in answers(tables, sql)
     ]
@@ -121,7 +122,3 @@ def answers(tables: Tables, sql: str, values: Sequence[Any] = ()) -> list[tuple[
     if values:
         return tables.rows(sql, values)
     return [tuple(row.values()) for batch in batches(ask(tables, sql)) for row in batch.to_pylist()]
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
