@@ -320,6 +320,8 @@ def _run_step(
 
     if tasks:
         step.run(work.dataset, tasks, commit, on_workers)
+        # The steps that follow ask several times of every manifest.
+        work.dataset.write_catalog()
     _require_whole(step, work.dataset, num_shards)
     for column in sorted(+errors):
         listener.note(where_errors_of(column, errors[column]))

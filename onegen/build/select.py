@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from onegen.build.jobs import Permissions
 from onegen.build.select_sets import DUPLICATE, SetVerdict, set_verdicts
@@ -31,7 +30,7 @@ from onegen.shards.manifest import Manifest, Producer, Provenance, Run
 from onegen.shards.run import describe_run
 from onegen.shards.views import DROPPED, FEW_IMAGES, SETS, stored_fields
 from onegen.shards.where import columns_in, evaluate_rows
-from onegen.storage.spill import Spill
+from onegen.storage.spill import Spill, cut
 
 SELECT_PROVIDES = Provides(fields={"duplicate_of": pa.string()})
 NEAR_ROWS = 1 << 16
@@ -44,6 +43,7 @@ _IMAGES = pa.schema(
         ("position", pa.int32()),
         ("key", pa.string()),
         ("phash", pa.uint64()),
+        ("status", pa.string()),
         ("rule", pa.string()),
     ]
 )
@@ -122,13 +122,16 @@ class SelectStep:
         inputs = self.input_digests(dataset)
         errors: Counter[int] = Counter()
         with Spill() as spill:
-            spill.store("all_images", _IMAGES, _images(dataset, self, errors))
-            spill.execute("CREATE VIEW images AS SELECT * FROM all_images WHERE rule IS NULL")
+            sizes: dict[int, int] = {}
+            spill.store("all_images", _IMAGES, _images(dataset, self, errors, sizes))
+            spill.execute("CREATE VIEW images AS SELECT * FROM all_images WHERE status = 'ok' AND rule IS NULL")
             _find_exact(spill)
             _find_near(spill, self.config.near_duplicates.distance if self.config.near_duplicates else None)
             verdicts = _verdicts(spill)
             pending = next(verdicts, None)
-            for shard in dataset.shards(IMAGE):
+            # The indexes are read once: what is written of each shard comes from what was put aside.
+            stored = cut(spill.stored("all_images", "key", "status"), sizes.values())
+            for shard, images in zip(sizes, stored, strict=True):
                 started = time.time()
                 of_shard: dict[int, Verdict] = {}
                 while pending is not None and pending[0] == shard:
@@ -136,7 +139,7 @@ class SelectStep:
                     pending = next(verdicts, None)
                 if shard in shards:
                     run = partial(describe_run, started, where_errors=errors[shard])
-                    yield _write(dataset, self, shard, of_shard, inputs, run)
+                    yield _write(dataset, self, shard, images, of_shard, inputs, run)
 
     def _judge_sets(self, dataset: Dataset, shards: Container[int]) -> Iterator[Manifest]:
         """Judge every image of every set, and yield the manifests of these shards."""
@@ -152,10 +155,12 @@ class SelectStep:
         return {"dataset": sha256(dataset.digest(self.inputs).encode())}
 
 
-def _images(dataset: Dataset, step: SelectStep, errors: Counter[int]) -> Iterator[pa.RecordBatch]:
-    """Yield the images that are ok, in plan order, each with the first rule it breaks.
+def _images(
+    dataset: Dataset, step: SelectStep, errors: Counter[int], sizes: dict[int, int]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the images in plan order, each with the first rule it breaks.
 
-    `errors` counts, by shard, the rows over which a rule is in error.
+    `errors` counts, by shard, the rows over which a rule is in error, and `sizes` all rows.
     """
     ordinal = 0
     for shard in dataset.shards(IMAGE):
@@ -163,19 +168,20 @@ def _images(dataset: Dataset, step: SelectStep, errors: Counter[int]) -> Iterato
         table = dataset.fields(dataset.require_manifest(IMAGE, shard), *fields)
         broken, in_error = _broken_rules(dataset, step, shard)
         errors[shard] = len(in_error)
-        count = table.num_rows
+        count = sizes[shard] = table.num_rows
         rules = (
             [broken.get(position) for position in table.column("position").to_pylist()] if broken else [None] * count
         )
         columns = {
             "ordinal": np.arange(ordinal, ordinal + count),
             "shard": np.full(count, shard, np.int32),
-            **{name: table.column(name) for name in ("position", "key", "phash")},
+            **{name: table.column(name) for name in fields},
             "rule": pa.array(rules, pa.string()),
         }
         ordinal += count
-        images = pa.Table.from_pydict(columns, schema=_IMAGES)
-        yield from images.filter(pc.equal(table.column("status"), "ok")).to_batches()
+        yield from pa.Table.from_pydict(columns, schema=_IMAGES).to_batches()
+
+
 
 
 def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> tuple[dict[int, str], set[int]]:
@@ -247,7 +253,7 @@ def _verdicts(spill: Spill) -> Iterator[tuple[int, int, Verdict]]:
             FROM judged JOIN images AS own ON own.ordinal = judged.ordinal
             JOIN images AS kept ON kept.ordinal = judged.kept)
         SELECT * FROM dropped UNION ALL BY NAME
-        SELECT ordinal, shard, position, 'rule:' || rule AS reason FROM all_images WHERE rule IS NOT NULL
+        SELECT ordinal, shard, position, 'rule:' || rule AS reason FROM all_images WHERE status = 'ok' AND rule IS NOT NULL
         ORDER BY ordinal
         """
     )
@@ -260,12 +266,12 @@ def _write(
     dataset: Dataset,
     step: SelectStep,
     shard: int,
+    images: pa.Table,
     verdicts: Mapping[int, Verdict],
     inputs: Mapping[str, str],
     run: Callable[[int], Run],
 ) -> Manifest:
-    """Write the verdicts of a shard without a Python object a row: most are ok, and say nothing but that."""
-    images = dataset.fields(dataset.require_manifest(IMAGE, shard), "position", "key", "status")
+    """Write the verdicts on the images of a shard without a Python object a row: most are ok, and say no more."""
     said = images.column("status").to_pylist()
     statuses: list[str | None] = ["ok" if status == "ok" else "skipped" for status in said]
     reasons = [None if status == "ok" else f"{IMAGE}:{status}" for status in said]

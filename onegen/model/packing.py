@@ -7,7 +7,7 @@ a list of samples. Tokens are 2x2 patches in the order sample, view, row, column
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 
@@ -41,15 +41,7 @@ class Layout:
             raise ConfigError(
                 f"packed batch must hold samples of at least one view of at least one token, got {frozen}."
             )
-        counts = torch.tensor([len(sample) for sample in frozen])
-        lengths = torch.tensor([rows * columns for sample in frozen for rows, columns in sample])
-        positions = torch.cat([_view_positions(n, grid) for sample in frozen for n, grid in enumerate(sample)])
-        return cls(
-            grids=frozen,
-            sample_of_view=torch.repeat_interleave(torch.arange(len(counts)), counts).to(device),
-            view_of_token=torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(device),
-            positions=positions.to(device),
-        )
+        return _layout(frozen, torch.device(device))
 
     @cached_property
     def view_lengths(self) -> tuple[int, ...]:
@@ -105,6 +97,9 @@ def pack(samples: Sequence[Sequence[torch.Tensor]], patch: int = 2) -> PackedVie
             )
     grids = [[(view.shape[1] // patch, view.shape[2] // patch) for view in sample] for sample in samples]
     layout = Layout.from_grids(grids, views[0].device if views else "cpu")
+    if len({view.shape for view in views}) == 1:
+        # many small views cost more in calls than in copies
+        return PackedViews(patchify(torch.stack(views), patch).flatten(0, 1), layout)
     return PackedViews(torch.cat([patchify(view, patch) for view in views]), layout)
 
 
@@ -130,6 +125,20 @@ def unpatchify(tokens: torch.Tensor, grid: Grid, patch: int) -> torch.Tensor:
     view = tokens.reshape(*batch, rows, columns, patch, patch, width // (patch * patch))
     view = view.movedim((-1, -5, -4, -3, -2), (-5, -4, -2, -3, -1))
     return view.reshape(*batch, view.shape[-5], rows * patch, columns * patch)
+
+
+@lru_cache(maxsize=16)
+def _layout(grids: tuple[tuple[Grid, ...], ...], device: torch.device) -> Layout:
+    """Return the layout of grids; the latest are kept, as the steps of a run often have the same."""
+    counts = torch.tensor([len(sample) for sample in grids])
+    lengths = torch.tensor([rows * columns for sample in grids for rows, columns in sample])
+    positions = torch.cat([_view_positions(n, grid) for sample in grids for n, grid in enumerate(sample)])
+    return Layout(
+        grids=grids,
+        sample_of_view=torch.repeat_interleave(torch.arange(len(counts)), counts).to(device),
+        view_of_token=torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(device),
+        positions=positions.to(device),
+    )
 
 
 def _view_positions(frame: int, grid: Grid) -> torch.Tensor:

@@ -4,12 +4,12 @@ import contextlib
 import hashlib
 import io
 import threading
-from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from onegen.pixels.codec import decode_part
 from onegen.sample import Annotation, Kind, Provides, Status
@@ -160,8 +160,8 @@ def write_index(store: Store, column: str, shard: int, table: pa.Table) -> tuple
     with store.spool(f"{folder(column)}/{shard:06d}.parquet") as spool:
         spool.file.write(data)
         name = publish(store, spool, folder(column), shard, ".parquet", sha256)
-    statuses = Counter(table.column("status").to_pylist())
-    counts = Counts(rows=table.num_rows, **{name: statuses[name] for name in Counts.model_fields if name != "rows"})
+    found = {said["values"]: said["counts"] for said in pc.value_counts(table.column("status")).to_pylist()}
+    counts = Counts(rows=table.num_rows, **found)
     return {name: FileRecord(size=len(data), sha256=sha256)}, counts, table_digest(table)
 
 

@@ -143,16 +143,21 @@ def table_digest(table: pa.Table) -> str:
     for name in table.column_names:
         if name not in BASE:
             is_bare = pc.and_(is_bare, pc.is_null(table.column(name)))
-    others = iter(from_table(table.filter(pc.invert(is_bare))))
     # All keys by one call, a line each: what JSON quotes holds no line's end.
     keys = json.dumps(table.column("key").to_pylist(), ensure_ascii=False, separators=("\n", ":"))[1:-1].split("\n")
-    kinds = list(zip(*(table.column(name).to_pylist() for name in ("status", "reason")), strict=True))
-    tails = {kind: canonical_row(Row(0, None, *kind)).decode().removeprefix("[null") for kind in set(kinds)}
-    lines = [
-        f"[{key}{tails[kind]}\n" if bare else f"{canonical_row(next(others)).decode()}\n"
-        for key, kind, bare in zip(keys, kinds, is_bare.to_pylist(), strict=True)
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    status, reason = (_quoted(table.column(name)) for name in ("status", "reason"))
+    lines = pc.binary_join_element_wise("[", pa.array(keys), ",", status, ",", reason, ",{},[]]\n", "")
+    is_other = pc.invert(is_bare).combine_chunks()
+    others = [f"{canonical_row(row).decode()}\n" for row in from_table(table.filter(is_other))]
+    lines = pc.replace_with_mask(lines, is_other, pa.array(others, pa.string()))
+    return hashlib.sha256("".join(lines.to_pylist()).encode()).hexdigest()
+
+
+def _quoted(column: pa.ChunkedArray) -> pa.Array:
+    """Return the texts of a column of few different ones as JSON."""
+    told = column.combine_chunks().dictionary_encode()
+    texts = [canonical(text).decode() for text in told.dictionary.to_pylist()]
+    return pc.fill_null(pa.array(texts, pa.string()).take(told.indices), "null")
 
 
 def _members_array(parts: Sequence[Sequence[Member]]) -> pa.ListArray:

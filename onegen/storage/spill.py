@@ -55,7 +55,7 @@ class Spill:
 
     def store(self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
         """Write batches to disk and make them queryable under a table name; return the number of rows."""
-        path = os.path.join(self._folder.name, f"{table}.parquet")
+        path = self._path(table)
         rows = 0
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for group in _grouped(batches):
@@ -64,6 +64,11 @@ class Spill:
         self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM {parquet_rows([path])}")
         return rows
 
+    def stored(self, table: str, *columns: str) -> Iterator[pa.RecordBatch]:
+        """Yield these columns of a table in the order in which its rows were stored, without a sort."""
+        with pq.ParquetFile(self._path(table)) as file:
+            yield from file.iter_batches(GROUP_ROWS, columns=list(columns), use_threads=False)
+
     def query(self, sql: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Yield the result of a query in batches of so many rows, in its ORDER BY order."""
         yield from self._connection.cursor().sql(sql).to_arrow_reader(rows)
@@ -71,6 +76,9 @@ class Spill:
     def execute(self, sql: str) -> None:
         """Run a statement, such as one that makes an intermediate table (spilled to disk by duckdb)."""
         self._connection.execute(sql)
+
+    def _path(self, table: str) -> str:
+        return os.path.join(self._folder.name, f"{table}.parquet")
 
     def close(self) -> None:
         """Delete the tables."""
@@ -87,6 +95,23 @@ def batched(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> Iterator[pa.R
         yield pa.RecordBatch.from_arrays(
             [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
         )
+
+
+def cut(batches: Iterable[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[pa.Table]:
+    """Yield what comes in batches as tables of these numbers of rows."""
+    following = iter(batches)
+    batch = next(following, None)
+    if batch is None:
+        return
+    for size in sizes:
+        parts = [batch.slice(0, size)]
+        left = size - parts[0].num_rows
+        while left:
+            batch = next(following)
+            parts.append(batch.slice(0, left))
+            left -= parts[-1].num_rows
+        batch = batch.slice(parts[-1].num_rows)
+        yield pa.Table.from_batches(parts)
 
 
 def _grouped(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:

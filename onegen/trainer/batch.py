@@ -24,8 +24,8 @@ PATCH = 2
 class Batch:
     """Some examples on a device.
 
-    `views` are the noisy tokens, `target` (L,D) the velocity; `sigma` (V,) float32 the noise level of each view and
-    `weight` (V,) 1 where it bears loss; text is `states` (S,M,Y) and `mask` (S,M). `examples` are what it is made of.
+    `views` are the noisy tokens, `target` (L,D) the velocity; `sigma` (V,) float32 the noise level that the network is
+    told of each view and `weight` (V,) 1 where it bears loss; text is `states` (S,M,Y) and `mask` (S,M). `examples` are what it is made of.
     """
 
     views: PackedViews
@@ -66,6 +66,7 @@ def make_batch(
     data: list[list[torch.Tensor]] = []
     noises: list[list[torch.Tensor]] = []
     levels: list[torch.Tensor] = []
+    amounts: list[torch.Tensor] = []
     weights: list[torch.Tensor] = []
     prompts: list[str] = []
     for index, example in enumerate(examples):
@@ -74,17 +75,18 @@ def make_batch(
         drawn = draw_noise(example, noise, generator)
         prompts.append(drawn.prompt if sigmas is None else example.prompt)
         levels.append(drawn.sigma if sigmas is None else torch.full((len(latents),), sigmas[index]))
+        amounts.append(drawn.amount if sigmas is None else levels[-1])
         weights.append(drawn.weight if sigmas is None else torch.ones(len(latents)))
         data.append(latents)
         noises.append([draw_noise_like(latent, generator) for latent in latents])
     clean, eps = pack(data, PATCH), pack(noises, PATCH)
-    sigma = torch.cat(levels).to(encoders.device)
-    per_token = sigma[clean.layout.view_of_token][:, None]
+    amount = torch.cat(amounts).to(encoders.device)
+    per_token = amount[clean.layout.view_of_token][:, None]
     states, mask = encoders.text(prompts)
     return Batch(
         views=PackedViews(interpolate(clean.tokens, eps.tokens, per_token), clean.layout),
         target=velocity(clean.tokens, eps.tokens),
-        sigma=sigma,
+        sigma=torch.cat(levels).to(encoders.device),
         weight=torch.cat(weights).to(encoders.device),
         states=states,
         mask=mask,
@@ -94,28 +96,38 @@ def make_batch(
 
 @dataclass(frozen=True, eq=False)
 class NoiseDraw:
-    """What is drawn of an example: `sigma` and `weight` (views,) float32, and its prompt, perhaps without words."""
+    """What is drawn of an example: three of (views,) float32, and its prompt, perhaps without words.
+
+    `sigma` is the noise level that the network is told, `amount` the noise there is, less only where a view is given;
+    `weight` is 1 where a view bears loss.
+    """
 
     sigma: torch.Tensor
+    amount: torch.Tensor
     weight: torch.Tensor
     prompt: str
 
 
 def draw_noise(example: Example, config: NoiseConfig, generator: torch.Generator) -> NoiseDraw:
-    """Return the noise levels of an example's views, as the paper draws them but for the share of clean conditions."""
+    """Return the noise levels of an example's views, as the paper draws them but for the share of clean conditions.
+
+    Those are as the sampler gives them: without noise, and told the level of its last step, which depends on how many
+    steps it takes (docs/onediffusion.md); so any up to `clean_sigma` is drawn.
+    """
     count = len(example.views)
     sigma = draw_sigmas(count, generator, density=config.density, mean=config.mean, std=config.std, shift=config.shift)
     weight = torch.ones(count)
     chances = torch.rand(4, generator=generator)
     given = conditions_of(example, float(chances[1]))
     if count == 1 or not any(given) or float(chances[0]) >= config.clean:
-        return NoiseDraw(sigma, weight, example.prompt)
+        return NoiseDraw(sigma, sigma, weight, example.prompt)
     is_given = torch.tensor(given)
+    amount = torch.where(is_given, 0.0, sigma)
     sigma = torch.where(is_given, chances[2] * config.clean_sigma, sigma)
     task = TASKS[example.task]
     is_image_given = any(role == "image" and own for role, own in zip(example.roles, given, strict=True))
     drops = is_image_given and not task.numbered and float(chances[3]) < config.wordless
-    return NoiseDraw(sigma, 1.0 - is_given.float(), task.token if drops else example.prompt)
+    return NoiseDraw(sigma, amount, 1.0 - is_given.float(), task.token if drops else example.prompt)
 
 
 def conditions_of(example: Example, chance: float) -> list[bool]:

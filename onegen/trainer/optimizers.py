@@ -22,7 +22,7 @@ def make_optimizers(module: nn.Module, config: OptimizerConfig) -> list[torch.op
         optimizers.append(torch.optim.Muon(blocks, lr=config.muon_lr, momentum=0.95, weight_decay=config.weight_decay))
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     adam = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=config.lr, betas=config.betas, eps=1e-8, fused=False
+        [group for group in groups if group["params"]], lr=config.lr, betas=config.betas, eps=1e-8, fused=True
     )
     return [*optimizers, adam]
 

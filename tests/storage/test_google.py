@@ -14,6 +14,7 @@ from tests.end_to_end.test_stores import (  # noqa: F401
     test_a_crash_at_some_changes_loses_nothing,
     test_a_source_on_a_store_makes_the_dataset_of_a_folder,
     test_folder_and_store_have_one_digest_and_the_same_packed_bytes,
+    test_ray_s_actors_build_on_a_store,
 )
 from tests.google import URL, google
 from tests.storage.test_objects import (  # noqa: F401

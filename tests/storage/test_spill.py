@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from onegen.storage.spill import BATCH_ROWS, Spill
+from onegen.storage.spill import BATCH_ROWS, GROUP_ROWS, Spill, cut
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 
@@ -50,6 +50,17 @@ def test_tables_can_be_made_from_others():
         spill.store("numbers", SCHEMA, [batch(range(10))])
         spill.execute("CREATE TABLE even AS SELECT n FROM numbers WHERE n % 2 = 0")
         assert rows(spill.query("SELECT count(*) AS c, sum(n) AS s FROM even")) == [{"c": 5, "s": 20}]
+
+
+def test_a_table_comes_back_in_its_order_and_in_parts_of_any_size():
+    total = GROUP_ROWS + 1000
+    sizes = [0, 1, 999, 0, GROUP_ROWS - 1, 1, 0]
+    with Spill() as spill:
+        spill.store("things", SCHEMA, (batch(range(start, start + 1000)) for start in range(0, total, 1000)))
+        found = list(cut(spill.stored("things", "n"), sizes))
+    assert [part.num_rows for part in found] == sizes
+    assert [n for part in found for n in part.column("n").to_pylist()] == list(range(sum(sizes)))
+    assert found[1].column_names == ["n"]
 
 
 def test_a_table_may_be_stored_again():
