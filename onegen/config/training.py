@@ -67,6 +67,9 @@ class NoiseConfig(Config):
     shift: float = Field(3.0, gt=0, description="3: the paper's; above 1 more noise")
     clean: float = Field(0.0, ge=0, le=1, description="share of examples whose conditions are clean and bear no loss")
     clean_sigma: float = Field(0.4, ge=0, lt=1, description="highest level that the network is told of such conditions")
+    images: float | None = Field(
+        None, gt=0, lt=1, description="share of them that generate the image; null: as often as each other view"
+    )
     wordless: float = Field(0.0, ge=0, le=1, description="share of prompts dropped where a clean image is given")
 
 

@@ -162,16 +162,19 @@ def _behind(scene: Scene, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndar
 
 
 def caption_of(scene: Scene, width: int = 64) -> str:
-    """Return a caption of what is in a scene: each thing with its place, and how things at one place stand."""
-    places = [_place(thing, scene.view, width) for thing in scene.things]
+    """Return a caption of what is in a scene: from left to right each thing with its place, and how things at one
+    place stand.
+    """
+    things = sorted(scene.things, key=lambda thing: thing.solid.project(scene.view, width)[0])
+    places = [_place(thing, scene.view, width) for thing in things]
     names = [
         f"{'an' if thing.colour == 'orange' else 'a'} {thing.name} {place}"
-        for thing, place in zip(scene.things, places, strict=True)
+        for thing, place in zip(things, places, strict=True)
     ]
     ground = f"on a {scene.floor} checkered floor {'before' if scene.back == WALL else 'under'} {scene.back}"
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     text = f"{listed}, {ground}. "
-    for (first, place), (second, other) in itertools.pairwise(zip(scene.things, places, strict=True)):
+    for (first, place), (second, other) in itertools.pairwise(zip(things, places, strict=True)):
         if place == other:
             text += f"The {first.name} is {_relation(first, second, scene.view, width)} the {second.name}. "
     return text[0].upper() + text[1:].rstrip()

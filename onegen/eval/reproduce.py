@@ -9,12 +9,13 @@ scenes. Fewer scenes and steps try the way, and prove nothing.
 """
 
 import argparse
+import itertools
 import os
 import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +28,16 @@ from onegen.errors import ConfigError
 from onegen.eval.records import DRAWINGS, RESULT, Result, read_result
 from onegen.eval.solids import Solids
 from onegen.eval.table import make_protocol
+from onegen.executor.machine import count_cores
 from onegen.storage.whole import whole
 
 STEPS = 12
 """Solver steps."""
 _MADE, _MADE_UNSEEN = "demo/solids", "demo/solids_unseen"
+_SCORES = ("rmse", "abs_rel", "delta1", "psnr", "right_colour")
+_HEADS = ("depth RMSE", "AbsRel", "delta1", "PSNR, dB", "right colour")
 _FORMS = ("{:.3f}", "{:.3f}", "{:.3f}", "{:.1f}", "{:.1%}")
-"""How each score of the table is written."""
+"""Scores of the table, what they are called there, and how each is written."""
 _SHOWN, _SIDE, _GAP, _HEAD = 8, 96, 4, 14
 
 
@@ -41,7 +45,8 @@ _SHOWN, _SIDE, _GAP, _HEAD = 8, 96, 4, 14
 class Proof:
     """How much there is to it: its folder, the sizes in pixels of its parts, scenes trained on, scenes scored, steps.
 
-    Each part has its training recipe, named `reproduce_SIZE`; `steps` of None are those of the recipe.
+    Each part has its training recipe, named `reproduce_SIZE`; `steps` of None are those of the recipe. A step has two
+    bins, so two `cores` share it, and one takes as many CPU minutes for the same model.
     """
 
     out: Path = Path("reproduce")
@@ -49,25 +54,39 @@ class Proof:
     scenes: int = 4000
     unseen: int = 200
     steps: int | None = None
+    cores: int = 2
+
+    @property
+    def dataset(self) -> Path:
+        """The dataset trained on."""
+        return self.out / "dataset"
 
     def commands(self) -> list[list[str]]:
         """Return the command lines in order, each without the interpreter."""
-        dataset, unseen = self.out / "dataset", self.out / "unseen"
-        lines = [
+        parts = (self.part(size, _name(size), self.recipe(size), self.out) for size in self.sizes)
+        return [*self.making(), *itertools.chain(*parts)]
+
+    def making(self) -> list[list[str]]:
+        """Return the command lines that make scenes and datasets."""
+        return [
             ["onegen", "models", "fetch", "minilm"],
             ["onegen.demo.scenes", _MADE, "--count", str(self.scenes)],
             ["onegen.demo.scenes", _MADE_UNSEEN, "--count", str(self.unseen), "--seed", "1"],
-            ["onegen", "build", "solids", str(dataset)],
-            ["onegen", "build", "solids_unseen", str(unseen)],
+            ["onegen", "build", "solids", str(self.dataset)],
+            ["onegen", "build", "solids_unseen", str(self.out / "unseen")],
         ]
-        for size in self.sizes:
-            name = _name(size)
-            lines.append(["onegen", "train", self.recipe(size), "--data", str(dataset), "--out", str(self.out / name)])
-            drawn = ["--model", str(self.out / name / "model"), "--data", str(unseen), "--steps", str(STEPS)]
-            named = ["--out", str(self.out / "results"), "--name", name]
-            options = ["-O", f"train={dataset.absolute()}", "-O", f"size={size}", "-O", f"samples={self.unseen}"]
-            lines.append(["onegen", "eval", "solids", *drawn, *named, *options])
-        return lines
+
+    def part(self, size: int, name: str, recipe: str, folder: Path) -> list[list[str]]:
+        """Return the command lines that train by a recipe at a size, draw and score; results are called `name`."""
+        words = [recipe, "--data", str(self.dataset), "--out", str(folder / name)]
+        ranks = ["torch.distributed.run", "--nproc-per-node", str(self.cores), "-m", "onegen.trainer"]
+        drawn = ["--model", str(folder / name / "model"), "--data", str(self.out / "unseen"), "--steps", str(STEPS)]
+        named = ["--out", str(folder / "results"), "--name", name, "--workers", str(self.cores)]
+        options = ["-O", f"train={self.dataset.absolute()}", "-O", f"size={size}", "-O", f"samples={self.unseen}"]
+        return [
+            [*(["onegen", "train"] if self.cores == 1 else ranks), *words],
+            ["onegen", "eval", "solids", *drawn, *named, *options],
+        ]
 
     def recipe(self, size: int) -> str:
         """Return the training recipe of a part: the shipped one, or where it says otherwise a file written beside."""
@@ -87,7 +106,7 @@ class Proof:
         folder = self.out / "results" / f"solids-{size}" / _name(size)
         scores = table(read_result(folder / RESULT))
         print(f"\n{size} x {size} pixels, {self.unseen} scenes never looked at:\n{scores}")
-        options = {"data": self.out / "unseen", "train": self.out / "dataset", "size": size, "samples": self.unseen}
+        options = {"data": self.out / "unseen", "train": self.dataset, "size": size, "samples": self.unseen}
         protocol = make_protocol("solids", options)
         assert isinstance(protocol, Solids), "named so"
         path = self.out / f"{_name(size)}.png"
@@ -118,16 +137,24 @@ def _cpu_seconds() -> float:
 
 def table(result: Result) -> str:
     """Return the scores of a part as text: ours beside what needs no model."""
-    values = {metric.name: metric.value for metric in result.metrics}
-    columns = ("rmse", "abs_rel", "delta1", "psnr", "right_colour")
-    rows: list[tuple[str, list[float | None]]] = [
-        (f"ours, {STEPS} steps", [values.get(name) for name in columns]),
-        ("mean depth of the training scenes", [values.get(f"{name}_mean") for name in columns]),
-        ("another scene's condition", [values.get(f"{name}_other") for name in columns]),
+    rows = [
+        (f"ours, {STEPS} steps", scores_of(result)),
+        ("mean depth of the training scenes", scores_of(result, "_mean")),
+        ("another scene's condition", scores_of(result, "_other")),
         ("chance", [*[None] * 4, 1 / len(PAINTS)]),
     ]
-    heads = ("depth RMSE", "AbsRel", "delta1", "PSNR, dB", "right colour")
-    lines = [f"{'':40s}" + "".join(f"{head:>14s}" for head in heads)]
+    return lines_of(rows)
+
+
+def scores_of(result: Result, suffix: str = "") -> list[float | None]:
+    """Return what a table shows of a result, None where it has no such score."""
+    values = {metric.name: metric.value for metric in result.metrics}
+    return [values.get(f"{name}{suffix}") for name in _SCORES]
+
+
+def lines_of(rows: Iterable[tuple[str, Sequence[float | None]]]) -> str:
+    """Return named scores as a table."""
+    lines = [f"{'':40s}" + "".join(f"{head:>14s}" for head in _HEADS)]
     for name, row in rows:
         cells = ["" if value is None else form.format(value) for form, value in zip(_FORMS, row, strict=True)]
         lines.append(f"{name:40s}" + "".join(f"{cell:>14s}" for cell in cells))
@@ -163,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if min(options.scenes, options.unseen) < 2 or (options.steps is not None and options.steps < 1):
         parser.error("--scenes and --unseen must be 2 or more, --steps 1 or more")
     sizes = (32, 64) if options.long else (32,)
-    proof = Proof(options.out, sizes, options.scenes, options.unseen, options.steps)
+    cores = min(Proof.cores, count_cores())
+    proof = Proof(options.out, sizes, options.scenes, options.unseen, options.steps, cores)
     spent: list[tuple[str, float]] = []
     try:
         for line in proof.commands():

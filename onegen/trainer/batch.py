@@ -118,7 +118,7 @@ def draw_noise(example: Example, config: NoiseConfig, generator: torch.Generator
     sigma = draw_sigmas(count, generator, density=config.density, mean=config.mean, std=config.std, shift=config.shift)
     weight = torch.ones(count)
     chances = torch.rand(4, generator=generator)
-    given = conditions_of(example, float(chances[1]))
+    given = conditions_of(example, float(chances[1]), config.images)
     if count == 1 or not any(given) or float(chances[0]) >= config.clean:
         return NoiseDraw(sigma, sigma, weight, example.prompt)
     is_given = torch.tensor(given)
@@ -130,16 +130,26 @@ def draw_noise(example: Example, config: NoiseConfig, generator: torch.Generator
     return NoiseDraw(sigma, amount, 1.0 - is_given.float(), task.token if drops else example.prompt)
 
 
-def conditions_of(example: Example, chance: float) -> list[bool]:
+def conditions_of(example: Example, chance: float, images: float | None = None) -> list[bool]:
     """Return which views are given when one role of the task is generated; `chance` in [0, 1) chooses the role.
 
-    Of several images of a scene the first is given: it says what is seen, and the rays of the others from where.
+    `images` is the share of the image among several; without it all are alike. Of several images of a scene the first
+    is given: it says what is seen, and the rays of the others from where.
     """
     task = TASKS[example.task]
     roles = [role for role in task.generated if role in example.roles]
-    role = roles[int(chance * len(roles))]
+    role = _drawn(roles, chance, images if "image" in roles and len(roles) > 1 else None)
     wanted = [own == role for own in example.roles]
     if role == "image" and sum(wanted) > 1:
         first = wanted.index(True)
         wanted = [index != first and own for index, own in enumerate(wanted)]
     return [not own for own in wanted]
+
+
+def _drawn(roles: list[str], chance: float, images: float | None) -> str:
+    if images is None:
+        return roles[int(chance * len(roles))]
+    if chance < images:
+        return "image"
+    others = [role for role in roles if role != "image"]
+    return others[int((chance - images) / (1 - images) * len(others))]

@@ -4,6 +4,7 @@ PYTHONPATH=. python -m pytest tests/eval/test_solids.py
 """
 
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from onegen.config.training import load_training, training_path
 from onegen.demo import scenes
 from onegen.demo.scenes import PAINTS
 from onegen.errors import ConfigError
-from onegen.eval import reproduce
+from onegen.eval import ablate, reproduce
 from onegen.eval.depth import MonocularDepth
 from onegen.eval.depth_column import column_maps
 from onegen.eval.records import Result, data_digest
@@ -154,7 +155,9 @@ def test_another_dataset_is_refused(tmp_path, dataset):
 def test_the_proof_is_commands_that_end_in_a_table_and_a_picture(protocol, dataset, tmp_path):
     lines = reproduce.Proof(tmp_path, (32, 64)).commands()
     assert [line[1] for line in lines if line[0] == "onegen"].count("eval") == 2
-    assert all(line[0] in ("onegen", "onegen.demo.scenes") for line in lines)
+    assert all(line[0] in ("onegen", "onegen.demo.scenes", "torch.distributed.run") for line in lines)
+    alone = reproduce.Proof(tmp_path, (32, 64), cores=1).commands()
+    assert [line[1] for line in alone if line[0] == "onegen"].count("train") == 2
     write(protocol, tmp_path / "pictures", lambda s, _: s.near, lambda s, _: s.pixels, lambda _, o: o.pixels)
     page = reproduce.grid(protocol, tmp_path / "pictures", 3)
     assert page.width > page.height
@@ -176,6 +179,16 @@ def test_the_second_part_goes_on_from_the_first_wherever_that_lies(tmp_path):
     assert second.data == load_training(training_path("reproduce_64")).data
 
 
+def test_a_variant_changes_what_it_says_and_no_more():
+    shipped = ablate.recipe_of(ablate.VARIANTS["shipped"], 10).model_dump()
+    for variant in ablate.VARIANTS.values():
+        own = ablate.recipe_of(variant, 10).model_dump()
+        changed = {name for name in own if own[name] != shipped[name]}
+        assert changed == set(variant.changes), variant
+    with pytest.raises(SystemExit):
+        ablate.main(["velocty"])
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_tiny_proof_goes_to_its_end(tmp_path, monkeypatch, capsys):
@@ -186,6 +199,12 @@ def test_a_tiny_proof_goes_to_its_end(tmp_path, monkeypatch, capsys):
     for size in (32, 64):
         assert f"{size} x {size} pixels, 4 scenes" in printed
         assert Image.open(f"own/reproduce_{size}.png").height > 4 * 96
+    few = ["--out", "own", "--scenes", "24", "--unseen", "4", "--steps", "3"]
+    assert ablate.main(["shipped", "velocity", *few]) == 0
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if line.startswith(("as it ships (", "network.prediction: velocity ("))]
+    assert len(rows) == 2
+    assert all(len(re.findall(r"\d\.\d", row)) == 6 for row in rows), "minutes, and five scores"
 
 
 def test_a_command_that_fails_ends_the_proof():

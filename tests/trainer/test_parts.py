@@ -126,6 +126,14 @@ def test_conditions_follow_the_task_table():
     assert conditions_of(scene, 0.9) == [True, False, True, False]
 
 
+def test_images_may_be_generated_more_often_than_what_is_read_off_them():
+    config = NoiseConfig(clean=1.0, images=0.7)
+    draws = [draw_noise(example(seed=n), config, generator_of(example(seed=n))) for n in range(2000)]
+    assert sum(bool(draw.weight[0]) for draw in draws) / 2000 == pytest.approx(0.7, abs=0.03)
+    assert [conditions_of(example("depth2image"), at, 0.7)[0] for at in (0.0, 0.69, 0.71, 0.999)] == [False] * 2 + [True] * 2
+    assert conditions_of(example("deblurring"), 0.9, 0.7) == [False, True], "it goes one way"
+
+
 def test_a_network_that_answers_data_is_turned_into_velocity():
     data, noise = torch.randn(5, 3), torch.randn(5, 3)
     sigma = torch.tensor([0.05, 0.2, 0.5, 0.9, 1.0])[:, None]

@@ -32,8 +32,6 @@ def one_gen(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (shipped() / "train").glob("*.yaml")))
 def test_a_recipe_says_what_it_would_be(one_gen, tmp_path, name):
-    # The proof is for one process: its steps have one bin.
-    ranks = 1 if name.startswith("reproduce") else 2
     words = [
         "train",
         name,
@@ -43,12 +41,12 @@ def test_a_recipe_says_what_it_would_be(one_gen, tmp_path, name):
         str(tmp_path / "run"),
         "--dry-run",
         "--workers",
-        str(ranks),
+        "2",
     ]
     answer = CliRunner().invoke(app, words)
     assert answer.exit_code == 0, answer.output
     trained = int(re.search(r"parameters, ([\d,]+) trained", answer.output)[1].replace(",", ""))
     assert trained > 10_000
-    assert f"memory of a rank, of {ranks}: about" in answer.output
+    assert "memory of a rank, of 2: about" in answer.output
     assert re.search(r"a step: up to [\d,]+ tokens, [\d.,]+ TFLOP", answer.output)
     assert not (tmp_path / "run").exists()
