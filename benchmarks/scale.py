@@ -262,6 +262,8 @@ def write_indexes(out: Path, shards: int, rows: int = ROWS) -> None:
             input_digest="", fingerprint="", settings={}, producer=Producer(name=IMAGE, version=1), run=RUN,
         )  # fmt: skip
         (out / manifest_name(IMAGE, shard)).write_bytes(manifest.to_json())
+    # As the step that makes a column leaves it.
+    Dataset(LocalStore(str(out))).write_catalog()
 
 
 def _child(task: str, out: Path, items: int, hashes: int) -> None:

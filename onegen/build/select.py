@@ -163,9 +163,8 @@ def _images(
     `errors` counts, by shard, the rows over which a rule is in error, and `sizes` all rows.
     """
     ordinal = 0
-    for shard in dataset.shards(IMAGE):
-        fields = ("position", "key", "phash", "status")
-        table = dataset.fields(dataset.require_manifest(IMAGE, shard), *fields)
+    fields = ("position", "key", "phash", "status")
+    for shard, table in dataset.indexes(IMAGE, *fields):
         broken, in_error = _broken_rules(dataset, step, shard)
         errors[shard] = len(in_error)
         count = sizes[shard] = table.num_rows
@@ -180,8 +179,6 @@ def _images(
         }
         ordinal += count
         yield from pa.Table.from_pydict(columns, schema=_IMAGES).to_batches()
-
-
 
 
 def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> tuple[dict[int, str], set[int]]:
@@ -253,7 +250,8 @@ def _verdicts(spill: Spill) -> Iterator[tuple[int, int, Verdict]]:
             FROM judged JOIN images AS own ON own.ordinal = judged.ordinal
             JOIN images AS kept ON kept.ordinal = judged.kept)
         SELECT * FROM dropped UNION ALL BY NAME
-        SELECT ordinal, shard, position, 'rule:' || rule AS reason FROM all_images WHERE status = 'ok' AND rule IS NOT NULL
+        SELECT ordinal, shard, position, 'rule:' || rule AS reason FROM all_images
+        WHERE status = 'ok' AND rule IS NOT NULL
         ORDER BY ordinal
         """
     )

@@ -279,10 +279,13 @@ class Dataset:
         with self.store.open(name) as file:
             return from_table(pq.ParquetFile(file).read(use_threads=False))
 
-    def fields(self, manifest: Manifest, *names: str) -> pa.Table:
-        """Return these fields of the index of a committed shard, and of no other field a byte."""
-        with self.store.open(f"{folder(manifest.column)}/{file_of(manifest, '.parquet')}") as file:
-            return pq.ParquetFile(file).read(columns=list(names), use_threads=False).select(list(names))
+    def indexes(self, column: str, *fields: str) -> Iterator[tuple[int, pa.Table]]:
+        """Yield each committed shard of a column, in order, with these fields of its index: of others not a byte."""
+        commits = self.commits(column, "files")
+        for shard, files in zip(*(commits.column(name).to_pylist() for name in ("shard", "files")), strict=True):
+            (name,) = (name for name in files if name.endswith(".parquet"))
+            with self.store.open(f"{folder(column)}/{name}") as file:
+                yield shard, pq.ParquetFile(file).read(columns=list(fields), use_threads=False).select(list(fields))
 
     def commit(self, manifest: Manifest, pending: Mapping[str, str] | None = None) -> None:
         """Write the manifest, which is the commit, and delete the files that only its predecessor named.

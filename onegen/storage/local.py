@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import uuid
-from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from onegen.storage.store import Spool, Store, newest_settled, version_of
@@ -80,7 +79,8 @@ class LocalStore(Store):
 
     def read(self, name: str) -> bytes:
         """Return a whole file."""
-        return Path(self._path(name)).read_bytes()
+        with self.open(name) as file:
+            return file.read()
 
     def read_range(self, name: str, start: int, end: int) -> bytes:
         """Return the bytes of a file from `start` to before `end`, fewer where it ends earlier."""
@@ -142,8 +142,11 @@ class LocalStore(Store):
 
     def _open_temporary(self) -> BinaryIO:
         """Open a new file on the same disk, so that to give it its name is to rename it."""
+        path = self._path(f"{TEMPORARY}/{uuid.uuid4().hex}")
+        with contextlib.suppress(FileNotFoundError):
+            return open(path, "wb")
         os.makedirs(self._path(TEMPORARY), exist_ok=True)
-        return open(self._path(f"{TEMPORARY}/{uuid.uuid4().hex}"), "wb")
+        return open(path, "wb")
 
     @staticmethod
     def _flush(file: BinaryIO) -> None:
@@ -152,8 +155,11 @@ class LocalStore(Store):
 
     def _move(self, old: str, name: str) -> None:
         new = self._path(name)
-        os.makedirs(os.path.dirname(new), exist_ok=True)
-        os.replace(old, new)
+        try:
+            os.replace(old, new)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(new), exist_ok=True)
+            os.replace(old, new)
         # Without this a power cut may keep a manifest and lose the file it names.
         folder = os.open(os.path.dirname(new), os.O_RDONLY)
         try:

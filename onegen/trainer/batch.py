@@ -25,7 +25,8 @@ class Batch:
     """Some examples on a device.
 
     `views` are the noisy tokens, `target` (L,D) the velocity; `sigma` (V,) float32 the noise level that the network is
-    told of each view and `weight` (V,) 1 where it bears loss; text is `states` (S,M,Y) and `mask` (S,M). `examples` are what it is made of.
+    told of each view and `weight` (V,) 1 where it bears loss; text is `states` (S,M,Y) and `mask` (S,M). `examples` are
+    what it is made of.
     """
 
     views: PackedViews

@@ -202,7 +202,9 @@ def test_a_tiny_proof_goes_to_its_end(tmp_path, monkeypatch, capsys):
     few = ["--out", "own", "--scenes", "24", "--unseen", "4", "--steps", "3"]
     assert ablate.main(["shipped", "velocity", *few]) == 0
     printed = capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if line.startswith(("as it ships (", "network.prediction: velocity ("))]
+    rows = [
+        line for line in printed.splitlines() if line.startswith(("as it ships (", "network.prediction: velocity ("))
+    ]
     assert len(rows) == 2
     assert all(len(re.findall(r"\d\.\d", row)) == 6 for row in rows), "minutes, and five scores"
 
