@@ -32,6 +32,8 @@ READ_BYTES = 1 << 16
 MARK = b"1gen"
 HEADER = struct.Struct("!4sQI")
 """What precedes a pickled message on its way to the driver: the mark, its size and its CRC-32."""
+_TRACKED = "ignore:resource_tracker:UserWarning"
+"""Workers are killed, and Python's helper removes the semaphores that libraries made in them: no news to anybody."""
 
 
 @dataclass
@@ -65,7 +67,8 @@ class LocalPool:
         """Start a worker and return its number; Loaded follows."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_main, args=(theirs, self._job), daemon=True)
-        with _environment(THREAD_SETTINGS), _interrupts_held_back():
+        said = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), _TRACKED)))
+        with _environment({**THREAD_SETTINGS, "PYTHONWARNINGS": said}), _interrupts_held_back():
             process.start()
         theirs.close()
         assert process.pid is not None

@@ -241,3 +241,9 @@ def test_ctrl_c_reaches_no_worker_at_any_time(tmp_path: Path) -> None:
     assert process.is_alive()
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     pool.close()
+
+
+def test_what_a_library_made_in_a_worker_is_no_news(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.plugins.locking", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
