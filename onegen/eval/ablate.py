@@ -1,6 +1,6 @@
 """What each switch of the trainer gives on a CPU: the proof's recipe with one thing changed, trained and scored alike.
 
-    python -m onegen.eval.ablate [NAME ...] [--out reproduce] [--scenes 4000] [--unseen 60] [--steps 800]
+    python -m onegen.eval.ablate [NAME ...] [--out reproduce] [--scenes 4000] [--unseen 60] [--steps 400]
 
 Without a name, all of VARIANTS. Scenes and datasets are those of `onegen.eval.reproduce`, and what is done stays. Each
 variant has one seed: what differs by a few per cent says nothing. TREAD is not among them: it routes tokens of single
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Proof.out, help="folder of the proof (reproduce)")
     parser.add_argument("--scenes", type=int, default=Proof.scenes, help="scenes trained on (4000)")
     parser.add_argument("--unseen", type=int, default=60, help="scenes scored (60)")
-    parser.add_argument("--steps", type=int, default=800, help="training steps of each (800)")
+    parser.add_argument("--steps", type=int, default=400, help="training steps of each (400)")
     options = parser.parse_args(arguments)
     for name in options.names:
         if name not in VARIANTS:

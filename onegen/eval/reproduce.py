@@ -79,7 +79,7 @@ class Proof:
     def part(self, size: int, name: str, recipe: str, folder: Path) -> list[list[str]]:
         """Return the command lines that train by a recipe at a size, draw and score; results are called `name`."""
         words = [recipe, "--data", str(self.dataset), "--out", str(folder / name)]
-        ranks = ["torch.distributed.run", "--nproc-per-node", str(self.cores), "-m", "onegen.trainer"]
+        ranks = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(self.cores), "-m", "onegen.trainer"]
         drawn = ["--model", str(folder / name / "model"), "--data", str(self.out / "unseen"), "--steps", str(STEPS)]
         named = ["--out", str(folder / "results"), "--name", name, "--workers", str(self.cores)]
         options = ["-O", f"train={self.dataset.absolute()}", "-O", f"size={size}", "-O", f"samples={self.unseen}"]
