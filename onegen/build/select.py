@@ -39,8 +39,6 @@ _PRODUCER = Producer(name=SELECT, version=2)
 _IMAGES = pa.schema(
     [
         ("ordinal", pa.int64()),
-        ("shard", pa.int32()),
-        ("position", pa.int32()),
         ("key", pa.string()),
         ("phash", pa.uint64()),
         ("status", pa.string()),
@@ -131,12 +129,14 @@ class SelectStep:
             pending = next(verdicts, None)
             # The indexes are read once: what is written of each shard comes from what was put aside.
             stored = cut(spill.stored("all_images", "key", "status"), sizes.values())
-            for shard, images in zip(sizes, stored, strict=True):
+            first = 0
+            for (shard, size), images in zip(sizes.items(), stored, strict=True):
                 started = time.time()
                 of_shard: dict[int, Verdict] = {}
-                while pending is not None and pending[0] == shard:
-                    of_shard[pending[1]] = pending[2]
+                while pending is not None and pending[0] < first + size:
+                    of_shard[pending[0] - first] = pending[1]
                     pending = next(verdicts, None)
+                first += size
                 if shard in shards:
                     run = partial(describe_run, started, where_errors=errors[shard])
                     yield _write(dataset, self, shard, images, of_shard, inputs, run)
@@ -163,17 +163,14 @@ def _images(
     `errors` counts, by shard, the rows over which a rule is in error, and `sizes` all rows.
     """
     ordinal = 0
-    fields = ("position", "key", "phash", "status")
+    fields = ("key", "phash", "status")
     for shard, table in dataset.indexes(IMAGE, *fields):
         broken, in_error = _broken_rules(dataset, step, shard)
         errors[shard] = len(in_error)
         count = sizes[shard] = table.num_rows
-        rules = (
-            [broken.get(position) for position in table.column("position").to_pylist()] if broken else [None] * count
-        )
+        rules = [broken.get(position) for position in range(count)] if broken else [None] * count
         columns = {
             "ordinal": np.arange(ordinal, ordinal + count),
-            "shard": np.full(count, shard, np.int32),
             **{name: table.column(name) for name in fields},
             "rule": pa.array(rules, pa.string()),
         }
@@ -197,28 +194,27 @@ def _broken_rules(dataset: Dataset, step: SelectStep, shard: int) -> tuple[dict[
 
 
 def _find_exact(spill: Spill) -> None:
-    """Make the tables `first` (of each key the row kept, and how many have it) and `hashes` (the same of each hash)."""
-    spill.execute(
-        "CREATE TABLE first AS SELECT key, min(ordinal) AS kept, arg_min(phash, ordinal) AS phash, count(*) AS times "
-        "FROM images GROUP BY key"
-    )
-    spill.execute(
-        "CREATE TABLE hashes AS SELECT phash, min(kept) AS ordinal, count(*) AS times FROM first "
-        f"WHERE phash NOT IN {FLAT} GROUP BY phash"
-    )
+    """Make the table `first`: of each key the row kept, and how many have it."""
+    spill.execute("CREATE TABLE first AS SELECT key, min(ordinal) AS kept, count(*) AS times FROM images GROUP BY key")
 
 
 def _find_near(spill: Spill, distance: int | None) -> None:
-    """Fill the table `near`: the ordinal of each hash that looks like one before it, and of the one kept in its place.
+    """Make the table `alike`: of each hash that looks like one before it the ordinal of the row kept in its place.
 
     Only a row that is itself kept may push another out, so the hashes go by in plan order.
     """
-    spill.store("near", _NEAR, _near(spill, distance) if distance is not None else ())
+    if distance is None:
+        spill.execute("CREATE TABLE alike (phash UBIGINT, kept BIGINT)")
+        return
+    spill.execute(
+        "CREATE TABLE hashes AS SELECT phash, min(ordinal) AS ordinal, count(*) AS times "
+        f"FROM images JOIN first ON kept = ordinal WHERE phash NOT IN {FLAT} GROUP BY phash"
+    )
+    spill.store("near", _NEAR, _near(spill, distance))
     # Few as a rule: hashes that stand for another, or that several rows have.
     spill.execute(
         "CREATE TABLE alike AS SELECT phash, coalesce(near.kept, hashes.ordinal) AS kept "
-        f"FROM hashes LEFT JOIN near USING (ordinal) WHERE {distance is not None} "
-        "AND (near.kept IS NOT NULL OR hashes.times > 1)"
+        "FROM hashes LEFT JOIN near USING (ordinal) WHERE near.kept IS NOT NULL OR hashes.times > 1"
     )
 
 
@@ -231,33 +227,27 @@ def _near(spill: Spill, distance: int) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays([pa.array(ordinals[is_dropped]), pa.array(kept[is_dropped])], schema=_NEAR)
 
 
-def _verdicts(spill: Spill) -> Iterator[tuple[int, int, Verdict]]:
-    """Yield (shard, position, verdict) of the rows left out, in plan order."""
+def _verdicts(spill: Spill) -> Iterator[tuple[int, Verdict]]:
+    """Yield (ordinal, verdict) of the rows left out, in plan order."""
     batches = spill.query(
         """
         WITH moved AS (
-            SELECT first.kept AS ordinal, alike.kept FROM first JOIN alike USING (phash)
-            WHERE first.kept <> alike.kept),
-        repeated AS (
-            SELECT images.ordinal, coalesce(moved.kept, first.kept) AS kept
-            FROM images JOIN first USING (key) LEFT JOIN moved ON moved.ordinal = first.kept
-            WHERE first.times > 1 AND images.ordinal <> first.kept),
-        judged AS (
-            SELECT ordinal, kept, 'near_duplicate' AS reason FROM moved
-            UNION ALL SELECT ordinal, kept, 'duplicate' FROM repeated),
-        dropped AS (
-            SELECT judged.ordinal, own.shard, own.position, kept.key AS kept_key, judged.reason
-            FROM judged JOIN images AS own ON own.ordinal = judged.ordinal
-            JOIN images AS kept ON kept.ordinal = judged.kept)
-        SELECT * FROM dropped UNION ALL BY NAME
-        SELECT ordinal, shard, position, 'rule:' || rule AS reason FROM all_images
-        WHERE status = 'ok' AND rule IS NOT NULL
+            SELECT images.ordinal, other.key AS kept_key
+            FROM images JOIN alike USING (phash) JOIN first AS own ON own.kept = images.ordinal
+            JOIN first AS other ON other.kept = alike.kept WHERE images.ordinal <> alike.kept)
+        SELECT ordinal, 'near_duplicate' AS reason, kept_key FROM moved
+        UNION ALL BY NAME
+        SELECT images.ordinal, 'duplicate' AS reason, coalesce(moved.kept_key, key) AS kept_key
+        FROM images JOIN first USING (key) LEFT JOIN moved ON moved.ordinal = first.kept
+        WHERE first.times > 1 AND images.ordinal <> first.kept
+        UNION ALL BY NAME
+        SELECT ordinal, 'rule:' || rule AS reason FROM all_images WHERE status = 'ok' AND rule IS NOT NULL
         ORDER BY ordinal
         """
     )
     for batch in batches:
         for row in batch.to_pylist():
-            yield row["shard"], row["position"], Verdict(row["reason"], row["kept_key"])
+            yield row["ordinal"], Verdict(row["reason"], row["kept_key"])
 
 
 def _write(

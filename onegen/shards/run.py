@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
+import re
 import resource
 import socket
 import sys
@@ -111,13 +112,9 @@ def own_peak_rss() -> int:
 
     Linux keeps it per program; `ru_maxrss`, the fallback elsewhere, is inherited from the driver a worker came from.
     """
-    with (
-        contextlib.suppress(FileNotFoundError),
-        open("/proc/self/status", encoding="ascii", errors="replace") as status,
-    ):
-        for line in status:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    with contextlib.suppress(FileNotFoundError), open("/proc/self/status", "rb") as status:
+        if found := re.search(rb"VmHWM:\s+(\d+)", status.read()):
+            return int(found[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
