@@ -8,9 +8,8 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 HEADLESS := $(PIP) install --quiet --force-reinstall --no-deps --constraint constraints.txt opencv-python-headless
 DEMO := demo
 TESTS ?= tests
-# Processes, each with one share of the files (tests/parallel.py): one more than the two cores of CI, as a third of the
-# time tests wait for processes of their own. JOBS=0: all in one process, in order.
-JOBS ?= 3
+# A process for each core, each with one share of the files (tests/parallel.py). JOBS=0: all in one process, in order.
+JOBS ?= 2
 PARALLEL := --numprocesses $(JOBS) --no-loadscope-reorder
 MARKS := $(if $(SLOW),not gpu,not gpu and not slow)
 

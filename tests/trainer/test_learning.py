@@ -40,7 +40,7 @@ def small() -> TrainConfig:
     """The shipped recipe on pictures of four tokens, by a network of a third of a million weights."""
     shipped = load_training(training_path("reproduce_32")).model_dump()
     shipped["network"] |= {"hidden_size": 96, "depth": 3, "num_heads": 2}
-    shipped["data"] |= {"resolution": 16, "tokens": 512}
+    shipped["data"] |= {"resolution": 16, "tokens": 512, "bins": 1}
     changes = {"steps": 300, "validate_every": 30, "validation_examples": 8, "checkpoint_every": 300}
     return TrainConfig.model_validate(shipped | changes | {"grid_examples": 0})
 
