@@ -194,12 +194,13 @@ def test_a_variant_changes_what_it_says_and_no_more():
 def test_a_tiny_proof_goes_to_its_end(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", str(Path(reproduce.__file__).parents[2]))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reproduce, "count_cores", lambda: 1)
     assert reproduce.main(["--out", "own", "--long", "--scenes", "24", "--unseen", "4", "--steps", "3"]) == 0
     printed = capsys.readouterr().out
     for size in (32, 64):
         assert f"{size} x {size} pixels, 4 scenes" in printed
         assert Image.open(f"own/reproduce_{size}.png").height > 4 * 96
-    monkeypatch.setattr(ablate, "count_cores", lambda: 1)
+    monkeypatch.setattr(ablate, "count_cores", lambda: 2)
     assert ablate.main(["velocity", "--out", "own", "--scenes", "24", "--unseen", "4", "--steps", "3"]) == 0
     (row,) = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("network.prediction: velocity (")
