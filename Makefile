@@ -19,7 +19,7 @@ help:
 	@echo "make demo     install what a build needs, build real shards from packaged photos, draw them"
 	@echo "make eval     run every evaluation protocol on small stand-ins with a tiny model, and write the report"
 	@echo "make reproduce  train a small model on generated scenes and score it on others, a quarter of an hour (LONG=1: and at"
-	@echo "                64 pixels, an hour more)"
+	@echo "                64 pixels, half an hour more)"
 	@echo "make test     install what the tests need and run them (SLOW=1: the slow ones too; TESTS=tests/shards: some)"
 	@echo "make lint     ruff and mypy"
 	@echo "make schemas  write schemas/ from the typed records"

@@ -2,9 +2,9 @@
 
     python -m onegen.eval.ablate [NAME ...] [--out reproduce] [--scenes 4000] [--unseen 60] [--steps 400]
 
-Without a name, all of VARIANTS. Scenes and datasets are those of `onegen.eval.reproduce`, and what is done stays. Each
-variant has one seed: what differs by a few per cent says nothing. TREAD is not among them: it routes tokens of single
-pictures alone, and pays where they are many. docs/training.md.
+Without a name, all of VARIANTS. Scenes and datasets are those of `onegen.eval.reproduce`, and what is done stays: the
+minutes told are those of this command. Each variant has one seed: what differs by a few per cent says nothing. TREAD is
+not among them: it routes tokens of single pictures alone, and pays where they are many. docs/training.md.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     proof = Proof(options.out, (SIZE,), options.scenes, options.unseen, cores=min(Proof.cores, count_cores()))
     rows: list[tuple[str, list[float | None]]] = []
     try:
-        for line in proof.making():
+        for line in [*proof.making(), ["onegen", "models", "fetch", "features"]]:
             run(line)
         for name in options.names or VARIANTS:
             rows.append(measure(proof, name, options.steps))

@@ -129,16 +129,20 @@ def unpatchify(tokens: torch.Tensor, grid: Grid, patch: int) -> torch.Tensor:
 
 @lru_cache(maxsize=16)
 def _layout(grids: tuple[tuple[Grid, ...], ...], device: torch.device) -> Layout:
-    """Return the layout of grids; the latest are kept, as the steps of a run often have the same."""
-    counts = torch.tensor([len(sample) for sample in grids])
-    lengths = torch.tensor([rows * columns for sample in grids for rows, columns in sample])
-    positions = torch.cat([_view_positions(n, grid) for sample in grids for n, grid in enumerate(sample)])
-    return Layout(
-        grids=grids,
-        sample_of_view=torch.repeat_interleave(torch.arange(len(counts)), counts).to(device),
-        view_of_token=torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(device),
-        positions=positions.to(device),
-    )
+    """Return the layout of grids; the latest are kept, as the steps of a run often have the same.
+
+    A backward pass may keep its tensors even where it was made for inference alone.
+    """
+    with torch.inference_mode(False):
+        counts = torch.tensor([len(sample) for sample in grids])
+        lengths = torch.tensor([rows * columns for sample in grids for rows, columns in sample])
+        positions = torch.cat([_view_positions(n, grid) for sample in grids for n, grid in enumerate(sample)])
+        return Layout(
+            grids=grids,
+            sample_of_view=torch.repeat_interleave(torch.arange(len(counts)), counts).to(device),
+            view_of_token=torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(device),
+            positions=positions.to(device),
+        )
 
 
 def _view_positions(frame: int, grid: Grid) -> torch.Tensor:

@@ -4,6 +4,7 @@ A step takes a fixed number of bins over all ranks; its gradient is that of the 
 that neither the number of ranks nor how bins are shared out changes it, but for the order of sums.
 """
 
+import contextlib
 import json
 import math
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from onegen.config.training import TrainConfig
@@ -328,6 +330,9 @@ def _check_run(described: Mapping[str, Any], run: Path) -> None:
 
 
 def _refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any], run: Path) -> None:
+    # A field that came after the run began has its default there.
+    with contextlib.suppress(ValidationError):
+        before = TrainConfig.model_validate(before).model_dump(mode="json")
     ends = after["optimizer"]["schedule"] != "constant"
     free = [name for name in _FREE if not (name == "steps" and ends)]
     changed = [

@@ -1,6 +1,7 @@
 """PYTHONPATH=. python -m pytest tests/build/test_select.py"""
 
 from collections.abc import Mapping, Sequence
+from typing import BinaryIO
 
 import pyarrow as pa
 import pytest
@@ -13,6 +14,7 @@ from onegen.config.recipe import NearDuplicates, SelectConfig
 from onegen.errors import ConfigError
 from onegen.executor.contract import Job, ShardResult, Task
 from onegen.pixels.phash import FLAT
+from onegen.sample import SELECT
 from onegen.shards.dataset import Dataset
 from onegen.shards.index import IMAGE_FIELDS
 from onegen.storage.store import Store
@@ -214,6 +216,24 @@ def test_it_is_current_until_an_input_or_an_option_changes():
         assert left(keep({}, 4)) == [0, 1]
         write_images(store, [[("a", 0)], [("c", 1)]])
         assert left(SelectConfig()) == [0, 1]
+
+
+def test_each_index_is_read_once(monkeypatch):
+    with memory_store("select") as store:
+        write_images(store, [[("a", 1), ("b", 1)], [("a", 1), None]])
+        opened: list[str] = []
+        real = store.open
+
+        def noted(name: str) -> BinaryIO:
+            opened.append(name)
+            return real(name)
+
+        monkeypatch.setattr(store, "open", noted)
+        SelectStep(SelectConfig(), "image", SCOPE).run(
+            Dataset(store), [Task(0, (SELECT,)), Task(1, (SELECT,))], lambda result: None, lambda job, tasks: None
+        )
+        indexes = [name for name in opened if name.startswith("columns/image/")]
+        assert len(indexes) == len(set(indexes)) == 2, opened
 
 
 def test_it_waits_for_every_shard_of_what_it_looks_at():

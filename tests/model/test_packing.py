@@ -39,6 +39,18 @@ def test_a_layout_knows_where_each_token_sits():
     assert layout.positions.tolist() == [[0, 0, 0], [0, 0, 1], [1, 0, 0], [1, 1, 0], [0, 0, 0]]
 
 
+def test_a_layout_first_made_for_inference_serves_training_too():
+    grids = [[(3, 5), (2, 7)]]
+    with torch.inference_mode():
+        made = Layout.from_grids(grids)
+    layout = Layout.from_grids(grids)
+    assert layout is made, "the latest are kept"
+    scale = torch.ones(2, 4, requires_grad=True)
+    (scale[layout.view_of_token] * torch.ones(layout.num_tokens, 4)).sum().backward()
+    assert scale.grad is not None
+    assert scale.grad[:, 0].tolist() == [15.0, 14.0]
+
+
 def test_a_layout_serves_other_tokens_of_the_same_sizes():
     samples = [[torch.randn(3, 2, 4)], [torch.randn(3, 4, 4)]]
     packed = pack(samples)

@@ -251,6 +251,20 @@ def test_a_build_writes_it_and_finds_nothing_to_do_by_it(tmp_path):
     }
 
 
+def test_each_step_finds_in_it_what_the_one_before_made(tmp_path):
+    store = open_store(tmp_path / "set")
+    known: dict[str, bool] = {}
+
+    class Looking(Silent):
+        """A listener that looks whether images are in the catalogue when a step begins."""
+
+        def begin(self, step: str, shards: int, done: int) -> None:
+            known[step] = store.exists(catalog_name("columns/image"))
+
+    build(recipe_over(tmp_path / "photos"), store, Options(workers=0), Looking())
+    assert known == {IMAGE: False, SELECT: True, "pack": True}
+
+
 def test_a_build_makes_again_what_the_catalogue_knows_and_is_gone(tmp_path):
     recipe, out = recipe_over(tmp_path / "photos"), tmp_path / "set"
     first = build_here(recipe.model_dump(mode="json"), open_store(out))

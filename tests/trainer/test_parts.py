@@ -130,9 +130,8 @@ def test_images_may_be_generated_more_often_than_what_is_read_off_them():
     config = NoiseConfig(clean=1.0, images=0.7)
     draws = [draw_noise(example(seed=n), config, generator_of(example(seed=n))) for n in range(2000)]
     assert sum(bool(draw.weight[0]) for draw in draws) / 2000 == pytest.approx(0.7, abs=0.03)
-    assert [conditions_of(example("depth2image"), at, 0.7)[0] for at in (0.0, 0.69, 0.71, 0.999)] == [False] * 2 + [
-        True
-    ] * 2
+    given = [conditions_of(example("depth2image"), at, 0.7)[0] for at in (0.0, 0.69, 0.71, 0.999)]
+    assert given == [False, False, True, True]
     assert conditions_of(example("deblurring"), 0.9, 0.7) == [False, True], "it goes one way"
 
 

@@ -289,7 +289,10 @@ def test_another_recipe_is_refused_and_named(recipe, solids, out):
         train(recipe(steps=1, optimizer={"lr": 2e-3}), [solids], out, **QUIET)
     with pytest.raises(ConfigError, match="seed: 0 -> 1"):
         train(recipe(steps=1, seed=1), [solids], out, **QUIET)
-    train(recipe(steps=2, log_every=2), [solids], out, **QUIET)
+    pinned = json.loads((out / trainer.CONFIG).read_text())
+    del pinned["noise"]["images"], pinned["tread"]
+    (out / trainer.CONFIG).write_text(json.dumps(pinned))
+    train(recipe(steps=2, log_every=2), [solids], out, **QUIET)  # fields of later versions have their defaults
 
 
 def test_weights_stay_in_full_precision(recipe, solids, out):
